@@ -1,0 +1,1 @@
+"""Speaks WhiteBIT's HTTP API v4. Knows nothing of Airflow."""

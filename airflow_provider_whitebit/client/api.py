@@ -1,0 +1,322 @@
+"""One method for each reading call of the exchange, one iterator for each paged list, and the one door for moves.
+
+Vendor pages: Lending (Flex plans), Main balance, Server time, Asset status list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, TypeVar
+
+import pendulum
+
+from airflow_provider_whitebit.client.clock import ExchangeClock
+from airflow_provider_whitebit.client.errors import WhiteBitUnavailableError, WhiteBitValidationError
+from airflow_provider_whitebit.client.models import (
+    Asset,
+    FlexInvestment,
+    FlexPlan,
+    FlexTransaction,
+    Record,
+    parse_amount,
+)
+from airflow_provider_whitebit.client.transport import SERVER_TIME, Transport, server_seconds
+
+FLEX = "/api/v4/main-account/smart-flex"
+MAIN_BALANCE = "/api/v4/main-account/balance"
+ASSETS = "/api/v4/public/assets"
+
+_LARGEST_PAGE = 100
+_LARGEST_OFFSET = 10_000
+
+RecordT = TypeVar("RecordT", bound=Record)
+
+
+@dataclass(frozen=True, slots=True)
+class MoveCall:
+    """A call that moves money, not yet sent: its path and its parameters."""
+
+    path: str
+    params: dict[str, Any] = field(default_factory=dict)
+
+
+def flex_invest_call(plan_id: str, amount: Decimal, *, with_reinvest: bool = False) -> MoveCall:
+    """Open an investment in a Flex plan, or add to it. Answers with a transaction id."""
+    params = {"plan": plan_id, "amount": format(amount, "f"), "withReinvest": with_reinvest}
+    return MoveCall(f"{FLEX}/investments/invest", params)
+
+
+def flex_withdraw_call(plan_id: str, amount: Decimal) -> MoveCall:
+    """Take an amount out of the investment in a Flex plan. Answers with a transaction id."""
+    return MoveCall(f"{FLEX}/investments/withdraw", {"plan": plan_id, "amount": format(amount, "f")})
+
+
+def flex_close_call(plan_id: str) -> MoveCall:
+    """Close the investment in a Flex plan. Answers with a transaction id."""
+    return MoveCall(f"{FLEX}/investments/close", {"plan": plan_id})
+
+
+class WhiteBitClient:
+    """Reads one account of the exchange. Money moves through ``moves/`` only, by way of :meth:`send_move`.
+
+    :param transport: connection to the exchange.
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    @property
+    def clock(self) -> ExchangeClock:
+        """The exchange's clock as far as this client has learnt it."""
+        return self._transport.clock
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self._transport.close()
+
+    def server_time(self) -> pendulum.DateTime:
+        """The exchange's time, to the second, in UTC. Teaches :attr:`clock`.
+
+        :raises WhiteBitUnavailableError: no usable answer.
+        """
+        local_ms = self.clock.local_ms
+        sent = local_ms()
+        seconds = server_seconds(self._transport.public(SERVER_TIME))
+        self.clock.observe(seconds, sent, local_ms())
+        return pendulum.from_timestamp(seconds, tz="UTC")
+
+    def assets(self) -> dict[str, Asset]:
+        """Public facts of every asset by ticker, the number of decimals among them.
+
+        :raises WhiteBitUnavailableError: no usable answer.
+        """
+        answer = _mapping(ASSETS, self._transport.public(ASSETS))
+        return {ticker: Asset.from_api(ticker, raw) for ticker, raw in answer.items()}
+
+    def main_balance(self, ticker: str | None = None) -> dict[str, Decimal]:
+        """Main balance by ticker; with ``ticker`` only that one.
+
+        The exchange answers 0 for a ticker that it does not know.
+
+        :raises WhiteBitError: one of its subclasses, by what the exchange answered.
+        """
+        answer = _mapping(MAIN_BALANCE, self._transport.private(MAIN_BALANCE, _given(ticker=ticker)))
+        by_ticker = answer if ticker is None else {ticker: answer}
+        return {name: _main_balance(name, raw) for name, raw in by_ticker.items()}
+
+    def flex_plans(
+        self, *, ticker: str | None = None, limit: int | None = None, offset: int = 0
+    ) -> Iterator[FlexPlan]:
+        """Flex plans on offer, page by page as they are asked for.
+
+        :param ticker: only plans of this asset.
+        :param limit: at most so many; all of them by default.
+        :param offset: leave out so many at the beginning.
+        :raises WhiteBitError: one of its subclasses, by what the exchange answered.
+        """
+        return self._pages(f"{FLEX}/plans", _given(ticker=ticker), FlexPlan.from_api, limit, offset)
+
+    def flex_investments(
+        self,
+        *,
+        ticker: str | None = None,
+        plan: str | None = None,
+        investment: str | None = None,
+        investment_status: int | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> Iterator[FlexInvestment]:
+        """Flex investments of the account, page by page as they are asked for.
+
+        :param ticker: only of this asset.
+        :param plan: only in the plan with this id.
+        :param investment: only the investment with this id.
+        :param investment_status: 1 active, 0 closed; both by default.
+        :param limit: at most so many; all of them by default.
+        :param offset: leave out so many at the beginning.
+        :raises WhiteBitError: one of its subclasses, by what the exchange answered.
+        """
+        params = _given(ticker=ticker, plan=plan, investment=investment, investmentStatus=investment_status)
+        return self._pages(f"{FLEX}/investments", params, FlexInvestment.from_api, limit, offset)
+
+    def flex_history(
+        self,
+        *,
+        plan: str | None = None,
+        investment: str | None = None,
+        transaction: str | None = None,
+        date_from: datetime | int | None = None,
+        date_to: datetime | int | None = None,
+        action_types: Sequence[int] | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> Iterator[FlexTransaction]:
+        """Flex transactions, newest first, page by page as they are asked for.
+
+        :param plan: only of the plan with this id.
+        :param investment: only of the investment with this id.
+        :param transaction: only the transaction with this id.
+        :param date_from: not before; an aware time or Unix seconds.
+        :param date_to: not after; an aware time or Unix seconds.
+        :param action_types: only these actions, see :class:`~.models.FlexAction`.
+        :param limit: at most so many; all of them by default.
+        :param offset: leave out so many at the beginning.
+        :raises WhiteBitError: one of its subclasses, by what the exchange answered.
+        """
+        params = _history_filters(plan, investment, transaction, date_from, date_to)
+        if action_types is not None:
+            params["actionTypes"] = [int(action) for action in action_types]
+        return self._pages(f"{FLEX}/investments/history", params, FlexTransaction.from_api, limit, offset)
+
+    def flex_payments(
+        self,
+        *,
+        plan: str | None = None,
+        investment: str | None = None,
+        transaction: str | None = None,
+        date_from: datetime | int | None = None,
+        date_to: datetime | int | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> Iterator[FlexTransaction]:
+        """Daily Flex earnings, newest first; parameters as for :meth:`flex_history`."""
+        params = _history_filters(plan, investment, transaction, date_from, date_to)
+        return self._pages(
+            f"{FLEX}/investments/payment-history", params, FlexTransaction.from_api, limit, offset
+        )
+
+    def flex_auto_reinvest(self, plan_id: str, *, enabled: bool) -> None:
+        """Switch auto-reinvest of the investment in a plan. Doing it again changes nothing, so it is repeatable.
+
+        :raises WhiteBitError: one of its subclasses, by what the exchange answered.
+        """
+        self._transport.private(f"{FLEX}/investments/auto-invest", {"plan": plan_id, "enabled": enabled})
+
+    def send_move(self, call: MoveCall, *, nonce: int) -> str | None:
+        """Send a money-moving call exactly once. Only ``moves/`` may call this: it keeps count of what was sent.
+
+        :param nonce: milliseconds; the exchange accepts the call at most 5 s from it on its own clock.
+        :returns: the exchange's transaction id.
+        :raises WhiteBitError: ``money_moved`` is ``False`` where it certainly did not run, else ``None``.
+        """
+        answer = self._transport.once(call.path, call.params, nonce=nonce)
+        data = answer.get("data") if isinstance(answer, Mapping) else None
+        identifier = data.get("transaction_id") if isinstance(data, Mapping) else None
+        if not isinstance(identifier, str | int) or identifier in ("", True, False):
+            raise WhiteBitUnavailableError(
+                "The exchange's answer names no transaction.", path=call.path, money_moved=None
+            )
+        return str(identifier)
+
+    def take_nonce(self, nonce: int, *, plan: str) -> None:
+        """Use up one nonce with a harmless call (a one-line history of a plan).
+
+        :param nonce: milliseconds, within the five-second window.
+        :param plan: id of a plan.
+        :raises WhiteBitNonceError: somebody with the same key has used it, or it is outside the window.
+        :raises WhiteBitError: another refusal, or no usable answer: then it is not known whether it was used up.
+        """
+        self._transport.once(f"{FLEX}/investments/history", {"plan": plan, "limit": 1}, nonce=nonce)
+
+    def _pages(
+        self,
+        path: str,
+        params: dict[str, Any],
+        record: Callable[[Mapping[str, Any]], RecordT],
+        limit: int | None,
+        offset: int,
+    ) -> Iterator[RecordT]:
+        for name, value, least in (("limit", 1 if limit is None else limit, 1), ("offset", offset, 0)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise WhiteBitValidationError(
+                    f"{name} must be a whole number, at least {least}, not {value!r}.", path=path
+                )
+        return self._iterate(path, params, record, limit, offset)
+
+    def _iterate(
+        self,
+        path: str,
+        params: dict[str, Any],
+        record: Callable[[Mapping[str, Any]], RecordT],
+        limit: int | None,
+        offset: int,
+    ) -> Iterator[RecordT]:
+        left = limit
+        previous: list[RecordT] = []
+        while left is None or left > 0:
+            size = _LARGEST_PAGE if left is None else min(_LARGEST_PAGE, left)
+            if offset > _LARGEST_OFFSET:
+                raise WhiteBitValidationError(
+                    f"The exchange gives no records beyond offset {_LARGEST_OFFSET}; narrow the dates or the filters.",
+                    path=path,
+                )
+            raw = _records(path, self._transport.private(path, {**params, "limit": size, "offset": offset}))
+            page = [record(entry) for entry in raw]
+            # Lists run newest first: a record that is added between two pages pushes one that was seen to the next.
+            fresh = [entry for entry in page if entry not in previous]
+            yield from fresh
+            if left is not None:
+                left -= len(fresh)
+            if len(page) < size:
+                return
+            offset += len(page)
+            previous = page
+
+
+def _given(**params: Any) -> dict[str, Any]:
+    return {name: value for name, value in params.items() if value is not None}
+
+
+def _history_filters(
+    plan: str | None,
+    investment: str | None,
+    transaction: str | None,
+    date_from: datetime | int | None,
+    date_to: datetime | int | None,
+) -> dict[str, Any]:
+    return _given(
+        plan=plan,
+        investment=investment,
+        transaction=transaction,
+        dateFrom=_unix_seconds("date_from", date_from),
+        dateTo=_unix_seconds("date_to", date_to),
+    )
+
+
+def _unix_seconds(name: str, moment: datetime | int | None) -> int | None:
+    if moment is None or (isinstance(moment, int) and not isinstance(moment, bool)):
+        return moment
+    if not isinstance(moment, datetime):
+        raise WhiteBitValidationError(f"{name} must be a time or Unix seconds, not {type(moment).__name__}.")
+    if moment.tzinfo is None:
+        raise WhiteBitValidationError(f"{name} has no time zone: give an aware time, for example in UTC.")
+    return int(moment.timestamp())
+
+
+def _records(path: str, answer: Any) -> Sequence[Any]:
+    """The list in an answer: plans come bare, the other lists under ``data``."""
+    found = answer.get("data") if isinstance(answer, Mapping) else answer
+    if not isinstance(found, list):
+        raise WhiteBitUnavailableError("The exchange sent no list where one was expected.", path=path)
+    return found
+
+
+def _mapping(path: str, answer: Any) -> Mapping[str, Any]:
+    # PHP writes an empty object as an empty list.
+    if answer == []:
+        return {}
+    if not isinstance(answer, Mapping):
+        raise WhiteBitUnavailableError("The exchange sent no object where one was expected.", path=path)
+    return answer
+
+
+def _main_balance(ticker: str, raw: Any) -> Decimal:
+    try:
+        return parse_amount(raw["main_balance"])
+    except (KeyError, TypeError, ValueError):
+        raise WhiteBitUnavailableError(
+            f"The exchange sent no readable main balance for {ticker}.", path=MAIN_BALANCE
+        ) from None

@@ -1,0 +1,96 @@
+"""The exchange's clock as seen from here, and nonces made from it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+#: How far two machines' clocks may run apart, as a divisor: one millisecond in 5,000 (200 ppm).
+_DRIFT = 5_000
+#: A windowed nonce is refused when it is further than this from the exchange's clock (vendor page: Authentication).
+_NONCE_LIFE_MS = 5_000
+
+
+def _steady_ms() -> Callable[[], int]:
+    """A clock that starts at the wall clock and never jumps, in milliseconds."""
+    start, base = time.time_ns(), time.monotonic_ns()
+    return lambda: (start + time.monotonic_ns() - base) // 1_000_000
+
+
+class ExchangeClock:
+    """Estimates the exchange's time from the whole seconds it sends, and hands out nonces.
+
+    Every answer tells the exchange's time to the second (``Date`` header, ``/api/v4/public/time``). A reading
+    ``s`` that was sent for at local time ``a`` and arrived at local time ``b`` proves that the offset between the
+    clocks lies between ``s - b`` and ``s + 1 s - a``; readings are intersected, so the estimate sharpens with use.
+    A reading that contradicts the earlier ones means that a clock was set: the earlier ones are dropped.
+
+    :param local_ms: local time in milliseconds; by default the wall clock at start, then monotonic.
+    """
+
+    def __init__(self, local_ms: Callable[[], int] | None = None) -> None:
+        self._local_ms = local_ms or _steady_ms()
+        self._lock = threading.Lock()
+        self._low = self._high = 0
+        self._learnt_at: int | None = None
+        self._last_seconds = 0
+        self._last_nonce = 0
+
+    def local_ms(self) -> int:
+        """Local time in milliseconds, to bracket a request with for :meth:`observe`."""
+        return self._local_ms()
+
+    @property
+    def synchronised(self) -> bool:
+        """Whether the exchange's time was ever learnt."""
+        return self._learnt_at is not None
+
+    @property
+    def offset_ms(self) -> int:
+        """Milliseconds that the exchange's clock is ahead of the local one (best estimate)."""
+        return (self._low + self._high) // 2
+
+    def now_ms(self) -> int:
+        """The exchange's time now, in milliseconds since the epoch (best estimate)."""
+        return self._local_ms() + self.offset_ms
+
+    @property
+    def last_seconds(self) -> int:
+        """The last time that the exchange sent, whole Unix seconds; 0 if it never did."""
+        return self._last_seconds
+
+    def observe(self, seconds: int, sent_ms: int, received_ms: int) -> None:
+        """Learn from a time that the exchange sent.
+
+        :param seconds: the exchange's time, whole Unix seconds.
+        :param sent_ms: local time before the request left.
+        :param received_ms: local time after the answer came.
+        """
+        low = seconds * 1000 - received_ms
+        high = seconds * 1000 + 999 - sent_ms
+        with self._lock:
+            if self._learnt_at is not None:
+                spread = abs(received_ms - self._learnt_at) // _DRIFT + 1
+                old_low, old_high = self._low - spread, self._high + spread
+                if max(low, old_low) <= min(high, old_high):
+                    low, high = max(low, old_low), min(high, old_high)
+            self._low, self._high, self._learnt_at, self._last_seconds = low, high, received_ms, seconds
+
+    def forget(self) -> None:
+        """Drop what was learnt: the next reading stands alone."""
+        with self._lock:
+            self._learnt_at = None
+
+    def next_nonce(self, *, window: bool = True) -> int:
+        """A nonce that this clock did not give before: the exchange's time in milliseconds, or one past the last.
+
+        :param window: whether the nonce is checked against the exchange's clock. If so it follows that clock back
+            when the estimate was far ahead; if not, nonces only ever grow.
+        """
+        with self._lock:
+            now = self._local_ms() + (self._low + self._high) // 2
+            if not (window and self._last_nonce - now > _NONCE_LIFE_MS):
+                now = max(self._last_nonce + 1, now)
+            self._last_nonce = now
+            return now

@@ -1,0 +1,369 @@
+"""HTTP to the exchange: one session, deadlines, retries of what is safe to retry, errors by name.
+
+Retries are tenacity's, not ``urllib3.Retry``: whether a call may be repeated depends on the text of the answer,
+and every repetition needs a fresh nonce and signature, neither of which urllib3 can do below the session.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import ssl
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from decimal import Decimal
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+import tenacity
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError, NewConnectionError, SSLError
+
+from airflow_provider_whitebit.client.clock import ExchangeClock
+from airflow_provider_whitebit.client.errors import (
+    WhiteBitConfigurationError,
+    WhiteBitError,
+    WhiteBitNonceError,
+    WhiteBitRateLimitError,
+    WhiteBitUnavailableError,
+    error_from_answer,
+)
+from airflow_provider_whitebit.client.signing import Credentials, sign
+
+log = logging.getLogger(__name__)
+
+#: Largest answer that is read, in bytes: a page of 100 records takes about 30 kB.
+_LARGEST_ANSWER = 32 * 1024 * 1024
+_CHUNK = 64 * 1024
+_OK = range(200, 300)
+_SERVER_FAULT = range(500, 600)
+
+_decode = json.JSONDecoder(parse_float=Decimal).decode
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How calls that are safe to repeat are repeated: the vendor's advice for 429 and 5xx.
+
+    :param attempts: tries in all, the first included.
+    :param first_wait: seconds before the second try; doubled for each further one.
+    :param longest_wait: cap of one wait, in seconds.
+    :param jitter: up to this many seconds are added to each wait, so that workers do not come back together.
+    """
+
+    attempts: int = 5
+    first_wait: int = 1
+    longest_wait: int = 30
+    jitter: int = 1
+
+
+NO_RETRIES = RetryPolicy(attempts=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Timeout:
+    """Deadlines of one call, in seconds: for the connection, and for the whole answer once connected."""
+
+    connect: float = 5
+    read: float = 10
+
+
+@dataclass(slots=True)
+class Transport:
+    """Sends calls to one exchange as one account.
+
+    :param base_url: scheme and host, for example ``https://whitebit.com``.
+    :param credentials: key and secret; ``None`` allows public calls only.
+    :param timeout: deadlines of one try.
+    :param verify: ``True`` (the system's or ``requests``' CA bundle), a path to a CA bundle, or ``False``.
+    :param nonce_window: whether repeatable calls ask for the five-second nonce window.
+    :param retry: how repeatable calls are repeated.
+    :param clock: the exchange's clock; shared with whoever makes nonces for moves.
+    :param sleep: waits between tries, in seconds.
+    """
+
+    base_url: str
+    credentials: Credentials | None = None
+    timeout: Timeout = field(default_factory=Timeout)
+    verify: bool | str = True
+    nonce_window: bool = True
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    clock: ExchangeClock = field(default_factory=ExchangeClock)
+    sleep: Callable[[float], None] = time.sleep
+    _adapter: HTTPAdapter = field(init=False, repr=False)
+    _send_options: dict[str, Any] = field(init=False, repr=False)
+    _retrying: tenacity.Retrying = field(init=False, repr=False)
+    _synchronising: threading.Lock = field(init=False, repr=False, default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.base_url = self.base_url.rstrip("/")
+        # A Session looks the environment's proxies and CA bundle up at every call, which costs more than the rest
+        # of the call; here it is asked once, and its adapter is used directly from then on. The adapter follows no
+        # redirects and keeps no cookies: neither has a place in an API that signs every call.
+        with requests.Session() as session:
+            session.verify = self.verify
+            self._send_options = dict(
+                session.merge_environment_settings(self.base_url + "/", {}, False, None, None)
+            )
+        self._send_options["timeout"] = (self.timeout.connect, self.timeout.read)
+        self._adapter = HTTPAdapter(pool_connections=2, pool_maxsize=10, max_retries=0)
+        wait = tenacity.wait_exponential(multiplier=self.retry.first_wait, max=self.retry.longest_wait)
+        if self.retry.jitter:
+            wait = wait + tenacity.wait_random(0, self.retry.jitter)  # type: ignore[assignment]
+        self._retrying = tenacity.Retrying(
+            stop=tenacity.stop_after_attempt(self.retry.attempts),
+            wait=_NonceAtOnce(wait),
+            retry=tenacity.retry_if_exception_type(
+                (WhiteBitUnavailableError, WhiteBitRateLimitError, WhiteBitNonceError)
+            ),
+            sleep=self.sleep,
+            before_sleep=self._before_repeating,
+            reraise=True,
+        )
+
+    def close(self) -> None:
+        """Close the pooled connections. The transport stays usable and opens new ones."""
+        self._adapter.close()
+
+    def public(self, path: str) -> Any:
+        """``GET`` a public call, repeating it as the policy says.
+
+        :returns: the decoded JSON; numbers with a point are ``Decimal``.
+        :raises WhiteBitUnavailableError: no usable answer.
+        :raises WhiteBitRateLimitError: refused by the rate limit.
+        """
+        return self._retrying(self._public_once, path)
+
+    def private(self, path: str, params: Mapping[str, Any]) -> Any:
+        """``POST`` a private call that may be repeated without harm, repeating it as the policy says.
+
+        :param params: the call's own parameters.
+        :returns: the decoded JSON; numbers with a point are ``Decimal``.
+        :raises WhiteBitError: one of its subclasses, by what the exchange answered.
+        """
+        return self._retrying(self._private_once, path, params)
+
+    def once(self, path: str, params: Mapping[str, Any], *, nonce: int) -> Any:
+        """``POST`` a private call exactly once, inside the nonce window. For calls that must not be repeated blindly.
+
+        :param nonce: milliseconds; the exchange accepts the call at most 5 s from it on its own clock.
+        :returns: the decoded JSON of a success.
+        :raises WhiteBitError: with ``money_moved=False`` where the call certainly did not run, ``None`` where
+            that is not known.
+        """
+        status, answer = self._post(path, params, nonce=nonce, nonce_window=True)
+        refusal = error_from_answer(path, status, answer)
+        if refusal is not None:
+            raise refusal
+        if status not in _OK or _is_error_object(answer):
+            raise _unusable(
+                path, status, "an answer that is neither a success nor a refusal", money_moved=None
+            )
+        return answer
+
+    def _private_once(self, path: str, params: Mapping[str, Any]) -> Any:
+        nonce = self.clock.next_nonce(window=self.nonce_window)
+        try:
+            status, answer = self._post(path, params, nonce=nonce, nonce_window=self.nonce_window)
+        except WhiteBitUnavailableError as error:
+            error.money_moved = False
+            raise
+        return _judge(path, status, answer)
+
+    def _public_once(self, path: str) -> Any:
+        try:
+            status, answer = self._exchange("GET", path, None, {"Accept": "application/json"})
+        except WhiteBitUnavailableError as error:
+            error.money_moved = False
+            raise
+        return _judge(path, status, answer)
+
+    def _post(
+        self, path: str, params: Mapping[str, Any], *, nonce: int, nonce_window: bool
+    ) -> tuple[int, Any]:
+        if self.credentials is None:
+            raise WhiteBitConfigurationError(
+                "This call needs an API key and its secret; none were given.", path=path
+            )
+        signed = sign(self.credentials, path, params, nonce=nonce, nonce_window=nonce_window)
+        return self._exchange("POST", path, signed.body, signed.headers)
+
+    def _exchange(
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str]
+    ) -> tuple[int, Any]:
+        """One request and its decoded answer; learns the exchange's time on the way."""
+        prepared = requests.PreparedRequest()
+        prepared.method = method
+        prepared.url = self.base_url + path
+        headers["User-Agent"] = _USER_AGENT
+        if body is not None:
+            headers["Content-Length"] = str(len(body))
+        # The adapter only reads the headers: a plain dict, in the spelling above, is all it needs.
+        prepared.headers = headers  # type: ignore[assignment]
+        prepared.body = body
+        prepared.hooks = {}
+        sent_ms = self.clock.local_ms()
+        try:
+            response = self._adapter.send(prepared, stream=True, **self._send_options)
+        except requests.RequestException as error:
+            raise _connection_error(path, error) from None
+        try:
+            received_ms = self.clock.local_ms()
+            content = self._read(path, response)
+        finally:
+            response.close()
+        self._learn_time(response.headers.get("Date"), sent_ms, received_ms)
+        status = response.status_code
+        log.debug("%s %s: HTTP %s, %s bytes", method, path, status, len(content))
+        try:
+            return status, _decode(content.decode("utf-8"))
+        except (ValueError, RecursionError):
+            what = "an empty body" if not content.strip() else "a body that is not JSON"
+            # 429 says by its status alone that the call was refused before it ran.
+            if status == requests.codes.too_many_requests:
+                raise WhiteBitRateLimitError(
+                    "The exchange's rate limit refused the call.", path=path, status=status
+                ) from None
+            raise _unusable(path, status, what, money_moved=None) from None
+
+    def _read(self, path: str, response: requests.Response) -> bytes:
+        """The whole body, within the read deadline and a sane size."""
+        deadline = time.monotonic() + self.timeout.read
+        chunks: list[bytes] = []
+        size = 0
+        try:
+            for chunk in response.raw.stream(_CHUNK, decode_content=True):
+                chunks.append(chunk)
+                size += len(chunk)
+                if size > _LARGEST_ANSWER:
+                    raise _unusable(path, response.status_code, "more than 32 MiB", money_moved=None)
+                if time.monotonic() > deadline:
+                    raise _unusable(path, response.status_code, "its body too slowly", money_moved=None)
+        except (HTTPError, OSError) as error:
+            raise _unusable(
+                path,
+                response.status_code,
+                f"an answer that broke off ({type(error).__name__})",
+                money_moved=None,
+            ) from None
+        return b"".join(chunks)
+
+    def _learn_time(self, date: str | None, sent_ms: int, received_ms: int) -> None:
+        if date is None:
+            return
+        with suppress(ValueError, TypeError):
+            self.clock.observe(int(parsedate_to_datetime(date).timestamp()), sent_ms, received_ms)
+
+    def _before_repeating(self, state: tenacity.RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        log.info("Trying again (try %s of %s): %s", state.attempt_number + 1, self.retry.attempts, error)
+        if isinstance(error, WhiteBitNonceError):
+            self.synchronise()
+
+    def synchronise(self) -> None:
+        """Ask the exchange for its time, once, and drop what was believed before.
+
+        Where it does not answer, nothing is raised: the next answered call teaches the time.
+        """
+        with self._synchronising:
+            self.clock.forget()
+            sent_ms = self.clock.local_ms()
+            with suppress(WhiteBitError):
+                answer = self._public_once(SERVER_TIME)
+                self.clock.observe(server_seconds(answer), sent_ms, self.clock.local_ms())
+
+
+SERVER_TIME = "/api/v4/public/time"
+_USER_AGENT = "airflow-provider-whitebit"
+
+
+def server_seconds(answer: Any) -> int:
+    """The exchange's time out of the answer of ``/api/v4/public/time``, in whole Unix seconds.
+
+    :raises WhiteBitUnavailableError: if the answer holds no time.
+    """
+    seconds = answer.get("time") if isinstance(answer, Mapping) else None
+    if isinstance(seconds, str) and seconds.isdecimal():
+        seconds = int(seconds)
+    if isinstance(seconds, bool) or not isinstance(seconds, int):
+        raise WhiteBitUnavailableError("The exchange sent no time.", path=SERVER_TIME)
+    return seconds
+
+
+class _NonceAtOnce(tenacity.wait.wait_base):
+    """Waits as another policy says, but not at all after the first refused nonce: the clock was asked meanwhile."""
+
+    def __init__(self, otherwise: tenacity.wait.wait_base) -> None:
+        self._otherwise = otherwise
+
+    def __call__(self, retry_state: tenacity.RetryCallState) -> float:
+        error = retry_state.outcome.exception() if retry_state.outcome else None
+        if isinstance(error, WhiteBitNonceError) and retry_state.attempt_number == 1:
+            return 0
+        return self._otherwise(retry_state)
+
+
+def _judge(path: str, status: int, answer: Any) -> Any:
+    """The answer of a repeatable call, or the error it stands for."""
+    refusal = error_from_answer(path, status, answer)
+    if refusal is not None:
+        raise refusal
+    if status not in _OK or _is_error_object(answer):
+        what = "a server error" if status in _SERVER_FAULT else "an answer that cannot be understood"
+        raise _unusable(path, status, what, money_moved=False)
+    return answer
+
+
+def _is_error_object(answer: Any) -> bool:
+    """Whether a body says no although its status says yes."""
+    if not isinstance(answer, Mapping):
+        return False
+    return answer.get("success") is False or ("message" in answer and "code" in answer)
+
+
+def _unusable(
+    path: str, status: int | None, what: str, *, money_moved: bool | None
+) -> WhiteBitUnavailableError:
+    return WhiteBitUnavailableError(
+        f"The exchange sent {what}.", path=path, status=status, money_moved=money_moved
+    )
+
+
+def _connection_error(path: str, error: requests.RequestException) -> WhiteBitUnavailableError:
+    """Name a failure of the wire. Only a connection that was never made proves that nothing ran."""
+    # The text of the underlying error can hold a proxy's address with its password: its type is enough.
+    cause = error.args[0] if error.args else None
+    reason = getattr(cause, "reason", None) or cause
+    never_connected = isinstance(error, requests.ConnectTimeout | requests.exceptions.ProxyError) or (
+        isinstance(reason, NewConnectionError) or _is_certificate_refused(reason)
+    )
+    what = {
+        requests.ConnectTimeout: "The exchange could not be connected to in time",
+        requests.ReadTimeout: "The exchange did not answer in time",
+        requests.exceptions.SSLError: "The exchange's TLS certificate was not accepted",
+        requests.exceptions.ProxyError: "The proxy did not connect",
+    }.get(type(error), "The connection to the exchange failed")
+    detail = type(reason).__name__ if isinstance(reason, Exception) else type(error).__name__
+    return WhiteBitUnavailableError(
+        f"{what} ({detail}).", path=path, money_moved=False if never_connected else None
+    )
+
+
+def _is_certificate_refused(reason: object) -> bool:
+    """Whether TLS failed at the certificate, before any byte of the call; other TLS errors can come after it."""
+    return isinstance(reason, SSLError) and any(
+        isinstance(arg, ssl.SSLCertVerificationError) for arg in reason.args
+    )
+
+
+def host_of(url: str) -> str:
+    """Host name of a URL, without port, in lower case; empty where there is none."""
+    try:
+        return (urlsplit(url).hostname or "").lower()
+    except ValueError:
+        return ""

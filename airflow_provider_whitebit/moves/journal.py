@@ -1,0 +1,62 @@
+"""Where intents are kept: what a journal must do, and its form in memory."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Protocol
+
+from airflow_provider_whitebit.client.errors import WhiteBitError
+
+
+class JournalError(WhiteBitError):
+    """The journal could not be read or written. Nothing is sent that is not written down before."""
+
+    advice = "The intent is kept where it was; run the task again when Airflow's API server answers."
+
+
+class Journal(Protocol):
+    """Keeps the documents of one move of one task.
+
+    ``identity`` names the move: dag, run, task, map index and the move within the task. ``fenced`` says that the
+    store refuses writes of a try that Airflow has replaced by another.
+    """
+
+    @property
+    def identity(self) -> str: ...
+
+    @property
+    def fenced(self) -> bool: ...
+
+    def read(self) -> list[dict[str, Any]]:
+        """Every document that any try wrote; empty only where there certainly is none.
+
+        :raises JournalError: if that cannot be told.
+        """
+
+    def write(self, document: dict[str, Any]) -> None:
+        """Keep this try's document; it is durable when this returns.
+
+        :raises JournalError: if it is not known to be durable.
+        """
+
+
+class MemoryJournal:
+    """A journal for use outside a task: it lives as long as the object."""
+
+    def __init__(self, identity: str = "memory") -> None:
+        self._identity = identity
+        self._document: dict[str, Any] | None = None
+
+    @property
+    def identity(self) -> str:
+        return self._identity
+
+    @property
+    def fenced(self) -> bool:
+        return True
+
+    def read(self) -> list[dict[str, Any]]:
+        return [] if self._document is None else [copy.deepcopy(self._document)]
+
+    def write(self, document: dict[str, Any]) -> None:
+        self._document = copy.deepcopy(document)

@@ -1,0 +1,480 @@
+"""How a move is made once, without I/O: it yields what it wants done and is told the outcome.
+
+Drivers perform the effects: in a worker, in a trigger, in a simulation. An effect that fails is thrown in at its
+``yield``. The promise and what it rests on: ``docs/once.md``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import pendulum
+
+from airflow_provider_whitebit.client.api import MoveCall
+from airflow_provider_whitebit.client.errors import (
+    WhiteBitError,
+    WhiteBitInDoubt,
+    WhiteBitNonceError,
+    WhiteBitRateLimitError,
+    WhiteBitUnavailableError,
+    WhiteBitValidationError,
+)
+from airflow_provider_whitebit.client.models import FlexTransaction
+from airflow_provider_whitebit.moves.evidence import (
+    ACTIONS,
+    NONCE_LIFE_MS,
+    Verdict,
+    begins_at,
+    ends_at_ms,
+    judge,
+    looks_like,
+)
+from airflow_provider_whitebit.moves.intent import Attempt, Intent, Move, Operation, Receipt, State, merge
+from airflow_provider_whitebit.moves.journal import JournalError
+
+log = logging.getLogger(__name__)
+
+#: A turn takes the nonces of a grid this fine, this far to both sides of the exchange's time, in milliseconds.
+TURN_GRID_MS = 2_800
+TURN_REACH_MS = 4_200
+#: So two turns for moves that look alike lie at least this far apart (proof in docs/once.md).
+TURN_APART_MS = 2 * TURN_REACH_MS - TURN_GRID_MS
+#: A move's nonce is so much older than its turn: it is dead before the next turn can begin.
+NONCE_AGE_MS = 1_000
+
+
+class WhiteBitAlreadyMovedError(WhiteBitValidationError):
+    """The task has moved its money before, with other parameters than it has now."""
+
+    advice = (
+        "Nothing was sent this time. A new dag run is the way to move again; to keep the old result, restore the "
+        "parameters or mark the task as success."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ReadJournal:
+    """Wanted: every document of the journal (``list[dict]``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class WriteJournal:
+    """Wanted: this intent, durable."""
+
+    intent: Intent
+
+
+@dataclass(frozen=True, slots=True)
+class Resolve:
+    """Wanted: the :class:`Move` that the caller's parameters come to now."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadClock:
+    """Wanted: a :class:`ClockReading`, without asking the exchange."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskTime:
+    """Wanted: the exchange's Unix seconds (``int``), asked now."""
+
+
+@dataclass(frozen=True, slots=True)
+class TakeNonce:
+    """Wanted: one nonce used up by a harmless call."""
+
+    nonce: int
+    plan_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRecords:
+    """Wanted: the plan's history (``list[FlexTransaction]``) from these Unix seconds on, only these actions."""
+
+    plan_id: str
+    since: int
+    actions: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Wanted: this call, sent once; its transaction id (``str``)."""
+
+    call: MoveCall
+    nonce: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Wanted: so many milliseconds of waiting."""
+
+    milliseconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class WaitUntil:
+    """Wanted: to be resumed when the exchange's clock shows this time. The one wait that may leave the worker."""
+
+    until_ms: int
+    left_ms: int
+    intent_id: str
+
+
+Effect = (
+    ReadJournal
+    | WriteJournal
+    | Resolve
+    | ReadClock
+    | AskTime
+    | TakeNonce
+    | ReadRecords
+    | Send
+    | Pause
+    | WaitUntil
+)
+Protocol = Generator[Effect, Any, Receipt]
+
+
+@dataclass(frozen=True, slots=True)
+class ClockReading:
+    """The exchange's clock as known here: the best estimate, and the last whole second that it sent itself."""
+
+    estimate_ms: int
+    last_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """One run of a task that wants a move made.
+
+    :param intent_id: id of the intent if this run is the first to write one.
+    :param account: fingerprint of host and API key.
+    :param requested: the caller's own parameters as plain JSON.
+    :param generation: changes when a person clears the task, not when Airflow retries it.
+    :param journal: name of the journal.
+    :param fenced: whether the journal refuses writes of a try that Airflow has replaced.
+    """
+
+    intent_id: str
+    account: str
+    requested: Mapping[str, Any]
+    generation: str = ""
+    journal: str = ""
+    fenced: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How patient the protocol is.
+
+    :param settle_margin_ms: how late the exchange may record what it accepted.
+    :param tries: sendings in one run of the task.
+    :param turn_patience_ms: how long a turn is waited for.
+    :param first_pause_ms: pause before a refused sending is repeated; doubled each time.
+    """
+
+    settle_margin_ms: int = 10_000
+    tries: int = 4
+    turn_patience_ms: int = 300_000
+    first_pause_ms: int = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The exclusive right to send one move of its likeness: when it was had, and the nonce to send with."""
+
+    taken_ms: int
+    seconds: int
+
+    @property
+    def nonce(self) -> int:
+        return self.taken_ms - NONCE_AGE_MS
+
+
+def execute(errand: Errand, rules: Rules | None = None) -> Protocol:
+    """Make the move of this errand, once, whatever earlier runs of it have left behind.
+
+    :raises WhiteBitInDoubt: the records cannot tell whether the move ran; nothing more is sent.
+    :raises WhiteBitAlreadyMovedError: it ran before, with other parameters.
+    :raises WhiteBitError: the exchange refused it, cannot be reached, or the journal cannot.
+    :returns: the receipt.
+    """
+    rules = rules or Rules()
+    intents = _from_documents(errand, (yield ReadJournal()))
+    tries_left = rules.tries
+    pause = rules.first_pause_ms
+    while True:
+        intent = yield from _catch_up(errand, rules, intents)
+        if intent is not None and intent.state is not State.OPEN:
+            return _conclude(errand, intent)
+        if tries_left <= 0:
+            raise WhiteBitUnavailableError(
+                f"The move was sent {rules.tries} times and the exchange carried out none of them.",
+                money_moved=False,
+            )
+        tries_left -= 1
+        move = intent.move if intent is not None else (yield Resolve())
+        turn = yield from _take_turn(errand, rules, move)
+        if not errand.fenced:
+            # A first try that Airflow took for dead may wake up here while the second has moved the money already.
+            written = _from_documents(errand, (yield ReadJournal()))
+            if _tells_more(written, intents):
+                intents = written
+                continue
+        error, intent = yield from _send(errand, rules, intent, move, turn)
+        intents[intent.id] = intent
+        if intent.state is State.EXECUTED:
+            yield from _keep(intent)
+            return _conclude(errand, intent)
+        if error is not None:
+            log.info("Move %s did not run and is tried again: %s", intent.id, error)
+            if tries_left <= 0:
+                yield from _keep(intent)
+                raise error
+            yield Pause(pause)
+            pause *= 2
+
+
+def settle(intent: Intent, margin_ms: int) -> Generator[Effect, Any, Verdict]:
+    """Wait until none of the attempts can be accepted any more, then ask the records what came of them."""
+    until_ms = ends_at_ms(intent) + margin_ms
+    while (now_ms := (yield AskTime()) * 1000) <= until_ms:
+        yield WaitUntil(until_ms, until_ms - now_ms, intent.id)
+    records = yield _records_of(intent.move, begins_at(intent, margin_ms))
+    return judge(intent, records, margin_ms=margin_ms)
+
+
+def _from_documents(errand: Errand, documents: Iterable[Mapping[str, Any]]) -> dict[str, Intent]:
+    """The intents of the journal by id, earliest first; all that this errand has to know of."""
+    try:
+        intents = merge([Intent.from_json(document) for document in documents])
+    except ValueError as error:
+        raise WhiteBitInDoubt(
+            f"The journal {errand.journal!r} holds a document that this version does not understand: {error}. "
+            "Nothing was sent. Look at it, compare it with the exchange's history, and delete it to start afresh."
+        ) from None
+    for intent in intents.values():
+        if intent.account != errand.account and (intent.in_doubt or intent.state is State.EXECUTED):
+            raise WhiteBitInDoubt(
+                f"This task has a move ({intent.id}, {_in_words(intent)}) made with another API key or host. "
+                "Nothing was sent now. Restore the connection, or start a new dag run.",
+                intent_id=intent.id,
+            )
+    return {name: intent for name, intent in intents.items() if intent.account == errand.account}
+
+
+def _tells_more(written: Mapping[str, Intent], known: Mapping[str, Intent]) -> bool:
+    """Whether another try of this task has sent something that we did not know of."""
+    nonces = {attempt.nonce for intent in known.values() for attempt in intent.attempts}
+    return any(
+        intent.state is State.EXECUTED or any(attempt.nonce not in nonces for attempt in intent.attempts)
+        for intent in written.values()
+    )
+
+
+def _catch_up(
+    errand: Errand, rules: Rules, intents: dict[str, Intent]
+) -> Generator[Effect, Any, Intent | None]:
+    """Settle what is in doubt, and say which intent is to be concluded or gone on with; ``None``: start afresh."""
+    for intent in intents.values():
+        if intent.state is State.EXECUTED:
+            return intent
+    for intent in list(intents.values()):
+        if intent.in_doubt:
+            intent = intents[intent.id] = yield from _settled(rules, intent)
+            if intent.state is State.EXECUTED:
+                return intent
+    latest = next(reversed(intents.values()), None)
+    if latest is None or latest.generation != errand.generation:
+        return None
+    if latest.state is State.OPEN and latest.requested != dict(errand.requested):
+        log.warning(
+            "Parameters changed since move %s was written down; it keeps to %s", latest.id, latest.requested
+        )
+    return latest
+
+
+def _settled(rules: Rules, intent: Intent) -> Generator[Effect, Any, Intent]:
+    """What a move in doubt turns out to be.
+
+    :raises WhiteBitInDoubt: the records cannot tell.
+    """
+    log.warning("Move %s is in doubt (%s): asking the exchange's records", intent.id, _in_words(intent))
+    verdict = yield from settle(intent, rules.settle_margin_ms)
+    if verdict.unclear:
+        raise _doubt(intent, verdict)
+    if verdict.found is None:
+        log.info("Move %s never ran: nothing fits it in the exchange's records", intent.id)
+        return intent.found_absent()
+    intent = _reconciled(intent, verdict.found)
+    yield from _keep(intent)
+    return intent
+
+
+def _conclude(errand: Errand, intent: Intent) -> Receipt:
+    """What an intent that has come to its end gives its task."""
+    if intent.refusal is not None:
+        raise intent.refusal.error()
+    if intent.receipt is None:
+        raise ValueError(f"intent {intent.id} has not come to its end")
+    if intent.generation != errand.generation:
+        if intent.requested != dict(errand.requested):
+            raise WhiteBitAlreadyMovedError(
+                f"This task has already moved its money ({_in_words(intent)}, transaction "
+                f"{intent.receipt.transaction_id}) with the parameters {intent.requested}; now it has "
+                f"{dict(errand.requested)}."
+            )
+        log.warning("Move %s was made before this task was cleared: its old receipt is returned", intent.id)
+    return intent.receipt
+
+
+def _take_turn(errand: Errand, rules: Rules, move: Move) -> Generator[Effect, Any, Turn]:
+    """Wait for the exclusive right to send a move of this likeness with this API key.
+
+    The exchange accepts each nonce once, which makes nonces locks that it keeps for us: whoever has used every
+    nonce of the likeness's grid around now is alone with it until the next who can do so comes.
+    """
+    names = [move.likeness] if errand.fenced else [move.likeness, f"journal|{errand.journal}"]
+    if not (yield ReadClock()).last_seconds:
+        yield AskTime()
+    deadline: int | None = None
+    while True:
+        reading = yield ReadClock()
+        deadline = deadline or reading.estimate_ms + rules.turn_patience_ms
+        if reading.estimate_ms > deadline:
+            raise WhiteBitUnavailableError(
+                f"Other moves like this one (plan {move.plan_id}, same key) left no turn to send it.",
+                money_moved=False,
+            )
+        nonces = sorted(nonce for name in names for nonce in turn_nonces(name, reading.estimate_ms))
+        try:
+            for nonce in nonces:
+                yield TakeNonce(nonce, move.plan_id)
+        except (WhiteBitNonceError, WhiteBitUnavailableError, WhiteBitRateLimitError) as error:
+            log.info("No turn yet for a move like this one: %s", error.message)
+            error.money_moved = False
+            # Out of the window means that our idea of the exchange's time is off; asking costs nothing.
+            yield AskTime()
+            yield Pause(_until_free(errand, reading))
+            continue
+        after = yield ReadClock()
+        # Whoever had the turn before can have been accepted up to here; our own records begin later.
+        ended = (reading.estimate_ms - TURN_APART_MS + NONCE_LIFE_MS - NONCE_AGE_MS) // 1000
+        if after.last_seconds > ended:
+            return Turn(reading.estimate_ms, after.last_seconds)
+        yield AskTime()
+        yield Pause(1_000)
+
+
+def turn_nonces(name: str, now_ms: int) -> list[int]:
+    """The nonces that make up a turn, oldest first: all points of this name's grid around now."""
+    phase = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4]) % TURN_GRID_MS
+    start = now_ms - TURN_REACH_MS
+    first = start + (phase - start) % TURN_GRID_MS
+    return list(range(first, now_ms + TURN_REACH_MS, TURN_GRID_MS))
+
+
+def _until_free(errand: Errand, reading: ClockReading) -> int:
+    """Milliseconds until a used nonce cannot be in the way any more, spread so that those who wait do not collide."""
+    spread = int.from_bytes(hashlib.sha256(f"{errand.intent_id}{reading.estimate_ms}".encode()).digest()[:4])
+    return TURN_GRID_MS // 2 + spread % (2 * TURN_GRID_MS)
+
+
+def _send(
+    errand: Errand, rules: Rules, intent: Intent | None, move: Move, turn: Turn
+) -> Generator[Effect, Any, tuple[WhiteBitError | None, Intent]]:
+    """Write one attempt down and send it.
+
+    :returns: the error of a sending that certainly did not run and may be repeated, and the intent as it stands.
+    """
+    if intent is None:
+        intent = Intent(
+            id=errand.intent_id,
+            account=errand.account,
+            requested=dict(errand.requested),
+            generation=errand.generation,
+            move=move,
+            created_at=turn.seconds,
+        )
+    attempt = Attempt(turn.nonce, turn.seconds)
+    since = begins_at(intent.trying(attempt, ()), rules.settle_margin_ms)
+    records: list[FlexTransaction] = yield _records_of(move, since)
+    verdict = judge(intent, records, margin_ms=rules.settle_margin_ms)
+    if not verdict.absent:
+        raise _doubt(intent, verdict)
+    intent = intent.trying(attempt, [record.transaction_id for record in records if looks_like(move, record)])
+    yield WriteJournal(intent)
+    try:
+        transaction_id = yield Send(move.call(), turn.nonce)
+    except (WhiteBitRateLimitError, WhiteBitNonceError) as error:
+        return error, intent.last_refused()
+    except WhiteBitUnavailableError as error:
+        return (None, intent) if error.money_moved is None else (error, intent.last_refused())
+    except WhiteBitError as error:
+        yield from _keep(intent.refused(error))
+        raise
+    return None, (yield from _acknowledged(intent, turn, transaction_id))
+
+
+def _acknowledged(intent: Intent, turn: Turn, transaction_id: str) -> Generator[Effect, Any, Intent]:
+    """The intent that the exchange said yes to."""
+    amount = intent.move.amount
+    executed_at = pendulum.from_timestamp(
+        max(turn.seconds, (yield ReadClock()).estimate_ms // 1000), tz="UTC"
+    )
+    if intent.move.operation is Operation.FLEX_CLOSE:
+        # The amount closed is the exchange's to say: an earning may have been added since the investment was read.
+        with suppress(WhiteBitError):
+            for record in (yield _records_of(intent.move, turn.seconds)):
+                if record.transaction_id == transaction_id:
+                    amount, executed_at = record.amount, record.created_at
+    return intent.executed(transaction_id, amount, executed_at, reconciled=False)
+
+
+def _keep(intent: Intent) -> Generator[Effect, Any, None]:
+    """Write down how it ended. If that fails the attempt stands, and the records tell the next run the same."""
+    try:
+        yield WriteJournal(intent)
+    except JournalError as error:
+        log.warning("The end of move %s (%s) could not be written down: %s", intent.id, intent.state, error)
+
+
+def _records_of(move: Move, since: int) -> ReadRecords:
+    return ReadRecords(move.plan_id, since, tuple(sorted(ACTIONS[move.operation])))
+
+
+def _reconciled(intent: Intent, found: FlexTransaction) -> Intent:
+    log.warning(
+        "Move %s did run: transaction %s is in the exchange's records", intent.id, found.transaction_id
+    )
+    return intent.executed(found.transaction_id, found.amount, found.created_at, reconciled=True)
+
+
+def _in_words(intent: Intent) -> str:
+    amount = "everything" if intent.move.amount is None else f"{intent.move.amount:f} {intent.move.ticker}"
+    return f"{intent.move.operation} of {amount}, plan {intent.move.plan_id}"
+
+
+def _doubt(intent: Intent, verdict: Verdict) -> WhiteBitInDoubt:
+    sent = ", ".join(
+        f"{pendulum.from_timestamp(attempt.nonce // 1000, tz='UTC').isoformat()} (nonce {attempt.nonce})"
+        for attempt in intent.attempts
+    )
+    shown = "; ".join(
+        f"{record.transaction_id} of {record.created_at.isoformat()}, {record.amount:f} {record.currency}"
+        for record in verdict.unclear
+    )
+    return WhiteBitInDoubt(
+        f"Move {intent.id} ({_in_words(intent)}) was sent at {sent} and its answer was lost. The exchange's history "
+        f"shows transactions that may be this move or another like it: {shown}. What to do: find out which of them "
+        "belong to other tasks, programs or people (their receipts name the transaction). If one is left over, it "
+        "is this move: mark the task as success. If none is left over, the move did not run: delete the task's "
+        "journal entry and clear the task (README, section 'When a move is in doubt').",
+        intent_id=intent.id,
+        path=intent.move.call().path,
+    )
