@@ -107,9 +107,7 @@ class WhiteBitClient:
         by_ticker = answer if ticker is None else {ticker: answer}
         return {name: _main_balance(name, raw) for name, raw in by_ticker.items()}
 
-    def flex_plans(
-        self, *, ticker: str | None = None, limit: int | None = None, offset: int = 0
-    ) -> Iterator[FlexPlan]:
+    def flex_plans(self, *, ticker: str | None = None, limit: int | None = None, offset: int = 0) -> Iterator[FlexPlan]:
         """Flex plans on offer, page by page as they are asked for.
 
         :param ticker: only plans of this asset.
@@ -184,9 +182,7 @@ class WhiteBitClient:
     ) -> Iterator[FlexTransaction]:
         """Daily Flex earnings, newest first; parameters as for :meth:`flex_history`."""
         params = _history_filters(plan, investment, transaction, date_from, date_to)
-        return self._pages(
-            f"{FLEX}/investments/payment-history", params, FlexTransaction.from_api, limit, offset
-        )
+        return self._pages(f"{FLEX}/investments/payment-history", params, FlexTransaction.from_api, limit, offset)
 
     def flex_auto_reinvest(self, plan_id: str, *, enabled: bool) -> None:
         """Switch auto-reinvest of the investment in a plan. Doing it again changes nothing, so it is repeatable.

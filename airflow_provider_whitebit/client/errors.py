@@ -85,9 +85,7 @@ class WhiteBitLimitError(WhiteBitValidationError):
 class WhiteBitRefusedError(WhiteBitError):
     """The exchange understood the call and refused it by one of its rules (HTTP 422)."""
 
-    advice = (
-        "Look at the plan, the investment and the balance: the same call succeeds only after they change."
-    )
+    advice = "Look at the plan, the investment and the balance: the same call succeeds only after they change."
 
 
 class WhiteBitNotEnoughBalanceError(WhiteBitRefusedError):
@@ -163,9 +161,7 @@ class WhiteBitInDoubt(WhiteBitError):
         super().__init__(message, path=path, money_moved=None)
 
 
-_AVAILABLE = re.compile(
-    r"[Aa]vailable (?P<available>\d+(?:\.\d+)?)(?: <|, in amount:) (?P<required>\d+(?:\.\d+)?)"
-)
+_AVAILABLE = re.compile(r"[Aa]vailable (?P<available>\d+(?:\.\d+)?)(?: <|, in amount:) (?P<required>\d+(?:\.\d+)?)")
 
 _AUTHENTICATION = (
     "payload not provided",

@@ -84,9 +84,7 @@ class FlexPlan(Record):
 
     def admits(self, amount: Decimal) -> bool:
         """Whether the plan's own limits admit an investment of this amount."""
-        return self.min_investment <= amount and (
-            self.max_investment is None or amount <= self.max_investment
-        )
+        return self.min_investment <= amount and (self.max_investment is None or amount <= self.max_investment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,9 +210,7 @@ class _Reader:
 
     def __init__(self, record: str, raw: Mapping[str, Any]) -> None:
         if not isinstance(raw, Mapping):
-            raise WhiteBitUnavailableError(
-                f"The exchange sent {type(raw).__name__} where a {record} was expected."
-            )
+            raise WhiteBitUnavailableError(f"The exchange sent {type(raw).__name__} where a {record} was expected.")
         self._record = record
         self._raw = raw
 

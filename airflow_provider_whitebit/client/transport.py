@@ -16,7 +16,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
-from typing import Any
+from functools import lru_cache
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import requests
@@ -73,6 +74,38 @@ class Timeout:
     read: float = 10
 
 
+class Wire(Protocol):
+    """Carries one prepared request to the exchange and brings its answer, the body not yet read."""
+
+    def send(self, prepared: requests.PreparedRequest) -> requests.Response:
+        """:raises requests.RequestException: if there is no answer."""
+
+    def close(self) -> None:
+        """Give up pooled connections."""
+
+
+class HttpWire:
+    """HTTP with pooled connections: no redirects, no cookies, no ``.netrc``.
+
+    A ``requests.Session`` looks the environment's proxies and CA bundle up at every call, which costs more than the
+    rest of the call. Here it is asked once, and its adapter is used directly from then on.
+    """
+
+    def __init__(self, base_url: str, *, timeout: Timeout, verify: bool | str) -> None:
+        with requests.Session() as session:
+            self._options: dict[str, Any] = dict(
+                session.merge_environment_settings(base_url + "/", {}, True, verify, None)
+            )
+        self._options["timeout"] = (timeout.connect, timeout.read)
+        self._adapter = HTTPAdapter(pool_connections=2, pool_maxsize=10, max_retries=0)
+
+    def send(self, prepared: requests.PreparedRequest) -> requests.Response:
+        return self._adapter.send(prepared, **self._options)
+
+    def close(self) -> None:
+        self._adapter.close()
+
+
 @dataclass(slots=True)
 class Transport:
     """Sends calls to one exchange as one account.
@@ -85,6 +118,7 @@ class Transport:
     :param retry: how repeatable calls are repeated.
     :param clock: the exchange's clock; shared with whoever makes nonces for moves.
     :param sleep: waits between tries, in seconds.
+    :param wire: what carries the requests, if not HTTP.
     """
 
     base_url: str
@@ -95,23 +129,14 @@ class Transport:
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     clock: ExchangeClock = field(default_factory=ExchangeClock)
     sleep: Callable[[float], None] = time.sleep
-    _adapter: HTTPAdapter = field(init=False, repr=False)
-    _send_options: dict[str, Any] = field(init=False, repr=False)
+    wire: Wire | None = None
+    _wire: Wire = field(init=False, repr=False)
     _retrying: tenacity.Retrying = field(init=False, repr=False)
     _synchronising: threading.Lock = field(init=False, repr=False, default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         self.base_url = self.base_url.rstrip("/")
-        # A Session looks the environment's proxies and CA bundle up at every call, which costs more than the rest
-        # of the call; here it is asked once, and its adapter is used directly from then on. The adapter follows no
-        # redirects and keeps no cookies: neither has a place in an API that signs every call.
-        with requests.Session() as session:
-            session.verify = self.verify
-            self._send_options = dict(
-                session.merge_environment_settings(self.base_url + "/", {}, False, None, None)
-            )
-        self._send_options["timeout"] = (self.timeout.connect, self.timeout.read)
-        self._adapter = HTTPAdapter(pool_connections=2, pool_maxsize=10, max_retries=0)
+        self._wire = self.wire or HttpWire(self.base_url, timeout=self.timeout, verify=self.verify)
         wait = tenacity.wait_exponential(multiplier=self.retry.first_wait, max=self.retry.longest_wait)
         if self.retry.jitter:
             wait = wait + tenacity.wait_random(0, self.retry.jitter)  # type: ignore[assignment]
@@ -128,7 +153,7 @@ class Transport:
 
     def close(self) -> None:
         """Close the pooled connections. The transport stays usable and opens new ones."""
-        self._adapter.close()
+        self._wire.close()
 
     def public(self, path: str) -> Any:
         """``GET`` a public call, repeating it as the policy says.
@@ -161,9 +186,7 @@ class Transport:
         if refusal is not None:
             raise refusal
         if status not in _OK or _is_error_object(answer):
-            raise _unusable(
-                path, status, "an answer that is neither a success nor a refusal", money_moved=None
-            )
+            raise _unusable(path, status, "an answer that is neither a success nor a refusal", money_moved=None)
         return answer
 
     def _private_once(self, path: str, params: Mapping[str, Any]) -> Any:
@@ -183,19 +206,13 @@ class Transport:
             raise
         return _judge(path, status, answer)
 
-    def _post(
-        self, path: str, params: Mapping[str, Any], *, nonce: int, nonce_window: bool
-    ) -> tuple[int, Any]:
+    def _post(self, path: str, params: Mapping[str, Any], *, nonce: int, nonce_window: bool) -> tuple[int, Any]:
         if self.credentials is None:
-            raise WhiteBitConfigurationError(
-                "This call needs an API key and its secret; none were given.", path=path
-            )
+            raise WhiteBitConfigurationError("This call needs an API key and its secret; none were given.", path=path)
         signed = sign(self.credentials, path, params, nonce=nonce, nonce_window=nonce_window)
         return self._exchange("POST", path, signed.body, signed.headers)
 
-    def _exchange(
-        self, method: str, path: str, body: bytes | None, headers: dict[str, str]
-    ) -> tuple[int, Any]:
+    def _exchange(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> tuple[int, Any]:
         """One request and its decoded answer; learns the exchange's time on the way."""
         prepared = requests.PreparedRequest()
         prepared.method = method
@@ -209,7 +226,7 @@ class Transport:
         prepared.hooks = {}
         sent_ms = self.clock.local_ms()
         try:
-            response = self._adapter.send(prepared, stream=True, **self._send_options)
+            response = self._wire.send(prepared)
         except requests.RequestException as error:
             raise _connection_error(path, error) from None
         try:
@@ -257,7 +274,7 @@ class Transport:
         if date is None:
             return
         with suppress(ValueError, TypeError):
-            self.clock.observe(int(parsedate_to_datetime(date).timestamp()), sent_ms, received_ms)
+            self.clock.observe(_seconds_of(date), sent_ms, received_ms)
 
     def _before_repeating(self, state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
@@ -280,6 +297,12 @@ class Transport:
 
 SERVER_TIME = "/api/v4/public/time"
 _USER_AGENT = "airflow-provider-whitebit"
+
+
+@lru_cache(maxsize=4)
+def _seconds_of(date: str) -> int:
+    """Unix seconds of an HTTP date. Many answers bear the same one."""
+    return int(parsedate_to_datetime(date).timestamp())
 
 
 def server_seconds(answer: Any) -> int:
@@ -326,12 +349,8 @@ def _is_error_object(answer: Any) -> bool:
     return answer.get("success") is False or ("message" in answer and "code" in answer)
 
 
-def _unusable(
-    path: str, status: int | None, what: str, *, money_moved: bool | None
-) -> WhiteBitUnavailableError:
-    return WhiteBitUnavailableError(
-        f"The exchange sent {what}.", path=path, status=status, money_moved=money_moved
-    )
+def _unusable(path: str, status: int | None, what: str, *, money_moved: bool | None) -> WhiteBitUnavailableError:
+    return WhiteBitUnavailableError(f"The exchange sent {what}.", path=path, status=status, money_moved=money_moved)
 
 
 def _connection_error(path: str, error: requests.RequestException) -> WhiteBitUnavailableError:
@@ -349,16 +368,12 @@ def _connection_error(path: str, error: requests.RequestException) -> WhiteBitUn
         requests.exceptions.ProxyError: "The proxy did not connect",
     }.get(type(error), "The connection to the exchange failed")
     detail = type(reason).__name__ if isinstance(reason, Exception) else type(error).__name__
-    return WhiteBitUnavailableError(
-        f"{what} ({detail}).", path=path, money_moved=False if never_connected else None
-    )
+    return WhiteBitUnavailableError(f"{what} ({detail}).", path=path, money_moved=False if never_connected else None)
 
 
 def _is_certificate_refused(reason: object) -> bool:
     """Whether TLS failed at the certificate, before any byte of the call; other TLS errors can come after it."""
-    return isinstance(reason, SSLError) and any(
-        isinstance(arg, ssl.SSLCertVerificationError) for arg in reason.args
-    )
+    return isinstance(reason, SSLError) and any(isinstance(arg, ssl.SSLCertVerificationError) for arg in reason.args)
 
 
 def host_of(url: str) -> str:

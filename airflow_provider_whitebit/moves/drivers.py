@@ -38,6 +38,7 @@ def execute_move(
     settle_margin_ms: int = 10_000,
     defer: bool = False,
     sleep: Callable[[float], None] = time.sleep,
+    new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
 ) -> Receipt:
     """Make a move once, blocking until it is done, refused, or in doubt.
 
@@ -50,12 +51,13 @@ def execute_move(
     :param settle_margin_ms: how late the exchange may record what it accepted, in milliseconds.
     :param defer: raise :class:`SettleLater` in place of sleeping until a doubt can be settled.
     :param sleep: waits, in seconds.
+    :param new_id: makes the id of a new intent.
     :raises SettleLater: only with ``defer``.
     :raises WhiteBitInDoubt: the records cannot tell whether the move ran.
     :raises WhiteBitError: refused, unreachable, or the journal cannot be kept.
     """
     errand = p.Errand(
-        intent_id=uuid.uuid4().hex,
+        intent_id=new_id(),
         account=account,
         requested=requested,
         generation=generation,

@@ -237,9 +237,7 @@ class Intent:
     @property
     def in_doubt(self) -> bool:
         """Whether money may have moved without anybody here knowing."""
-        return self.state is State.OPEN and any(
-            attempt.outcome is Outcome.PENDING for attempt in self.attempts
-        )
+        return self.state is State.OPEN and any(attempt.outcome is Outcome.PENDING for attempt in self.attempts)
 
     def trying(self, attempt: Attempt, baseline: Iterable[str]) -> Intent:
         """This intent with one more attempt on its way."""
@@ -248,9 +246,7 @@ class Intent:
 
     def last_refused(self) -> Intent:
         """The last attempt certainly never ran."""
-        return replace(
-            self, attempts=(*self.attempts[:-1], replace(self.attempts[-1], outcome=Outcome.REFUSED))
-        )
+        return replace(self, attempts=(*self.attempts[:-1], replace(self.attempts[-1], outcome=Outcome.REFUSED)))
 
     def found_absent(self) -> Intent:
         """The records were asked after all attempts had ended: none of them ran."""

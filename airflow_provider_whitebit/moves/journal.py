@@ -11,7 +11,10 @@ from airflow_provider_whitebit.client.errors import WhiteBitError
 class JournalError(WhiteBitError):
     """The journal could not be read or written. Nothing is sent that is not written down before."""
 
-    advice = "The intent is kept where it was; run the task again when Airflow's API server answers."
+    advice = "Nothing was sent in this run; run the task again when Airflow's API server answers."
+
+    def __init__(self, message: str, *, money_moved: bool | None = None) -> None:
+        super().__init__(message, money_moved=money_moved)
 
 
 class Journal(Protocol):

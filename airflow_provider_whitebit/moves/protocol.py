@@ -125,18 +125,7 @@ class WaitUntil:
     intent_id: str
 
 
-Effect = (
-    ReadJournal
-    | WriteJournal
-    | Resolve
-    | ReadClock
-    | AskTime
-    | TakeNonce
-    | ReadRecords
-    | Send
-    | Pause
-    | WaitUntil
-)
+Effect = ReadJournal | WriteJournal | Resolve | ReadClock | AskTime | TakeNonce | ReadRecords | Send | Pause | WaitUntil
 Protocol = Generator[Effect, Any, Receipt]
 
 
@@ -277,9 +266,7 @@ def _tells_more(written: Mapping[str, Intent], known: Mapping[str, Intent]) -> b
     )
 
 
-def _catch_up(
-    errand: Errand, rules: Rules, intents: dict[str, Intent]
-) -> Generator[Effect, Any, Intent | None]:
+def _catch_up(errand: Errand, rules: Rules, intents: dict[str, Intent]) -> Generator[Effect, Any, Intent | None]:
     """Settle what is in doubt, and say which intent is to be concluded or gone on with; ``None``: start afresh."""
     for intent in intents.values():
         if intent.state is State.EXECUTED:
@@ -293,9 +280,7 @@ def _catch_up(
     if latest is None or latest.generation != errand.generation:
         return None
     if latest.state is State.OPEN and latest.requested != dict(errand.requested):
-        log.warning(
-            "Parameters changed since move %s was written down; it keeps to %s", latest.id, latest.requested
-        )
+        log.warning("Parameters changed since move %s was written down; it keeps to %s", latest.id, latest.requested)
     return latest
 
 
@@ -305,7 +290,11 @@ def _settled(rules: Rules, intent: Intent) -> Generator[Effect, Any, Intent]:
     :raises WhiteBitInDoubt: the records cannot tell.
     """
     log.warning("Move %s is in doubt (%s): asking the exchange's records", intent.id, _in_words(intent))
-    verdict = yield from settle(intent, rules.settle_margin_ms)
+    try:
+        verdict = yield from settle(intent, rules.settle_margin_ms)
+    except WhiteBitError as error:
+        error.money_moved = None
+        raise
     if verdict.unclear:
         raise _doubt(intent, verdict)
     if verdict.found is None:
@@ -408,7 +397,11 @@ def _send(
     if not verdict.absent:
         raise _doubt(intent, verdict)
     intent = intent.trying(attempt, [record.transaction_id for record in records if looks_like(move, record)])
-    yield WriteJournal(intent)
+    try:
+        yield WriteJournal(intent)
+    except JournalError as error:
+        error.money_moved = False
+        raise
     try:
         transaction_id = yield Send(move.call(), turn.nonce)
     except (WhiteBitRateLimitError, WhiteBitNonceError) as error:
@@ -424,9 +417,7 @@ def _send(
 def _acknowledged(intent: Intent, turn: Turn, transaction_id: str) -> Generator[Effect, Any, Intent]:
     """The intent that the exchange said yes to."""
     amount = intent.move.amount
-    executed_at = pendulum.from_timestamp(
-        max(turn.seconds, (yield ReadClock()).estimate_ms // 1000), tz="UTC"
-    )
+    executed_at = pendulum.from_timestamp(max(turn.seconds, (yield ReadClock()).estimate_ms // 1000), tz="UTC")
     if intent.move.operation is Operation.FLEX_CLOSE:
         # The amount closed is the exchange's to say: an earning may have been added since the investment was read.
         with suppress(WhiteBitError):
@@ -449,9 +440,7 @@ def _records_of(move: Move, since: int) -> ReadRecords:
 
 
 def _reconciled(intent: Intent, found: FlexTransaction) -> Intent:
-    log.warning(
-        "Move %s did run: transaction %s is in the exchange's records", intent.id, found.transaction_id
-    )
+    log.warning("Move %s did run: transaction %s is in the exchange's records", intent.id, found.transaction_id)
     return intent.executed(found.transaction_id, found.amount, found.created_at, reconciled=True)
 
 

@@ -1,0 +1,126 @@
+"""One way of making a signed call, timed in a process and an environment of its own.
+
+``python caller.py NAME PORT``: reads a number of calls from each line of standard input, makes so many, and
+prints the microseconds of one call. So the parent can let all ways take turns on the same machine and server.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import sys
+import time
+from collections.abc import Callable
+
+PATH = "/api/v4/main-account/balance"
+KEY = "bench-key"
+SECRET = "bench-secret"
+
+
+def signed(last: list[int]) -> tuple[bytes, dict[str, str]]:
+    """What the vendor's quickstart does for each call."""
+    last[0] = max(last[0] + 1, int(time.time() * 1000))
+    body = json.dumps({"request": PATH, "nonce": last[0], "nonceWindow": True}, separators=(",", ":")).encode()
+    payload = base64.b64encode(body)
+    signature = hmac.new(SECRET.encode(), payload, hashlib.sha512).hexdigest()
+    headers = {
+        "Content-Type": "application/json",
+        "X-TXC-APIKEY": KEY,
+        "X-TXC-PAYLOAD": payload.decode(),
+        "X-TXC-SIGNATURE": signature,
+    }
+    return body, headers
+
+
+def bare_session(url: str) -> Callable[[], object]:
+    import requests
+
+    session, last = requests.Session(), [0]
+
+    def call() -> object:
+        body, headers = signed(last)
+        return session.post(url + PATH, data=body, headers=headers, timeout=10).json()
+
+    return call
+
+
+def quickstart(url: str) -> Callable[[], object]:
+    import requests
+
+    last = [0]
+
+    def call() -> object:
+        body, headers = signed(last)
+        return requests.post(url + PATH, data=body, headers=headers, timeout=10).json()
+
+    return call
+
+
+def bare_urllib3(url: str) -> Callable[[], object]:
+    import urllib3
+
+    pool, last = urllib3.PoolManager(), [0]
+
+    def call() -> object:
+        body, headers = signed(last)
+        return json.loads(pool.request("POST", url + PATH, body=body, headers=headers, timeout=10).data)
+
+    return call
+
+
+def hook(url: str) -> Callable[[], object]:
+    import os
+
+    os.environ["AIRFLOW_CONN_WHITEBIT_BENCH"] = json.dumps(
+        {"conn_type": "whitebit", "login": KEY, "password": SECRET, "host": url}
+    )
+    from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
+
+    client = WhiteBitHook("whitebit_bench").get_conn()
+    return client.main_balance
+
+
+def sdk(url: str) -> Callable[[], object]:
+    import httpx
+    from whitebit import WhitebitApi
+    from whitebit.environment import WhitebitApiEnvironment
+    from whitebit.hmac_transport import HmacTransport
+
+    api = WhitebitApi(
+        environment=WhitebitApiEnvironment(base=url, production="", eu=""),
+        api_key=KEY,
+        txc_payload="",
+        txc_signature="",
+        httpx_client=httpx.Client(transport=HmacTransport(api_secret=SECRET)),
+    )
+    return api.main_account.get_main_balance
+
+
+def ccxt(url: str) -> Callable[[], object]:
+    import ccxt as library
+
+    exchange = library.whitebit({"apiKey": KEY, "secret": SECRET, "enableRateLimit": False})
+    exchange.urls["api"]["v4"]["private"] = url + "/api/v4"
+    return exchange.v4PrivatePostMainAccountBalance
+
+
+WAYS = {function.__name__: function for function in (bare_session, quickstart, bare_urllib3, hook, sdk, ccxt)}
+
+
+def main() -> None:
+    name, port = sys.argv[1], int(sys.argv[2])
+    call = WAYS[name](f"http://127.0.0.1:{port}")
+    call()
+    print("ready", flush=True)
+    for line in sys.stdin:
+        count = int(line)
+        begin = time.perf_counter()
+        for _ in range(count):
+            call()
+        print((time.perf_counter() - begin) / count * 1e6, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""``make bench``: what the package costs, as figures that the README quotes.
+
+Every way of calling takes turns against one loopback server, so that a machine that gets slower gets slower for
+all; the figures are medians over the turns, and ratios to a bare ``requests.Session`` with inline HMAC.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+REPO = HERE.parent.parent
+PEERS = {"sdk": ["whitebit-python-sdk==1.1.17"], "ccxt": ["ccxt==4.5.90", "requests"]}
+TURNS, CALLS = 15, 120
+
+
+def peer_python(home: Path, name: str) -> Path | None:
+    """The interpreter of a peer's own environment, made if it is missing; ``None`` where that fails."""
+    python = home / name / "bin" / "python"
+    if not python.exists():
+        print(f"installing {name} into an environment of its own ...", flush=True)
+        try:
+            subprocess.run([sys.executable, "-m", "venv", str(home / name)], check=True)
+            subprocess.run([python, "-m", "pip", "install", "-q", *PEERS[name]], check=True)
+        except subprocess.CalledProcessError:
+            print(f"{name}: could not be installed; left out", flush=True)
+            return None
+    return python
+
+
+def calls(home: Path, airflow_home: Path) -> dict[str, float]:
+    """Microseconds of one signed call, by way of calling: medians over the turns."""
+    server = subprocess.Popen([sys.executable, HERE / "server.py"], stdout=subprocess.PIPE, text=True)
+    callers: dict[str, subprocess.Popen[str]] = {}
+    try:
+        assert server.stdout is not None
+        port = server.stdout.readline().strip()
+        ways = {name: Path(sys.executable) for name in ("bare_session", "quickstart", "bare_urllib3", "hook")}
+        ways |= {name: python for name in PEERS if (python := peer_python(home, name))}
+        for name, python in ways.items():
+            callers[name] = subprocess.Popen(
+                [python, HERE / "caller.py", name, port],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                env={"PATH": "/usr/bin:/bin", "AIRFLOW_HOME": str(airflow_home), "PYTHONPATH": str(REPO)},
+            )
+        for name, caller in list(callers.items()):
+            while (line := caller.stdout.readline()) and line.strip() != "ready":  # type: ignore[union-attr]
+                pass
+            if not line:
+                print(f"{name}: did not start; left out", flush=True)
+                del callers[name]
+        times: dict[str, list[float]] = {name: [] for name in callers}
+        for _ in range(TURNS):
+            for name, caller in callers.items():
+                caller.stdin.write(f"{CALLS}\n")  # type: ignore[union-attr]
+                caller.stdin.flush()  # type: ignore[union-attr]
+                times[name].append(float(caller.stdout.readline()))  # type: ignore[union-attr]
+        return {name: statistics.median(turns) for name, turns in times.items()}
+    finally:
+        for process in (server, *callers.values()):
+            process.kill()
+            process.wait()
+
+
+def signing() -> float:
+    """Microseconds of one signature of an invest call: the median of many rounds."""
+    from airflow_provider_whitebit.client.signing import Credentials, sign
+
+    credentials = Credentials("bench-key", "bench-secret")
+    params = {"plan": "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f", "amount": "1000.5", "withReinvest": True}
+    path = "/api/v4/main-account/smart-flex/investments/invest"
+    rounds = []
+    for _ in range(50):
+        begin = time.perf_counter()
+        for nonce in range(1_700_000_000_000, 1_700_000_001_000):
+            sign(credentials, path, params, nonce=nonce, nonce_window=True)
+        rounds.append((time.perf_counter() - begin) / 1000 * 1e6)
+    return statistics.median(rounds)
+
+
+IMPORT = """
+import sys, time
+import airflow.sdk
+from airflow.sdk import BaseOperator, DAG, task, Param
+begin = time.perf_counter()
+import {module}
+print((time.perf_counter() - begin) * 1000)
+"""
+
+
+def importing(airflow_home: Path) -> float:
+    """Milliseconds that the operators add to a DAG file that has imported ``airflow.sdk``: the median of 7."""
+    source = IMPORT.format(module="airflow_provider_whitebit.operators.flex, airflow_provider_whitebit.operators.account")
+    runs = []
+    for _ in range(7):
+        done = subprocess.run(
+            [sys.executable, "-c", source],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={"PATH": "/usr/bin:/bin", "AIRFLOW_HOME": str(airflow_home), "PYTHONPATH": str(REPO)},
+        )
+        runs.append(float(done.stdout.strip().splitlines()[-1]))
+    return statistics.median(runs)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--home", type=Path, default=REPO / ".bench", help="where peers are installed")
+    parser.add_argument("--json", type=Path, help="also write the figures here")
+    options = parser.parse_args()
+    options.home.mkdir(parents=True, exist_ok=True)
+    airflow_home = options.home / "airflow"
+    figures = calls(options.home, airflow_home)
+    bare = figures["bare_session"]
+    print(f"\nOne signed call on loopback, median of {TURNS} turns of {CALLS} calls")
+    print(f"  {'way':<34}{'us':>8}{'ratio':>8}")
+    names = {
+        "bare_session": "bare requests.Session, inline HMAC",
+        "quickstart": "vendor quickstart: requests.post",
+        "sdk": "whitebit-python-sdk",
+        "ccxt": "ccxt",
+        "bare_urllib3": "bare urllib3, inline HMAC",
+        "hook": "this package: the hook's client",
+    }
+    for name, text in names.items():
+        if name in figures:
+            print(f"  {text:<34}{figures[name]:>8.0f}{figures[name] / bare:>8.2f}")
+    figures["signing"] = signing()
+    print(f"Signing alone: {figures['signing']:.1f} us")
+    figures["import_ms"] = importing(airflow_home)
+    print(f"Operators' import, over airflow.sdk: {figures['import_ms']:.1f} ms")
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""The same driver with one of the protocol's safeguards taken out: the simulation must notice each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_whitebit.moves.drivers import execute_move
+
+
+class _Proxy:
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+class _ForgetsWhatIsOnItsWay(_Proxy):
+    """A journal that only keeps how it ended."""
+
+    def write(self, document: dict[str, Any]) -> None:
+        if document["state"] != "open":
+            self._inner.write(document)
+
+
+class _DoesNotWait(_Proxy):
+    """A client that says the exchange's time is long past every nonce's life."""
+
+    def server_time(self) -> Any:
+        return self._inner.server_time().add(hours=1)
+
+
+class _SeesNoBaseline(_Proxy):
+    """A client whose records are empty right after a turn was taken."""
+
+    def take_nonce(self, nonce: int, *, plan: str) -> None:
+        self._inner.take_nonce(nonce, plan=plan)
+        self._blind = True
+
+    def flex_history(self, **filters: Any) -> Any:
+        if self.__dict__.pop("_blind", False):
+            return iter(())
+        return self._inner.flex_history(**filters)
+
+
+class _TakesNoTurn(_Proxy):
+    """A client that pretends to have used up nonces."""
+
+    def take_nonce(self, nonce: int, *, plan: str) -> None:
+        pass
+
+
+def without_write_ahead(client: Any, journal: Any, **options: Any) -> Any:
+    return execute_move(client, _ForgetsWhatIsOnItsWay(journal), **options)
+
+
+def without_wait(client: Any, journal: Any, **options: Any) -> Any:
+    return execute_move(_DoesNotWait(client), journal, **options)
+
+
+def without_baseline(client: Any, journal: Any, **options: Any) -> Any:
+    return execute_move(_SeesNoBaseline(client), journal, **options)
+
+
+def without_turn(client: Any, journal: Any, **options: Any) -> Any:
+    return execute_move(_TakesNoTurn(client), journal, **options)

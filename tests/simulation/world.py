@@ -1,0 +1,488 @@
+"""Virtual time, an exchange, a lossy wire and an Airflow that kills, stalls, retries and clears: all by one seed.
+
+Everything that is under test is the real thing: client, protocol, blocking driver, the sandbox's rules. Made here
+are time, the wire, the journal's store and Airflow. Each process is a greenlet: wherever it would wait for the
+network, the journal or a sleep, the world goes on, and there it may stall or die.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import json
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+import greenlet
+import requests
+
+from airflow_provider_whitebit.client.api import WhiteBitClient
+from airflow_provider_whitebit.client.clock import ExchangeClock
+from airflow_provider_whitebit.client.errors import WhiteBitError, WhiteBitInDoubt
+from airflow_provider_whitebit.client.signing import Credentials
+from airflow_provider_whitebit.client.transport import RetryPolicy, Transport
+from airflow_provider_whitebit.moves.drivers import execute_move
+from airflow_provider_whitebit.moves.intent import Move, Receipt
+from airflow_provider_whitebit.moves.journal import JournalError
+
+START_MS = 1_790_000_000_000
+KEY = Credentials("sandbox-key", "sandbox-secret")
+
+
+class Killed(BaseException):
+    """The process is gone: nothing after this runs, not even a handler."""
+
+
+class Clock:
+    """The world's one time, in milliseconds."""
+
+    def __init__(self) -> None:
+        self.now = START_MS
+
+    def now_ms(self) -> int:
+        return self.now
+
+
+class World:
+    """Runs processes in virtual time, one at a time, the earliest first."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.clock = Clock()
+        self.trace: list[str] = []
+        self._queue: list[tuple[int, int, Any, Any]] = []
+        self._order = itertools.count()
+        self._hub = greenlet.getcurrent()
+
+    def note(self, text: str) -> None:
+        self.trace.append(f"{(self.clock.now - START_MS) / 1000:10.3f}  {text}")
+
+    def at(self, delay_ms: int, action: Callable[[], None]) -> None:
+        """Run an action later."""
+        heapq.heappush(self._queue, (self.clock.now + max(0, delay_ms), next(self._order), action, None))
+
+    def spawn(self, body: Callable[[], None]) -> greenlet.greenlet:
+        """Run a process; it may call :meth:`wait`."""
+        process = greenlet.greenlet(body, self._hub)
+        self.at(0, process.switch)
+        return process
+
+    def wait(self, delay_ms: int) -> None:
+        """Let the calling process wait while the world goes on."""
+        self.at(delay_ms, greenlet.getcurrent().switch)
+        self._hub.switch()
+
+    def run(self, until_ms: int = 10**9) -> None:
+        """Run until nothing is left to do."""
+        while self._queue:
+            moment, _, action, _ = heapq.heappop(self._queue)
+            if moment > START_MS + until_ms:
+                raise AssertionError("the world does not come to rest")
+            self.clock.now = max(self.clock.now, moment)
+            action()
+
+
+@dataclass
+class Sent:
+    """A money-moving request that the exchange saw."""
+
+    process: Process
+    path: str
+    nonce: int
+    status: int
+    transaction_id: str | None
+
+
+@dataclass
+class Faults:
+    """How often what goes wrong, as chances per request, journal write or step."""
+
+    wire: float = 0.0
+    journal: float = 0.0
+    kill: float = 0.0
+    stall: float = 0.0
+    latency_ms: int = 60
+
+
+@dataclass
+class Process:
+    """One try of a task: its clock, its place, and what it has left to suffer."""
+
+    world: World
+    name: str
+    task: Any
+    number: int
+    drift_ppm: int = 0
+    skew_ms: int = 0
+    dead: bool = False
+    steps: int = 0
+    kill_at: int | None = None
+    stall_at: int | None = None
+    stall_ms: int = 0
+
+    def local_ms(self) -> int:
+        passed = self.world.clock.now - START_MS
+        return START_MS + self.skew_ms + passed + passed * self.drift_ppm // 1_000_000
+
+    def step(self, what: str, delay_ms: int = 0) -> None:
+        """A point where time passes, and where this process may stall or die."""
+        self.steps += 1
+        if self.kill_at is not None and self.steps >= self.kill_at:
+            self.world.note(f"{self.name}: KILLED {what}")
+            self.dead = True
+            raise Killed
+        if self.stall_at is not None and self.steps >= self.stall_at:
+            self.stall_at = None
+            self.world.note(f"{self.name}: STALLS {self.stall_ms} ms {what}")
+            self.world.wait(self.stall_ms)
+        if delay_ms:
+            self.world.wait(delay_ms)
+
+
+class Answered:
+    """As much of an HTTP answer as the transport reads."""
+
+    def __init__(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.status_code = status
+        self.headers = headers
+        self.raw = self
+        self._body = body
+
+    def stream(self, _amount: int, decode_content: bool = True) -> list[bytes]:
+        return [self._body]
+
+    def close(self) -> None:
+        pass
+
+
+#: What the wire can do to a request, and whether the exchange gets it first.
+WIRE_FAULTS = (
+    "never_connected",
+    "lost_before",
+    "lost_after",
+    "error_500_before",
+    "error_500_after",
+    "html_503_after",
+    "empty_502_before",
+    "garbage_after",
+    "error_in_200_before",
+    "rate_limit",
+    "late_arrival",
+    "late_reply",
+    "duplicate",
+    "arrives_after_timeout",
+)
+
+
+class SimulatedWire:
+    """Carries requests to the exchange's rules, or not."""
+
+    def __init__(self, shop: Shop, process: Process) -> None:
+        self._shop = shop
+        self._process = process
+        self._world = process.world
+
+    def close(self) -> None:
+        pass
+
+    def send(self, prepared: requests.PreparedRequest) -> Any:
+        process, world, shop = self._process, self._world, self._shop
+        path = prepared.url.split("//", 1)[1].partition("/")[2]
+        path = "/" + path
+        moves = shop.moves_money(path)
+        fault = shop.pick_fault(path)
+        process.step(f"before {path}", shop.latency())
+        if fault:
+            world.note(f"{process.name}: {path} meets {fault}")
+        if fault == "never_connected":
+            raise requests.ConnectTimeout("simulated")
+        if fault == "rate_limit":
+            return Answered(429, shop.date(), b'{"message":"Too Many Attempts.","code":0}')
+        if fault in ("lost_before", "error_500_before", "empty_502_before", "error_in_200_before"):
+            process.step("without an answer", 2_000)
+            if fault == "lost_before":
+                raise requests.ReadTimeout("simulated")
+            if fault == "error_500_before":
+                return Answered(500, shop.date(), b'{"message":"Server Error"}')
+            if fault == "empty_502_before":
+                return Answered(502, shop.date(), b"")
+            return Answered(200, shop.date(), b'{"code":0,"message":"Something is wrong","errors":{}}')
+        if fault == "late_arrival":
+            process.step("while the request is on its way", shop.random.randint(1_000, 9_000))
+        if fault == "arrives_after_timeout":
+            # The client gives up, the request is still under way and reaches the exchange later.
+            world.at(shop.random.randint(500, 12_000), lambda: self._deliver(path, prepared, moves))
+            process.step("giving up", 2_000)
+            raise requests.ReadTimeout("simulated")
+        answer = self._deliver(path, prepared, moves)
+        if fault == "duplicate":
+            self._deliver(path, prepared, moves)
+        process.step(f"after {path}", shop.latency())
+        if fault == "lost_after":
+            raise requests.ConnectionError("simulated")
+        if fault == "late_reply":
+            process.step("waiting for a late reply", shop.random.randint(1_000, 30_000))
+        if fault == "error_500_after":
+            return Answered(500, shop.date(), b"<html>oops</html>")
+        if fault == "html_503_after":
+            return Answered(503, shop.date(), b"<html>maintenance</html>")
+        if fault == "garbage_after":
+            return Answered(200, shop.date(), b"\xff\x00\xfe{")
+        return answer
+
+    def _deliver(self, path: str, prepared: requests.PreparedRequest, moves: bool) -> Answered:
+        answer = self._shop.exchange.handle(
+            prepared.method or "POST", path, dict(prepared.headers), prepared.body or b""
+        )
+        if moves:
+            body = json.loads(prepared.body or b"{}")
+            done = json.loads(answer.body) if answer.status == 201 else {}
+            transaction = done["data"]["transaction_id"] if done else None
+            self._shop.sent.append(Sent(self._process, path, body["nonce"], answer.status, transaction))
+            self._world.note(
+                f"{self._process.name}: exchange has {path.rsplit('/', 1)[1]} {body.get('amount', '')} "
+                f"nonce {body['nonce'] - START_MS} -> {answer.status} {transaction or answer.body[:90]!r}"
+            )
+        return Answered(answer.status, answer.headers, answer.body)
+
+
+@dataclass
+class Shop:
+    """The exchange and the weather around it."""
+
+    world: World
+    exchange: Any
+    faults: Faults
+    sent: list[Sent] = field(default_factory=list)
+
+    @property
+    def random(self) -> random.Random:
+        return self.world.random
+
+    def moves_money(self, path: str) -> bool:
+        return path.endswith(("/invest", "/withdraw", "/close"))
+
+    def latency(self) -> int:
+        return self.random.randint(5, self.faults.latency_ms)
+
+    def date(self) -> dict[str, str]:
+        return {}
+
+    def pick_fault(self, path: str) -> str | None:
+        # What moves money meets faults far more often: that is what is being looked at.
+        chance = self.faults.wire * (6 if self.moves_money(path) else 1)
+        return self.random.choice(WIRE_FAULTS) if self.random.random() < chance else None
+
+
+class Store:
+    """Keeps journals as Airflow does: on 3.3 a replaced try is refused, before that each try has its own place."""
+
+    def __init__(self, shop: Shop, *, fenced: bool) -> None:
+        self.shop = shop
+        self.fenced = fenced
+        self.documents: dict[tuple[str, int], str] = {}
+
+
+class SimulatedJournal:
+    """One try's view of the store."""
+
+    def __init__(self, store: Store, process: Process) -> None:
+        self._store = store
+        self._process = process
+        self.writes = 0
+
+    @property
+    def fenced(self) -> bool:
+        return self._store.fenced
+
+    @property
+    def identity(self) -> str:
+        return self._process.task.name
+
+    def _replaced(self) -> bool:
+        return self._process.task.current is not self._process
+
+    def read(self) -> list[dict[str, Any]]:
+        process, store = self._process, self._store
+        process.step("before reading the journal", store.shop.latency())
+        if store.shop.random.random() < store.shop.faults.journal / 2:
+            process.world.note(f"{process.name}: journal cannot be read")
+            raise JournalError("simulated")
+        if store.fenced and self._replaced():
+            return []
+        found = [text for (task, _), text in sorted(store.documents.items()) if task == self.identity]
+        process.step("after reading the journal", store.shop.latency())
+        return [json.loads(text) for text in found]
+
+    def write(self, document: dict[str, Any]) -> None:
+        process, store = self._process, self._store
+        self.writes += 1
+        process.step("before writing the journal", store.shop.latency())
+        chance = store.shop.random.random()
+        if chance < store.shop.faults.journal / 2:
+            process.world.note(f"{process.name}: journal write fails")
+            raise JournalError("simulated")
+        if store.fenced and self._replaced():
+            process.world.note(f"{process.name}: journal write refused, the try was replaced")
+            raise JournalError("simulated: this try was replaced")
+        place = (self.identity, 0 if store.fenced else process.number)
+        store.documents[place] = json.dumps(document)
+        process.world.note(f"{process.name}: journal has {document['state']} attempts {len(document['attempts'])}")
+        if chance < store.shop.faults.journal:
+            process.world.note(f"{process.name}: journal write succeeds unheard")
+            raise JournalError("simulated: no answer")
+        process.step("after writing the journal", store.shop.latency())
+
+
+@dataclass
+class Result:
+    """What one try told Airflow."""
+
+    process: Process
+    receipt: Receipt | None = None
+    error: WhiteBitError | None = None
+
+
+@dataclass
+class Task:
+    """A money-moving task and the Airflow that runs it: tries, heartbeats, clears.
+
+    :param requested: what it asks for; changes of a clear go here.
+    :param resolve: the move it comes to.
+    """
+
+    world: World
+    shop: Shop
+    store: Store
+    name: str
+    requested: dict[str, Any]
+    resolve: Callable[[], Move]
+    retries: int = 4
+    retry_delay_ms: int = 2_000
+    heartbeat_ms: int = 20_000
+    generation: int = 0
+    tries: int = 0
+    current: Process | None = None
+    results: list[Result] = field(default_factory=list)
+    settle_margin_ms: int = 10_000
+    driver: Callable[..., Receipt] = execute_move
+
+    def start(self, delay_ms: int = 0) -> None:
+        self.world.at(delay_ms, self._begin)
+
+    @property
+    def result(self) -> Result | None:
+        """What the last try that Airflow listened to came to."""
+        return self.results[-1] if self.results else None
+
+    def _begin(self) -> None:
+        chance, faults = self.world.random, self.shop.faults
+        self.tries += 1
+        process = Process(
+            self.world,
+            f"{self.name}#{self.tries}",
+            self,
+            self.tries,
+            drift_ppm=chance.randint(-300, 300),
+            skew_ms=chance.choice((0, 0, chance.randint(-500, 500), chance.randint(-90_000, 90_000))),
+        )
+        if chance.random() < faults.kill:
+            process.kill_at = chance.randint(1, 26)
+        elif chance.random() < faults.stall:
+            process.stall_at = chance.randint(1, 26)
+            process.stall_ms = chance.choice((3_000, 7_000, 25_000, 60_000, 200_000))
+        self.current = process
+        self.world.note(f"{process.name}: begins, skew {process.skew_ms} ms")
+        self.world.spawn(lambda: self._run(process))
+
+    def _watch(self, process: Process, beats: int) -> None:
+        """Airflow takes a try for dead that does not come back in time, and starts the next."""
+        if self.current is process and (process.dead or beats == 0):
+            self.world.note(f"airflow: {process.name} is taken for dead")
+            self._over(process, None)
+
+    def _run(self, process: Process) -> None:
+        if process.stall_at is not None:
+            self.world.at(self.heartbeat_ms + 40_000, lambda: self._watch(process, 0))
+        result = Result(process)
+        try:
+            result.receipt = self._work(process)
+            self.world.note(f"{process.name}: receipt {result.receipt.transaction_id}")
+        except WhiteBitError as error:
+            result.error = error
+            self.world.note(f"{process.name}: {type(error).__name__}: {error}")
+        except Killed:
+            self.world.at(self.heartbeat_ms, lambda: self._watch(process, 1))
+            return
+        if self.current is process:
+            self._over(process, result)
+        else:
+            self.world.note(f"airflow: nobody listens to {process.name}")
+
+    def _work(self, process: Process) -> Receipt:
+        transport = Transport(
+            "http://exchange",
+            KEY,
+            clock=ExchangeClock(process.local_ms),
+            retry=RetryPolicy(attempts=3, jitter=0),
+            sleep=lambda seconds: process.step("sleeping", int(seconds * 1000)),
+            wire=SimulatedWire(self.shop, process),
+        )
+        return self.driver(
+            WhiteBitClient(transport),
+            SimulatedJournal(self.store, process),
+            requested=self.requested,
+            resolve=self.resolve,
+            account="account",
+            generation=str(self.generation),
+            settle_margin_ms=self.settle_margin_ms,
+            sleep=lambda seconds: process.step("sleeping", int(seconds * 1000) + 1),
+            new_id=lambda: f"{self.name}-{process.number}",
+        )
+
+    def _over(self, process: Process, result: Result | None) -> None:
+        self.current = None
+        if result is not None:
+            self.results.append(result)
+            if result.receipt is not None or isinstance(result.error, WhiteBitInDoubt):
+                return
+            if self.fails_for_good(result.error):
+                return
+        if self.tries <= self.retries:
+            self.start(self.retry_delay_ms)
+
+    @staticmethod
+    def fails_for_good(error: WhiteBitError | None) -> bool:
+        return getattr(error, "status", None) in (400, 401, 403, 422)
+
+    def clear(self, requested: dict[str, Any] | None = None, resolve: Callable[[], Move] | None = None) -> None:
+        """A person clears the task, perhaps after its parameters were changed."""
+        self.generation += 1
+        self.requested = requested or self.requested
+        self.resolve = resolve or self.resolve
+        self.world.note(f"airflow: {self.name} is cleared, now {self.requested}")
+        self.start()
+
+
+def invest(plan: str, amount: str) -> tuple[dict[str, Any], Callable[[], Move]]:
+    from airflow_provider_whitebit.moves.intent import Operation
+
+    move = Move(Operation.FLEX_INVEST, plan, "USDT", Decimal(amount))
+    return {"operation": "flex_invest", "plan_id": plan, "amount": amount}, lambda: move
+
+
+def withdraw(plan: str, amount: str) -> tuple[dict[str, Any], Callable[[], Move]]:
+    from airflow_provider_whitebit.moves.intent import Operation
+
+    move = Move(Operation.FLEX_WITHDRAW, plan, "USDT", Decimal(amount))
+    return {"operation": "flex_withdraw", "plan_id": plan, "amount": amount}, lambda: move
+
+
+def close(plan: str) -> tuple[dict[str, Any], Callable[[], Move]]:
+    from airflow_provider_whitebit.moves.intent import Operation
+
+    move = Move(Operation.FLEX_CLOSE, plan, "USDT", None)
+    return {"operation": "flex_close", "plan_id": plan}, lambda: move

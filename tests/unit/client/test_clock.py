@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_whitebit.client.clock import ExchangeClock
+
+
+class Local:
+    def __init__(self, now: int = 1_700_000_000_000) -> None:
+        self.now = now
+
+    def __call__(self) -> int:
+        return self.now
+
+
+@given(
+    offset=st.integers(-10**9, 10**9),
+    calls=st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 3000), st.integers(0, 60_000)), min_size=1),
+)
+def test_the_estimate_stays_within_what_the_readings_prove(offset, calls):
+    local = Local()
+    clock = ExchangeClock(local)
+    widest = None
+    for there, back, idle in calls:
+        sent = local.now
+        local.now += there
+        seconds = (local.now + offset) // 1000
+        local.now += back
+        clock.observe(seconds, sent, local.now)
+        width = 999 + there + back
+        widest = width if widest is None else min(widest + idle // 5000 + 2, width)
+        assert abs(clock.now_ms() - (local.now + offset)) <= widest // 2 + 2
+        local.now += idle
+
+
+def test_a_set_clock_is_believed():
+    local = Local()
+    clock = ExchangeClock(local)
+    clock.observe(local.now // 1000, local.now, local.now)
+    clock.observe(local.now // 1000 + 3600, local.now, local.now)
+    assert abs(clock.offset_ms - 3_600_000) <= 1000
+    assert clock.last_seconds == local.now // 1000 + 3600
+
+
+def test_nonces_never_repeat_and_follow_the_exchange():
+    local = Local()
+    clock = ExchangeClock(local)
+    first = [clock.next_nonce() for _ in range(50)]
+    assert first == list(range(local.now, local.now + 50))
+    clock.observe(local.now // 1000 - 60, local.now, local.now)
+    assert abs(clock.next_nonce() - (local.now - 60_000)) <= 1000
+
+
+def test_without_a_window_nonces_only_grow():
+    local = Local()
+    clock = ExchangeClock(local)
+    before = clock.next_nonce(window=False)
+    clock.observe(local.now // 1000 - 60, local.now, local.now)
+    assert clock.next_nonce(window=False) == before + 1
+
+
+def test_knows_whether_it_ever_learnt_the_time():
+    clock = ExchangeClock(Local())
+    assert not clock.synchronised
+    clock.observe(1_700_000_000, 1_700_000_000_000, 1_700_000_000_000)
+    assert clock.synchronised
+    clock.forget()
+    assert not clock.synchronised

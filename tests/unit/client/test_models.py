@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pendulum
+import pytest
+
+from airflow_provider_whitebit.client.errors import WhiteBitUnavailableError
+from airflow_provider_whitebit.client.models import (
+    FlexInvestment,
+    FlexPlan,
+    FlexTransaction,
+    parse_amount,
+    parse_time,
+)
+
+PLAN = {
+    "id": "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f",
+    "ticker": "USDT",
+    "minInvestment": "10.0",
+    "maxInvestment": "100000.0",
+    "maxRate": "0.15",
+}
+TRANSACTION = {
+    "createdAt": 1640995200,
+    "planId": PLAN["id"],
+    "investmentId": "inv_1",
+    "currency": "USDT",
+    "amount": "15.75",
+    "transaction_id": "tx_1",
+    "actionType": 4,
+}
+
+
+def test_plan():
+    plan = FlexPlan.from_api({**PLAN, "addedLater": {"x": 1}})
+    assert plan.max_rate == Decimal("0.15")
+    assert plan.to_json() == {
+        "id": PLAN["id"],
+        "ticker": "USDT",
+        "min_investment": "10.0",
+        "max_investment": "100000.0",
+        "max_rate": "0.15",
+    }
+
+
+def test_identifiers_may_be_numbers():
+    assert FlexPlan.from_api({**PLAN, "id": 17}).id == "17"
+
+
+@pytest.mark.parametrize("field", ["id", "ticker"])
+def test_a_missing_field_is_named(field):
+    with pytest.raises(WhiteBitUnavailableError, match=field):
+        FlexPlan.from_api({name: value for name, value in PLAN.items() if name != field})
+
+
+def test_a_plan_without_upper_limit_admits_everything_above_the_minimum():
+    plan = FlexPlan.from_api({**PLAN, "maxInvestment": None})
+    assert plan.admits(Decimal(10**12))
+    assert not plan.admits(Decimal("9.99"))
+
+
+def test_transaction_as_json():
+    assert FlexTransaction.from_api(TRANSACTION).to_json() == {
+        "created_at": "2022-01-01T00:00:00Z",
+        "plan_id": PLAN["id"],
+        "investment_id": "inv_1",
+        "currency": "USDT",
+        "amount": "15.75",
+        "transaction_id": "tx_1",
+        "action_type": 4,
+    }
+
+
+def test_investment_without_times():
+    raw = {"id": "inv_1", "planId": PLAN["id"], "currency": "USDT", "invested": "0.00000001", "status": 1}
+    investment = FlexInvestment.from_api(raw)
+    assert investment.active
+    assert investment.created_at is None
+    assert investment.to_json()["invested"] == "0.00000001"
+
+
+@pytest.mark.parametrize("raw", ["", "abc", "NaN", "Infinity", None, True, [], {}, 1.5])
+def test_no_amount(raw):
+    with pytest.raises(ValueError):
+        parse_amount(raw)
+
+
+def test_small_amounts_are_never_written_with_an_exponent():
+    raw = {**TRANSACTION, "amount": "1E-8"}
+    assert FlexTransaction.from_api(raw).to_json()["amount"] == "0.00000001"
+
+
+@pytest.mark.parametrize("raw", [1640995200, "1640995200", 1640995200000])
+def test_times(raw):
+    assert parse_time(raw) == pendulum.datetime(2022, 1, 1, tz="UTC")
+
+
+@pytest.mark.parametrize("raw", ["2022-01-01", 10**30, "-1e40"])
+def test_no_time(raw):
+    with pytest.raises(ValueError):
+        parse_time(raw)
+
+
+def test_an_object_is_expected():
+    with pytest.raises(WhiteBitUnavailableError, match="FlexPlan"):
+        FlexPlan.from_api("plan")
