@@ -1,0 +1,6 @@
+"""A WhiteBIT to develop and test against. It is not an exchange: its money is made up.
+
+The rules are plain Python (:class:`~.exchange.Exchange`), so that tests run them in process and on virtual time.
+HTTP stands in ``app.py`` and needs the extra ``[sandbox]``. Nothing here imports the client: the two must not share
+a mistake.
+"""
