@@ -31,7 +31,9 @@ class Refusal(Exception):
 
 def refuse(status: int, message: str, *, code: int = 0, **errors: str) -> Refusal:
     """A refusal in the shape of the private API."""
-    return Refusal(status, {"code": code, "message": message, "errors": {name: [text] for name, text in errors.items()}})
+    return Refusal(
+        status, {"code": code, "message": message, "errors": {name: [text] for name, text in errors.items()}}
+    )
 
 
 def inner(code: int = 0, **errors: str) -> Refusal:
@@ -54,5 +56,9 @@ class Validation:
             raise Refusal(400, {"code": 0, "message": "Validation failed", "errors": self.errors})
 
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
 def encode(body: Any) -> bytes:
-    return json.dumps(body, separators=(",", ":")).encode()
+    """A JSON body."""
+    return _encode(body).encode()

@@ -139,14 +139,14 @@ class Exchange:
             raise refuse(413, "Payload too large")
         permission, call = self._private[path]
         refusal: Refusal | None = None
+        self.flex.bring_up_to(now_ms)
         with self.ledger.transaction():
-            self.flex.bring_up_to(now_ms)
-            caller = authenticate(self.keys, self.ledger, path, headers, body, now_ms)
-            require(caller, permission)
             try:
+                caller = authenticate(self.keys, self.ledger, path, headers, body, now_ms)
+                require(caller, permission)
                 status, answer = call(caller, now_ms)
             except Refusal as error:
-                # The call is refused, but its nonce is used up: that much is committed.
+                # Rules refuse before they write; a nonce that was used up stays used up.
                 refusal = error
         if refusal is not None:
             raise refusal
@@ -224,8 +224,7 @@ class Exchange:
 
     def ledger_view(self) -> dict[str, Any]:
         """The books as JSON: balances by account, transactions, investments, and whether it all adds up."""
-        with self.ledger.transaction():
-            self.flex.bring_up_to(self.clock.now_ms())
+        self.flex.bring_up_to(self.clock.now_ms())
         accounts: dict[str, dict[str, str]] = {}
         for account, ticker, amount in self.ledger.db.execute("SELECT * FROM balance ORDER BY account, ticker"):
             accounts.setdefault(account, {})[ticker] = amount

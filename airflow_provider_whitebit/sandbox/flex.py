@@ -71,6 +71,7 @@ class Flex:
     lag_ms: Callable[[], int] = lambda: 0
     plans: dict[str, Plan] = field(init=False)
     _random: random.Random = field(init=False)
+    _accrued_until: int | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.plans = {plan.id: plan for plan in self.scenario.plans}
@@ -225,8 +226,15 @@ class Flex:
 
     def bring_up_to(self, now_ms: int) -> None:
         """Accrue every full hour that has passed since the last time, and credit at each midnight UTC."""
-        hour = self.ledger.setting("accrued_until", now_ms // HOUR_MS * HOUR_MS)
         last = now_ms // HOUR_MS * HOUR_MS
+        if self._accrued_until is not None and self._accrued_until >= last:
+            return
+        with self.ledger.transaction():
+            self._accrue_until(last)
+        self._accrued_until = last
+
+    def _accrue_until(self, last: int) -> None:
+        hour = self.ledger.setting("accrued_until", last)
         while hour < last:
             active = self._select(None, status=ACTIVE)
             if not active:
@@ -239,7 +247,7 @@ class Flex:
             if hour % DAY_MS == 0:
                 for investment in self._select(None, status=ACTIVE):
                     self._credit(investment, hour)
-        self.ledger.keep_setting("accrued_until", hour)
+        self.ledger.keep_setting("accrued_until", max(hour, last))
 
     def _accrue(self, investment: Investment, hours: int) -> None:
         rate = self.plans[investment.plan].rate if investment.plan in self.plans else Decimal(0)
@@ -298,7 +306,10 @@ class Flex:
         rows = self.ledger.db.execute(
             f"SELECT * FROM investment WHERE {condition} ORDER BY rowid DESC", tuple(given.values())
         )
-        return [Investment(*row[:4], bool(row[4]), *row[5:8], Decimal(row[8])) for row in rows]
+        return [
+            Investment(name, owner, plan, ticker, bool(auto), status, created, updated, Decimal(accrued))
+            for name, owner, plan, ticker, auto, status, created, updated, accrued in rows
+        ]
 
     def _has(self, table: str, column: str, caller: Caller, value: Any) -> bool:
         if not isinstance(value, str):

@@ -51,7 +51,7 @@ class Ledger:
     """
 
     def __init__(self, path: str | Path = ":memory:") -> None:
-        self.db = sqlite3.connect(str(path), isolation_level=None, check_same_thread=False)
+        self.db = sqlite3.connect(str(path), isolation_level=None, check_same_thread=False, cached_statements=256)
         self.in_memory = str(path) == ":memory:"
         if not self.in_memory:
             # The answer to a request leaves only after its commit, so a killed sandbox never forgets what it said.

@@ -98,7 +98,9 @@ print((time.perf_counter() - begin) * 1000)
 
 def importing(airflow_home: Path) -> float:
     """Milliseconds that the operators add to a DAG file that has imported ``airflow.sdk``: the median of 7."""
-    source = IMPORT.format(module="airflow_provider_whitebit.operators.flex, airflow_provider_whitebit.operators.account")
+    source = IMPORT.format(
+        module="airflow_provider_whitebit.operators.flex, airflow_provider_whitebit.operators.account"
+    )
     runs = []
     for _ in range(7):
         done = subprocess.run(

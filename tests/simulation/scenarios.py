@@ -191,5 +191,3 @@ def failure(seed: int, driver: Callable[..., Any] = execute_move) -> str | None:
 def first_failure(seeds: range, driver: Callable[..., Any]) -> int | None:
     """The first seed that fails, or ``None``."""
     return next((seed for seed in seeds if failure(seed, driver) is not None), None)
-
-

@@ -15,7 +15,7 @@ class Local:
 
 
 @given(
-    offset=st.integers(-10**9, 10**9),
+    offset=st.integers(-(10**9), 10**9),
     calls=st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 3000), st.integers(0, 60_000)), min_size=1),
 )
 def test_the_estimate_stays_within_what_the_readings_prove(offset, calls):

@@ -26,8 +26,7 @@ VECTORS = [
         1594297865000,
         {"ticker": "USDT"},
         True,
-        '{"request":"/api/v4/main-account/smart-flex/plans","nonce":1594297865000,"ticker":"USDT",'
-        '"nonceWindow":true}',
+        '{"request":"/api/v4/main-account/smart-flex/plans","nonce":1594297865000,"ticker":"USDT","nonceWindow":true}',
         "eyJyZXF1ZXN0IjoiL2FwaS92NC9tYWluLWFjY291bnQvc21hcnQtZmxleC9wbGFucyIsIm5vbmNlIjoxNTk0Mjk3ODY1MDAw"
         "LCJ0aWNrZXIiOiJVU0RUIiwibm9uY2VXaW5kb3ciOnRydWV9",
         "d9c0c69013e8f692605d9482be1c2ac2f4acd4fa0b12e09592faaec65860a17371b9e4c2d21cbb4e0cf9f0590aeca6a0"
