@@ -1,0 +1,50 @@
+"""Apache Airflow provider for WhiteBIT crypto lending."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__version__ = "0.1.0"
+
+
+def get_provider_info() -> dict[str, Any]:
+    """What Airflow wants to know of this provider; the API server needs no further import for it."""
+    from airflow_provider_whitebit.hooks.connection_form import CONNECTION_TYPE, HOOK_NAME, conn_fields, ui_behaviour
+
+    return {
+        "package-name": "airflow-provider-whitebit",
+        "name": "WhiteBIT",
+        "description": "WhiteBIT crypto lending: plans, investments and withdrawals that happen once.",
+        "versions": [__version__],
+        "integrations": [
+            {
+                "integration-name": "WhiteBIT",
+                "external-doc-url": "https://docs.whitebit.com/",
+                "tags": ["service"],
+            }
+        ],
+        "hooks": [
+            {"integration-name": "WhiteBIT", "python-modules": ["airflow_provider_whitebit.hooks.whitebit"]},
+        ],
+        "operators": [
+            {
+                "integration-name": "WhiteBIT",
+                "python-modules": [
+                    "airflow_provider_whitebit.operators.account",
+                    "airflow_provider_whitebit.operators.flex",
+                ],
+            }
+        ],
+        "triggers": [
+            {"integration-name": "WhiteBIT", "python-modules": ["airflow_provider_whitebit.triggers.settle"]},
+        ],
+        "connection-types": [
+            {
+                "connection-type": CONNECTION_TYPE,
+                "hook-class-name": "airflow_provider_whitebit.hooks.whitebit.WhiteBitHook",
+                "hook-name": HOOK_NAME,
+                "conn-fields": conn_fields(),
+                "ui-field-behaviour": ui_behaviour(),
+            }
+        ],
+    }

@@ -1,0 +1,1 @@
+"""An Airflow connection becomes a client, with an administrator's limits and journals kept in Airflow."""

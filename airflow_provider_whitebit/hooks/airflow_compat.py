@@ -1,0 +1,45 @@
+"""What differs between the versions of Airflow that this package runs on; nothing else asks for a version."""
+
+from __future__ import annotations
+
+from typing import Any
+
+try:
+    from airflow.sdk import BaseHook
+except (ImportError, AttributeError):  # 3.0
+    from airflow.hooks.base import BaseHook  # type: ignore[attr-defined, no-redef]
+
+try:
+    from airflow.sdk.exceptions import AirflowFailException
+except ImportError:  # 3.0 and 3.1
+    from airflow.exceptions import AirflowFailException  # type: ignore[no-redef]
+
+from airflow.sdk.log import mask_secret
+
+__all__ = ["AirflowFailException", "BaseHook", "current_context", "default_deferrable", "mask_secret", "never_expire"]
+
+
+def current_context() -> Any | None:
+    """The context of the task that runs in this process; ``None`` outside a task."""
+    from airflow.sdk import get_current_context
+
+    try:
+        return get_current_context()
+    except RuntimeError:
+        return None
+
+
+def never_expire() -> Any:
+    """The retention of task state that nothing deletes by itself (3.3 and later)."""
+    from airflow.sdk.execution_time.context import NEVER_EXPIRE
+
+    return NEVER_EXPIRE
+
+
+def default_deferrable() -> bool:
+    """Airflow's own default for operators that can be deferred."""
+    try:
+        from airflow.sdk.configuration import conf
+    except ImportError:  # 3.0
+        from airflow.configuration import conf
+    return bool(conf.getboolean("operators", "default_deferrable", fallback=False))

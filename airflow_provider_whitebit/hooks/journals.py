@@ -1,0 +1,127 @@
+"""Journals of moves that Airflow keeps: in a task's state (3.3 and later) or in Variables (3.0 to 3.2)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Any
+
+from airflow_provider_whitebit.hooks.airflow_compat import current_context, never_expire
+from airflow_provider_whitebit.moves.journal import Journal, JournalError, MemoryJournal
+
+_PREFIX = "whitebit_move"
+_LONGEST_VARIABLE = 250
+
+
+class TaskStateJournal:
+    """In the task instance's state store. Airflow refuses writes of a try that it has replaced.
+
+    :param store: ``context["task_state_store"]``.
+    :param identity: name of the move.
+    :param key: name of the move within the task.
+    """
+
+    fenced = True
+
+    def __init__(self, store: Any, identity: str, key: str) -> None:
+        self._store = store
+        self.identity = identity
+        self._key = f"{_PREFIX}.{_plain(key)}"
+
+    def read(self) -> list[dict[str, Any]]:
+        try:
+            document = self._store.get(self._key)
+        except Exception as error:
+            raise JournalError(f"Airflow's task state could not be read ({type(error).__name__}).") from error
+        return [] if document is None else [_document(self.identity, document)]
+
+    def write(self, document: dict[str, Any]) -> None:
+        try:
+            self._store.set(self._key, document, retention=never_expire())
+        except Exception as error:
+            raise JournalError(
+                f"Airflow's task state could not be written ({type(error).__name__}); Airflow refuses this where it "
+                "has started another try of the task."
+            ) from error
+
+
+class VariableJournal:
+    """In Airflow Variables, one for each try: two tries of one task never overwrite each other.
+
+    :param identity: name of the move.
+    :param readable: beginning of the Variables' names, for people.
+    :param try_number: the try that writes.
+    :param tries: how many tries there may be.
+    """
+
+    fenced = False
+
+    def __init__(self, identity: str, readable: str, try_number: int, tries: int) -> None:
+        self.identity = identity
+        digest = hashlib.sha256(identity.encode()).hexdigest()[:32]
+        self._name = f"{_PREFIX}__{_plain(readable)[: _LONGEST_VARIABLE - 60]}__{digest}"
+        self._own = try_number
+        self._tries = max(try_number, tries)
+
+    def name(self, try_number: int) -> str:
+        """Name of the Variable of one try."""
+        return f"{self._name}__{try_number}"
+
+    def read(self) -> list[dict[str, Any]]:
+        found = [self._get(number) for number in range(1, self._tries + 1)]
+        return [_document(self.identity, json.loads(text)) for text in found if text is not None]
+
+    def write(self, document: dict[str, Any]) -> None:
+        from airflow.sdk import Variable
+
+        text = json.dumps(document, sort_keys=True)
+        try:
+            Variable.set(self.name(self._own), text, description=f"Move of {self.identity}")
+        except Exception as error:
+            raise JournalError(f"The Airflow Variable could not be written ({type(error).__name__}).") from error
+        # Variable.set of these versions only logs a failure: what is not there again was not kept.
+        if self._get(self._own) != text:
+            raise JournalError("The Airflow Variable was not kept.")
+
+    def _get(self, number: int) -> str | None:
+        from airflow.sdk import Variable
+
+        try:
+            text = Variable.get(self.name(number), default=None)
+        except Exception as error:
+            raise JournalError(f"The Airflow Variable could not be read ({type(error).__name__}).") from error
+        return None if text is None else str(text)
+
+
+def journal_for(key: str, *, otherwise: MemoryJournal) -> tuple[Journal, str]:
+    """The journal of one move of the task that runs here, and the task's generation.
+
+    The generation changes when a person clears the task, not when Airflow retries it: a clear raises ``max_tries``.
+
+    :param key: name of the move within the task.
+    :param otherwise: the journal outside a task.
+    """
+    context = current_context()
+    if context is None:
+        return otherwise, ""
+    instance = context["ti"]
+    parts = (instance.dag_id, instance.run_id, instance.task_id, str(instance.map_index), key)
+    identity = "|".join(parts)
+    generation = str(instance.max_tries)
+    store = context.get("task_state_store")
+    if store is not None:
+        return TaskStateJournal(store, identity, key), generation
+    readable = f"{instance.dag_id}.{instance.task_id}.{key}"
+    return VariableJournal(identity, readable, instance.try_number, instance.max_tries + 1), generation
+
+
+def _document(identity: str, document: Any) -> dict[str, Any]:
+    if not isinstance(document, dict):
+        raise JournalError(f"The journal of {identity} holds {type(document).__name__}, not a move.")
+    return document
+
+
+def _plain(text: str) -> str:
+    """Only characters that URLs and names of Variables carry as they are."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", text)

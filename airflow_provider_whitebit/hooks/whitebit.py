@@ -1,0 +1,399 @@
+"""The hook: an Airflow connection becomes a client, and moves of money that happen once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from decimal import Decimal
+from functools import cached_property
+from typing import Any
+
+from airflow_provider_whitebit.client.api import WhiteBitClient
+from airflow_provider_whitebit.client.errors import (
+    WhiteBitAuthenticationError,
+    WhiteBitConfigurationError,
+    WhiteBitError,
+    WhiteBitLimitError,
+    WhiteBitPermissionError,
+    WhiteBitValidationError,
+)
+from airflow_provider_whitebit.client.models import Asset, FlexInvestment, FlexInvestmentStatus, FlexPlan
+from airflow_provider_whitebit.client.transport import NO_RETRIES, RetryPolicy, Timeout, Transport
+from airflow_provider_whitebit.hooks import connection_form
+from airflow_provider_whitebit.hooks.airflow_compat import BaseHook, mask_secret
+from airflow_provider_whitebit.hooks.journals import journal_for
+from airflow_provider_whitebit.hooks.settings import Settings, read_settings
+from airflow_provider_whitebit.moves.drivers import execute_move
+from airflow_provider_whitebit.moves.intent import Move, Operation, Receipt
+from airflow_provider_whitebit.moves.journal import MemoryJournal
+from airflow_provider_whitebit.treasury import choice
+
+#: Moves that this process has made, by the journal they were made in: two moves of one task need two journals.
+_MOVES_MADE: Counter[str] = Counter()
+
+
+class WhiteBitHook(BaseHook):
+    """Reads a WhiteBIT account and moves money in it.
+
+    Reading goes through :meth:`get_conn`. Moves are methods of the hook: each is made once for the task that it runs
+    in, whatever is lost, killed or retried; outside a task nothing is remembered when the process ends.
+
+    :param whitebit_conn_id: the Airflow connection.
+    """
+
+    conn_name_attr = "whitebit_conn_id"
+    default_conn_name = "whitebit_default"
+    conn_type = connection_form.CONNECTION_TYPE
+    hook_name = connection_form.HOOK_NAME
+
+    def __init__(self, whitebit_conn_id: str = default_conn_name, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.whitebit_conn_id = whitebit_conn_id
+
+    def __repr__(self) -> str:
+        return f"WhiteBitHook({self.whitebit_conn_id!r})"
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """The connection form's fields, for Airflow 3.0 to 3.2."""
+        return connection_form.widgets()
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """The connection form's labels and hidden fields, for Airflow 3.0 to 3.2."""
+        return {
+            "hidden_fields": list(connection_form.HIDDEN),
+            "relabeling": dict(connection_form.RELABELING),
+            "placeholders": dict(connection_form.PLACEHOLDERS),
+        }
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The connection's fields, checked; its key and secret are masked in logs from here on.
+
+        :raises WhiteBitConfigurationError: which field is wrong.
+        """
+        connection = self.get_connection(self.whitebit_conn_id)
+        for secret in (connection.password, connection.login):
+            if secret:
+                mask_secret(secret)
+        try:
+            extra = connection.extra_dejson
+        except ValueError:
+            extra = None
+        if not isinstance(extra, dict):
+            raise WhiteBitConfigurationError(f"Connection {self.whitebit_conn_id!r}: extra is not a JSON object.")
+        return read_settings(
+            self.whitebit_conn_id,
+            login=connection.login,
+            password=connection.password,
+            host=connection.host,
+            port=connection.port,
+            schema=connection.schema,
+            extra=extra,
+        )
+
+    @cached_property
+    def _client(self) -> WhiteBitClient:
+        return WhiteBitClient(self._transport(RetryPolicy()))
+
+    def _transport(self, retry: RetryPolicy) -> Transport:
+        settings = self.settings
+        return Transport(
+            settings.base_url,
+            settings.credentials,
+            timeout=Timeout(connect=min(settings.timeout, 5), read=settings.timeout),
+            verify=settings.verify_tls,
+            nonce_window=settings.nonce_window,
+            retry=retry,
+        )
+
+    def get_conn(self) -> WhiteBitClient:
+        """The client of this connection: one for each hook.
+
+        :raises WhiteBitConfigurationError: which field of the connection is wrong.
+        """
+        return self._client
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Say in one sentence what the connection is good for. Sends reading calls only."""
+        try:
+            settings = self.settings
+            client = WhiteBitClient(self._transport(NO_RETRIES))
+        except WhiteBitConfigurationError as error:
+            return False, error.message
+        except Exception as error:
+            return False, f"The connection cannot be read ({type(error).__name__})."
+        where = f"{settings.base_url} (region {settings.region})"
+        try:
+            client.server_time()
+        except WhiteBitError as error:
+            return False, f"{where} does not answer: {error.message}"
+        balance = _refusal_of(lambda: client.main_balance("USDT"))
+        flex = _refusal_of(lambda: list(client.flex_plans(limit=1)))
+        for refusal in (balance, flex):
+            if refusal is not None and not isinstance(refusal, WhiteBitPermissionError):
+                return False, _why_not(where, refusal)
+        flex_words = "Flex plans allowed" if flex is None else "Flex plans not allowed (lending is not enabled)"
+        balance_words = "main balance readable" if balance is None else "main balance not readable"
+        return (
+            flex is None,
+            f"Key accepted by {where}: {flex_words}, {balance_words}, "
+            f"this machine's clock is {_offset(client)} the exchange's.",
+        )
+
+    def flex_invest(
+        self,
+        *,
+        plan_id: str | None = None,
+        ticker: str | None = None,
+        amount: str | int | Decimal,
+        with_reinvest: bool = False,
+        dry_run: bool = False,
+        key: str | None = None,
+        deferrable: bool = False,
+    ) -> Receipt:
+        """Invest in a Flex plan, once. Vendor page: Lending (Flex plans), Create Flex investment.
+
+        :param plan_id: the plan; or
+        :param ticker: the asset: the open plan of it with the highest ``max_rate`` that admits the amount is taken.
+        :param amount: how much, in units of the asset.
+        :param with_reinvest: whether earnings are added to the investment.
+        :param dry_run: check everything, send nothing.
+        :param key: name of this move within the task, where the task makes several whose order may change.
+        :param deferrable: raise ``SettleLater`` in place of waiting in this process.
+        :raises WhiteBitError: refused, unreachable or in doubt; the error says whether money moved.
+        """
+        wanted_plan, wanted_ticker = choice.one_of(plan_id, ticker)
+        exact = choice.read_amount(amount)
+        requested = _requested(
+            Operation.FLEX_INVEST, wanted_plan, wanted_ticker, amount=format(exact, "f"), with_reinvest=with_reinvest
+        )
+
+        def resolve() -> Move:
+            if wanted_ticker is not None:
+                choice.known_ticker(wanted_ticker, self._assets)
+                plan = choice.plan_for_investment(self._plans(wanted_ticker), wanted_ticker, exact)
+                self.log.info(
+                    "Chose plan %s of %s: rate %s, admits %s", plan.id, plan.ticker, plan.max_rate, format(exact, "f")
+                )
+            else:
+                plan = self._plan_on_offer(wanted_plan or "")
+            choice.check_decimals(exact, plan.ticker, self._asset(plan.ticker).currency_precision)
+            choice.check_plan_admits(plan, exact)
+            return Move(Operation.FLEX_INVEST, plan.id, plan.ticker, exact, with_reinvest)
+
+        return self._move(requested, resolve, dry_run=dry_run, key=key, deferrable=deferrable)
+
+    def flex_withdraw(
+        self,
+        *,
+        plan_id: str | None = None,
+        ticker: str | None = None,
+        amount: str | int | Decimal,
+        dry_run: bool = False,
+        key: str | None = None,
+        deferrable: bool = False,
+    ) -> Receipt:
+        """Withdraw from the investment in a Flex plan, once. Vendor page: Lending (Flex plans), Withdraw.
+
+        :param plan_id: the plan; or
+        :param ticker: the asset: of its active investments the one is taken that earns least and can give the amount.
+        :param amount: how much, in units of the asset, or ``"all"``. What stays must be the plan's minimum or nothing.
+        :param dry_run: check everything, send nothing.
+        :param key: name of this move within the task, where the task makes several whose order may change.
+        :param deferrable: raise ``SettleLater`` in place of waiting in this process.
+        :raises WhiteBitError: refused, unreachable or in doubt; the error says whether money moved.
+        """
+        wanted_plan, wanted_ticker = choice.one_of(plan_id, ticker)
+        everything = isinstance(amount, str) and amount.strip().lower() == choice.ALL
+        exact = None if everything else choice.read_amount(amount)
+        requested = _requested(
+            Operation.FLEX_WITHDRAW,
+            wanted_plan,
+            wanted_ticker,
+            amount=choice.ALL if exact is None else format(exact, "f"),
+        )
+
+        def resolve() -> Move:
+            plans = self._plans(wanted_ticker)
+            held = self._investment(wanted_plan, wanted_ticker, plans, exact)
+            taken = held.invested if exact is None else exact
+            choice.check_decimals(taken, held.currency, self._asset(held.currency).currency_precision)
+            plan = next((plan for plan in plans if plan.id == held.plan_id), None)
+            choice.check_withdrawal(held, plan, taken)
+            return Move(Operation.FLEX_WITHDRAW, held.plan_id, held.currency, taken)
+
+        return self._move(requested, resolve, dry_run=dry_run, key=key, deferrable=deferrable)
+
+    def flex_close(
+        self,
+        *,
+        plan_id: str | None = None,
+        ticker: str | None = None,
+        dry_run: bool = False,
+        key: str | None = None,
+        deferrable: bool = False,
+    ) -> Receipt:
+        """Close the investment in a Flex plan, once. Vendor page: Lending (Flex plans), Close.
+
+        :param plan_id: the plan; or
+        :param ticker: the asset, if one investment of it is active.
+        :param dry_run: check everything, send nothing.
+        :param key: name of this move within the task, where the task makes several whose order may change.
+        :param deferrable: raise ``SettleLater`` in place of waiting in this process.
+        :raises WhiteBitError: refused, unreachable or in doubt; the error says whether money moved.
+        """
+        wanted_plan, wanted_ticker = choice.one_of(plan_id, ticker)
+        requested = _requested(Operation.FLEX_CLOSE, wanted_plan, wanted_ticker)
+
+        def resolve() -> Move:
+            held = self._investment(wanted_plan, wanted_ticker, [], None)
+            return Move(Operation.FLEX_CLOSE, held.plan_id, held.currency, held.invested)
+
+        return self._move(requested, resolve, dry_run=dry_run, key=key, deferrable=deferrable)
+
+    def flex_auto_reinvest(
+        self, *, plan_id: str | None = None, ticker: str | None = None, enabled: bool, dry_run: bool = False
+    ) -> dict[str, Any]:
+        """Switch auto-reinvest of the investment in a Flex plan. Moves no money; doing it twice changes nothing.
+
+        :param plan_id: the plan; or
+        :param ticker: the asset, if one investment of it is active.
+        :param enabled: on or off.
+        :param dry_run: check everything, send nothing.
+        :returns: ``operation``, ``plan_id``, ``ticker``, ``enabled`` and ``status`` (``executed`` or ``planned``).
+        :raises WhiteBitError: refused or unreachable.
+        """
+        wanted_plan, wanted_ticker = choice.one_of(plan_id, ticker)
+        held = self._investment(wanted_plan, wanted_ticker, [], None)
+        self._check_limits(held.currency, None)
+        if not dry_run:
+            self.get_conn().flex_auto_reinvest(held.plan_id, enabled=enabled)
+        return {
+            "operation": "flex_auto_reinvest",
+            "plan_id": held.plan_id,
+            "ticker": held.currency,
+            "enabled": enabled,
+            "status": "planned" if dry_run else "executed",
+        }
+
+    def _move(
+        self,
+        requested: dict[str, Any],
+        resolve: Callable[[], Move],
+        *,
+        dry_run: bool,
+        key: str | None,
+        deferrable: bool,
+    ) -> Receipt:
+        settings = self.settings
+
+        def allowed() -> Move:
+            move = resolve()
+            self._check_limits(move.ticker, move.amount)
+            return move
+
+        if dry_run:
+            return Receipt.planned(allowed())
+        name = key or f"{requested['operation']}.{requested['plan_id'] or requested['ticker']}"
+        journal, generation = journal_for(name, otherwise=MemoryJournal())
+        if key is None:
+            # A second move like this one in the same run of the task is another move, not the first one again.
+            place = f"{journal.identity}|{generation}|{id(self) if not generation else ''}"
+            _MOVES_MADE[place] += 1
+            if _MOVES_MADE[place] > 1:
+                journal, generation = journal_for(f"{name}.{_MOVES_MADE[place]}", otherwise=MemoryJournal())
+        return execute_move(
+            self.get_conn(),
+            journal,
+            requested=requested,
+            resolve=allowed,
+            account=settings.account,
+            generation=generation,
+            settle_margin_ms=settings.settle_margin_ms,
+            defer=deferrable,
+        )
+
+    def _check_limits(self, ticker: str, amount: Decimal | None) -> None:
+        """:raises WhiteBitLimitError: which limit of the connection forbids this."""
+        settings = self.settings
+        if settings.read_only:
+            raise WhiteBitLimitError(f"Connection {self.whitebit_conn_id!r} is read_only.")
+        if settings.allowed_tickers and ticker not in settings.allowed_tickers:
+            allowed = ", ".join(sorted(settings.allowed_tickers))
+            raise WhiteBitLimitError(
+                f"Connection {self.whitebit_conn_id!r}: {ticker} is not among its allowed_tickers ({allowed})."
+            )
+        most = settings.max_move.get(ticker)
+        if most is not None and amount is not None and amount > most:
+            raise WhiteBitLimitError(
+                f"Connection {self.whitebit_conn_id!r}: {amount:f} {ticker} is more than its max_move of {most:f}."
+            )
+
+    @cached_property
+    def _assets(self) -> dict[str, Asset]:
+        return self.get_conn().assets()
+
+    def _asset(self, ticker: str) -> Asset:
+        choice.known_ticker(ticker, self._assets)
+        return self._assets[ticker]
+
+    def _plans(self, ticker: str | None) -> list[FlexPlan]:
+        return list(self.get_conn().flex_plans(ticker=ticker))
+
+    def _plan_on_offer(self, plan_id: str) -> FlexPlan:
+        for plan in self._plans(None):
+            if plan.id.lower() == plan_id:
+                return plan
+        raise WhiteBitValidationError(
+            f"plan_id is {plan_id}, which is not among the plans on offer: it does not exist, is paused, is sold out, "
+            "or is private to others."
+        )
+
+    def _investment(
+        self, plan_id: str | None, ticker: str | None, plans: list[FlexPlan], amount: Decimal | None
+    ) -> FlexInvestment:
+        """The active investment that is meant. :raises WhiteBitValidationError: if there is none, or several."""
+        client = self.get_conn()
+        if plan_id is None:
+            wanted = ticker or ""
+            choice.known_ticker(wanted, self._assets)
+            active = list(client.flex_investments(ticker=wanted, investment_status=FlexInvestmentStatus.ACTIVE))
+            held = choice.investment_for_withdrawal(active, plans, wanted, amount)
+            self.log.info("Chose the investment in plan %s: %s %s", held.plan_id, format(held.invested, "f"), wanted)
+            return held
+        held_here = [entry for entry in client.flex_investments(plan=plan_id) if entry.active]
+        if not held_here:
+            raise WhiteBitValidationError(f"There is no active investment in plan {plan_id}.")
+        return held_here[0]
+
+
+def _requested(operation: Operation, plan_id: str | None, ticker: str | None, **more: Any) -> dict[str, Any]:
+    return {"operation": str(operation), "plan_id": plan_id, "ticker": ticker, **more}
+
+
+def _refusal_of(call: Callable[[], object]) -> WhiteBitError | None:
+    try:
+        call()
+    except WhiteBitError as error:
+        return error
+    return None
+
+
+def _why_not(where: str, error: WhiteBitError) -> str:
+    if isinstance(error, WhiteBitAuthenticationError):
+        if "this action is unauthorized" in error.message.lower():
+            return (
+                f"{where} knows the key but does not let it act: it is disabled (keys switch themselves off after 14 "
+                "days without use), or this machine's IP address is not on its list."
+            )
+        return (
+            f"{where} does not accept the signature: API key or API secret is wrong, or they belong to another region."
+        )
+    return f"{where} refused: {error.message}"
+
+
+def _offset(client: WhiteBitClient) -> str:
+    offset = client.clock.offset_ms
+    return f"{abs(offset)} ms {'behind' if offset >= 0 else 'ahead of'}"

@@ -1,0 +1,1 @@
+"""Operators: template, call, return. What they do is written in the hook."""

@@ -1,0 +1,145 @@
+"""What all operators share: the hook, and how errors of the exchange become errors of Airflow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow.sdk import BaseOperator
+
+if TYPE_CHECKING:
+    from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
+    from airflow_provider_whitebit.moves.intent import Receipt
+
+# Everything below airflow.sdk is imported when a task runs, not when its DAG file is parsed.
+
+ResultT = TypeVar("ResultT")
+
+
+class WhiteBitOperator(BaseOperator):
+    """Base of the operators: one connection, one hook.
+
+    :param whitebit_conn_id: the Airflow connection.
+    """
+
+    template_fields: Sequence[str] = ("whitebit_conn_id",)
+    ui_color = "#e9f2ff"
+
+    def __init__(self, *, whitebit_conn_id: str = "whitebit_default", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.whitebit_conn_id = whitebit_conn_id
+
+    @cached_property
+    def hook(self) -> WhiteBitHook:
+        """The hook of this task."""
+        from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
+
+        return WhiteBitHook(self.whitebit_conn_id)
+
+    def ask(self, call: Callable[[], ResultT]) -> ResultT:
+        """Run a call of the hook. What can never succeed fails the task without retries; the rest Airflow retries.
+
+        :raises AirflowFailException: wrong parameters or connection, refused, not permitted, in doubt.
+        :raises WhiteBitError: what may pass by itself.
+        """
+        from airflow_provider_whitebit.client import errors
+        from airflow_provider_whitebit.hooks.airflow_compat import AirflowFailException
+
+        for_good = (
+            errors.WhiteBitConfigurationError,
+            errors.WhiteBitValidationError,
+            errors.WhiteBitRefusedError,
+            errors.WhiteBitAuthenticationError,
+            errors.WhiteBitPermissionError,
+            errors.WhiteBitInDoubt,
+        )
+        try:
+            return call()
+        except for_good as error:
+            raise AirflowFailException(f"{type(error).__name__}: {error}") from error
+
+
+class WhiteBitMoveOperator(WhiteBitOperator):
+    """Base of the operators that move money.
+
+    :param plan_id: the plan; or
+    :param ticker: the asset.
+    :param dry_run: check everything, send nothing; the receipt's status is ``planned``.
+    :param deferrable: let a triggerer do the waiting where a lost answer has to be waited out.
+    """
+
+    template_fields: Sequence[str] = ("whitebit_conn_id", "plan_id", "ticker", "dry_run")
+
+    def __init__(
+        self,
+        *,
+        plan_id: str | None = None,
+        ticker: str | None = None,
+        dry_run: bool | str = False,
+        deferrable: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if plan_id is not None and ticker is not None:
+            raise ValueError("give either plan_id or ticker, not both")
+        self.plan_id = plan_id
+        self.ticker = ticker
+        self.dry_run = dry_run  # type: ignore[assignment]
+        self.deferrable = deferrable
+
+    def move(self) -> Receipt:
+        """Make the move by the hook; written by each operator."""
+        raise NotImplementedError
+
+    def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:
+        """Make the move; the receipt as plain JSON."""
+        from airflow_provider_whitebit.moves.drivers import SettleLater
+
+        try:
+            receipt = self.ask(self.move)
+        except SettleLater as later:
+            self._defer(later.until_ms)
+        self.log.info("%s", receipt)
+        return receipt.to_json()
+
+    def execute_after_wait(self, context: Mapping[str, Any], event: Any = None) -> dict[str, Any]:
+        """Go on after a wait: the journal says with what."""
+        return self.execute(context)
+
+    def _defer(self, until_ms: int) -> None:
+        import pendulum
+        from airflow.providers.standard.triggers.temporal import DateTimeTrigger
+
+        # The exchange's clock is asked again on resumption: this moment only has to be near.
+        moment = pendulum.from_timestamp(until_ms // 1000 + 1, tz="UTC")
+        self.log.info("A lost answer is waited out until %s", moment)
+        self.defer(trigger=DateTimeTrigger(moment=moment), method_name="execute_after_wait")
+
+    def _waits_elsewhere(self) -> bool:
+        from airflow_provider_whitebit.hooks.airflow_compat import default_deferrable
+
+        return default_deferrable() if self.deferrable is None else self.deferrable
+
+
+def as_boolean(name: str, value: Any) -> bool:
+    """A boolean, or what a template makes of one.
+
+    :raises WhiteBitValidationError: if it is neither.
+    """
+    from airflow_provider_whitebit.client.errors import WhiteBitValidationError
+
+    if isinstance(value, bool):
+        return value
+    text = str(value).strip().lower()
+    if text in ("true", "false"):
+        return text == "true"
+    raise WhiteBitValidationError(f"{name} is {value!r}: write true or false.")
+
+
+def refuse_float(amount: Any) -> None:
+    """Refuse a float as soon as the DAG file is read. :raises WhiteBitValidationError: with the right spelling."""
+    if isinstance(amount, float):
+        from airflow_provider_whitebit.treasury.choice import read_amount
+
+        read_amount(amount)

@@ -1,0 +1,342 @@
+"""Operators for Flex plans. Vendor page: Lending (Flex plans).
+
+All of them return plain JSON: amounts as decimal strings, times as ISO 8601 UTC strings. Those that move money
+return a receipt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_whitebit.operators.base import (
+    WhiteBitMoveOperator,
+    WhiteBitOperator,
+    as_boolean,
+    refuse_float,
+)
+
+if TYPE_CHECKING:
+    from airflow_provider_whitebit.moves.intent import Receipt
+
+
+class _FlexListOperator(WhiteBitOperator):
+    """Reads one list; the filters are the call's own."""
+
+    def records(self) -> Iterable[Any]:
+        raise NotImplementedError
+
+    def execute(self, context: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The records as plain JSON, an empty list where there are none."""
+        return self.ask(lambda: [record.to_json() for record in self.records()])
+
+
+class WhiteBitFlexPlansOperator(_FlexListOperator):
+    """Read the Flex plans on offer: ``id``, ``ticker``, ``min_investment``, ``max_investment``, ``max_rate``.
+
+    :param ticker: only plans of this asset.
+    :param limit: at most so many; all by default.
+    """
+
+    template_fields: Sequence[str] = ("whitebit_conn_id", "ticker", "limit")
+
+    def __init__(self, *, ticker: str | None = None, limit: int | str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.ticker = ticker
+        self.limit = limit
+
+    def records(self) -> Iterable[Any]:
+        return self.hook.get_conn().flex_plans(ticker=_ticker(self.ticker), limit=_number("limit", self.limit))
+
+
+class WhiteBitFlexInvestmentsOperator(_FlexListOperator):
+    """Read the account's Flex investments: ``id``, ``plan_id``, ``currency``, ``invested``, ``status``, ...
+
+    :param ticker: only of this asset.
+    :param plan_id: only in this plan.
+    :param investment: only the investment with this id.
+    :param investment_status: 1 active, 0 closed; both by default.
+    :param limit: at most so many; all by default.
+    """
+
+    template_fields: Sequence[str] = (
+        "whitebit_conn_id",
+        "ticker",
+        "plan_id",
+        "investment",
+        "investment_status",
+        "limit",
+    )
+
+    def __init__(
+        self,
+        *,
+        ticker: str | None = None,
+        plan_id: str | None = None,
+        investment: str | None = None,
+        investment_status: int | str | None = None,
+        limit: int | str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.ticker = ticker
+        self.plan_id = plan_id
+        self.investment = investment
+        self.investment_status = investment_status
+        self.limit = limit
+
+    def records(self) -> Iterable[Any]:
+        return self.hook.get_conn().flex_investments(
+            ticker=_ticker(self.ticker),
+            plan=_plan(self.plan_id),
+            investment=self.investment or None,
+            investment_status=_number("investment_status", self.investment_status, least=0),
+            limit=_number("limit", self.limit),
+        )
+
+
+class _FlexTransactionsOperator(_FlexListOperator):
+    """What history and payments share."""
+
+    template_fields: Sequence[str] = (
+        "whitebit_conn_id",
+        "plan_id",
+        "investment",
+        "transaction",
+        "date_from",
+        "date_to",
+        "limit",
+    )
+
+    def __init__(
+        self,
+        *,
+        plan_id: str | None = None,
+        investment: str | None = None,
+        transaction: str | None = None,
+        date_from: Any = None,
+        date_to: Any = None,
+        limit: int | str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.plan_id = plan_id
+        self.investment = investment
+        self.transaction = transaction
+        self.date_from = date_from
+        self.date_to = date_to
+        self.limit = limit
+
+    def filters(self) -> dict[str, Any]:
+        """The filters that history and payments share, checked."""
+        return {
+            "plan": _plan(self.plan_id),
+            "investment": self.investment or None,
+            "transaction": self.transaction or None,
+            "date_from": _moment("date_from", self.date_from),
+            "date_to": _moment("date_to", self.date_to),
+            "limit": _number("limit", self.limit),
+        }
+
+
+class WhiteBitFlexHistoryOperator(_FlexTransactionsOperator):
+    """Read Flex transactions, newest first.
+
+    :param plan_id: only of this plan.
+    :param investment: only of the investment with this id.
+    :param transaction: only the transaction with this id.
+    :param date_from: not before: an ISO 8601 time with zone, or Unix seconds.
+    :param date_to: not after: likewise.
+    :param limit: at most so many, newest first; all by default.
+    :param action_types: only these: 1 invest, 2 reinvest, 3 withdraw, 4 daily earning, 5 close, 6 open.
+    """
+
+    template_fields: Sequence[str] = (*_FlexTransactionsOperator.template_fields, "action_types")
+
+    def __init__(self, *, action_types: Sequence[int] | str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.action_types = action_types
+
+    def records(self) -> Iterable[Any]:
+        return self.hook.get_conn().flex_history(**self.filters(), action_types=_numbers(self.action_types))
+
+
+class WhiteBitFlexPaymentsOperator(_FlexTransactionsOperator):
+    """Read daily Flex earnings, newest first.
+
+    :param plan_id: only of this plan.
+    :param investment: only of the investment with this id.
+    :param transaction: only the transaction with this id.
+    :param date_from: not before: an ISO 8601 time with zone, or Unix seconds.
+    :param date_to: not after: likewise.
+    :param limit: at most so many, newest first; all by default.
+    """
+
+    def records(self) -> Iterable[Any]:
+        return self.hook.get_conn().flex_payments(**self.filters())
+
+
+class WhiteBitFlexInvestOperator(WhiteBitMoveOperator):
+    """Invest in a Flex plan, once, whatever is lost, killed or retried.
+
+    :param plan_id: the plan; or
+    :param ticker: the asset: the open plan of it with the highest ``max_rate`` that admits the amount is taken.
+    :param amount: how much, in units of the asset, as a string, an int or a Decimal.
+    :param with_reinvest: whether earnings are added to the investment.
+    :param dry_run: check everything, send nothing.
+    :param deferrable: let a triggerer do the waiting where a lost answer has to be waited out.
+    """
+
+    template_fields: Sequence[str] = (*WhiteBitMoveOperator.template_fields, "amount", "with_reinvest")
+
+    def __init__(self, *, amount: Any, with_reinvest: bool | str = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        refuse_float(amount)
+        self.amount = amount
+        self.with_reinvest = with_reinvest
+
+    def move(self) -> Receipt:
+        return self.hook.flex_invest(
+            plan_id=self.plan_id,
+            ticker=self.ticker,
+            amount=self.amount,
+            with_reinvest=as_boolean("with_reinvest", self.with_reinvest),
+            dry_run=as_boolean("dry_run", self.dry_run),
+            deferrable=self._waits_elsewhere(),
+        )
+
+
+class WhiteBitFlexWithdrawOperator(WhiteBitMoveOperator):
+    """Withdraw from the investment in a Flex plan, once, whatever is lost, killed or retried.
+
+    :param plan_id: the plan; or
+    :param ticker: the asset: of its active investments the one is taken that earns least and can give the amount.
+    :param amount: how much, in units of the asset, or ``"all"``. What stays must be the plan's minimum or nothing.
+    :param dry_run: check everything, send nothing.
+    :param deferrable: let a triggerer do the waiting where a lost answer has to be waited out.
+    """
+
+    template_fields: Sequence[str] = (*WhiteBitMoveOperator.template_fields, "amount")
+
+    def __init__(self, *, amount: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        refuse_float(amount)
+        self.amount = amount
+
+    def move(self) -> Receipt:
+        return self.hook.flex_withdraw(
+            plan_id=self.plan_id,
+            ticker=self.ticker,
+            amount=self.amount,
+            dry_run=as_boolean("dry_run", self.dry_run),
+            deferrable=self._waits_elsewhere(),
+        )
+
+
+class WhiteBitFlexCloseOperator(WhiteBitMoveOperator):
+    """Close the investment in a Flex plan, once, whatever is lost, killed or retried.
+
+    :param plan_id: the plan; or
+    :param ticker: the asset, if one investment of it is active.
+    :param dry_run: check everything, send nothing.
+    :param deferrable: let a triggerer do the waiting where a lost answer has to be waited out.
+    """
+
+    def move(self) -> Receipt:
+        return self.hook.flex_close(
+            plan_id=self.plan_id,
+            ticker=self.ticker,
+            dry_run=as_boolean("dry_run", self.dry_run),
+            deferrable=self._waits_elsewhere(),
+        )
+
+
+class WhiteBitFlexAutoReinvestOperator(WhiteBitOperator):
+    """Switch auto-reinvest of the investment in a Flex plan. Moves no money; doing it again changes nothing.
+
+    :param plan_id: the plan; or
+    :param ticker: the asset, if one investment of it is active.
+    :param enabled: on or off.
+    :param dry_run: check everything, send nothing.
+    """
+
+    template_fields: Sequence[str] = ("whitebit_conn_id", "plan_id", "ticker", "enabled", "dry_run")
+
+    def __init__(
+        self,
+        *,
+        plan_id: str | None = None,
+        ticker: str | None = None,
+        enabled: bool | str,
+        dry_run: bool | str = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if plan_id is not None and ticker is not None:
+            raise ValueError("give either plan_id or ticker, not both")
+        self.plan_id = plan_id
+        self.ticker = ticker
+        self.enabled = enabled
+        self.dry_run = dry_run  # type: ignore[assignment]
+
+    def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:
+        """``operation``, ``plan_id``, ``ticker``, ``enabled`` and ``status``."""
+        return self.ask(
+            lambda: self.hook.flex_auto_reinvest(
+                plan_id=self.plan_id,
+                ticker=self.ticker,
+                enabled=as_boolean("enabled", self.enabled),
+                dry_run=as_boolean("dry_run", self.dry_run),
+            )
+        )
+
+
+def _ticker(raw: str | None) -> str | None:
+    from airflow_provider_whitebit.treasury.choice import read_ticker
+
+    return None if raw in (None, "") else read_ticker(raw)
+
+
+def _plan(raw: str | None) -> str | None:
+    from airflow_provider_whitebit.treasury.choice import read_plan_id
+
+    return None if raw in (None, "") else read_plan_id(raw)
+
+
+def _number(name: str, raw: int | str | None, *, least: int = 1) -> int | None:
+    from airflow_provider_whitebit.client.errors import WhiteBitValidationError
+
+    if raw is None or raw in ("", "None"):
+        return None
+    text = str(raw).strip()
+    if isinstance(raw, bool) or not (text.isascii() and text.isdecimal()) or int(text[:12]) < least:
+        raise WhiteBitValidationError(f"{name} is {raw!r}: write a whole number, at least {least}.")
+    return int(text[:12])
+
+
+def _numbers(raw: Sequence[int] | str | None) -> list[int] | None:
+    if raw is None or raw in ("", "None"):
+        return None
+    entries: Sequence[Any] = raw.strip("[]() ").split(",") if isinstance(raw, str) else raw
+    return [number for entry in entries if (number := _number("action_types", entry)) is not None]
+
+
+def _moment(name: str, raw: Any) -> Any:
+    """A time with zone, or Unix seconds, also as a template renders them."""
+    from datetime import datetime
+
+    from airflow_provider_whitebit.client.errors import WhiteBitValidationError
+
+    if raw is None or raw in ("", "None"):
+        return None
+    if not isinstance(raw, str):
+        return raw
+    text = raw.strip()
+    if text.isascii() and text.isdecimal():
+        return int(text)
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise WhiteBitValidationError(
+            f"{name} is {raw!r}: write a time like 2026-01-31T00:00:00+00:00, or Unix seconds."
+        ) from None

@@ -1,0 +1,45 @@
+"""The life of a Flex investment, as operators: look at the plans, invest, check, withdraw.
+
+Needs the connection ``whitebit_default``. Against the exchange this moves real money; ``make demo`` runs it against
+the sandbox.
+"""
+
+from __future__ import annotations
+
+from airflow.sdk import DAG, Param
+
+from airflow_provider_whitebit.operators.account import WhiteBitBalanceOperator
+from airflow_provider_whitebit.operators.flex import (
+    WhiteBitFlexInvestmentsOperator,
+    WhiteBitFlexInvestOperator,
+    WhiteBitFlexPlansOperator,
+    WhiteBitFlexWithdrawOperator,
+)
+
+with DAG(
+    dag_id="whitebit_flex_lifecycle",
+    schedule=None,
+    tags=["whitebit", "example"],
+    doc_md=__doc__,
+    params={
+        "ticker": Param("USDT", type="string", description="The asset to invest."),
+        # Amounts are strings: a number would lose digits on its way.
+        "amount": Param("100", type="string", pattern=r"^\d+(\.\d+)?$", description="How much of it."),
+    },
+    default_args={"retries": 2},
+):
+    balance_before = WhiteBitBalanceOperator(task_id="balance_before", ticker="{{ params.ticker }}")
+
+    plans = WhiteBitFlexPlansOperator(task_id="plans", ticker="{{ params.ticker }}")
+
+    # By ticker: the open plan with the highest rate that admits the amount.
+    invest = WhiteBitFlexInvestOperator(task_id="invest", ticker="{{ params.ticker }}", amount="{{ params.amount }}")
+
+    # What one task returns the next one takes by .output.
+    status = WhiteBitFlexInvestmentsOperator(task_id="status", plan_id=invest.output["plan_id"], investment_status=1)
+
+    withdraw = WhiteBitFlexWithdrawOperator(task_id="withdraw", plan_id=invest.output["plan_id"], amount="all")
+
+    balance_after = WhiteBitBalanceOperator(task_id="balance_after", ticker="{{ params.ticker }}")
+
+    balance_before >> plans >> invest >> status >> withdraw >> balance_after
