@@ -6,6 +6,8 @@ the sandbox.
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from airflow.sdk import DAG, Param
 
 from airflow_provider_whitebit.operators.account import WhiteBitBalanceOperator
@@ -26,7 +28,7 @@ with DAG(
         # Amounts are strings: a number would lose digits on its way.
         "amount": Param("100", type="string", pattern=r"^\d+(\.\d+)?$", description="How much of it."),
     },
-    default_args={"retries": 2},
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=30)},
 ):
     balance_before = WhiteBitBalanceOperator(task_id="balance_before", ticker="{{ params.ticker }}")
 

@@ -5,6 +5,7 @@ The hook's moves are made once for the task that they run in, like the operators
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import Param, dag, task
@@ -18,7 +19,7 @@ from airflow.sdk import Param, dag, task
         "ticker": Param("USDT", type="string", description="The asset to invest."),
         "amount": Param("100", type="string", pattern=r"^\d+(\.\d+)?$", description="How much of it."),
     },
-    default_args={"retries": 2},
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=30)},
 )
 def whitebit_flex_taskflow() -> None:
     @task

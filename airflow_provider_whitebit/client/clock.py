@@ -49,7 +49,9 @@ class ExchangeClock:
     @property
     def offset_ms(self) -> int:
         """Milliseconds that the exchange's clock is ahead of the local one (best estimate)."""
-        return (self._low + self._high) // 2
+        # A machine that keeps time is nearer to the truth than the middle of what whole seconds can prove; and
+        # workers that all believed the middle would all make the same nonces.
+        return 0 if self._low <= 0 <= self._high else (self._low + self._high) // 2
 
     def now_ms(self) -> int:
         """The exchange's time now, in milliseconds since the epoch (best estimate)."""
@@ -89,7 +91,7 @@ class ExchangeClock:
             when the estimate was far ahead; if not, nonces only ever grow.
         """
         with self._lock:
-            now = self._local_ms() + (self._low + self._high) // 2
+            now = self._local_ms() + self.offset_ms
             if not (window and self._last_nonce - now > _NONCE_LIFE_MS):
                 now = max(self._last_nonce + 1, now)
             self._last_nonce = now

@@ -80,6 +80,8 @@ class WhiteBitMoveOperator(WhiteBitOperator):
         deferrable: bool | None = None,
         **kwargs: Any,
     ) -> None:
+        # Each field of the receipt is an XCom too, so that .output["plan_id"] can be handed to the next task.
+        kwargs.setdefault("multiple_outputs", True)
         super().__init__(**kwargs)
         if plan_id is not None and ticker is not None:
             raise ValueError("give either plan_id or ticker, not both")

@@ -30,8 +30,15 @@ def test_the_estimate_stays_within_what_the_readings_prove(offset, calls):
         clock.observe(seconds, sent, local.now)
         width = 999 + there + back
         widest = width if widest is None else min(widest + idle // 5000 + 2, width)
-        assert abs(clock.now_ms() - (local.now + offset)) <= widest // 2 + 2
+        assert abs(clock.now_ms() - (local.now + offset)) <= widest + 2
         local.now += idle
+
+
+def test_a_good_local_clock_is_kept():
+    local = Local(1_700_000_000_700)
+    clock = ExchangeClock(local)
+    clock.observe(1_700_000_000, local.now, local.now)
+    assert clock.offset_ms == 0
 
 
 def test_a_set_clock_is_believed():
