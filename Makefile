@@ -1,0 +1,61 @@
+# Needs Python 3.11 or newer, make, and the package registries. Everything else goes into .venv.
+PYTHON ?= python3
+NEWEST := 3.3.2
+OLDER := 3.1.8 3.0.6
+BIN := .venv/bin
+
+.PHONY: help demo ui test lint test-unit test-e2e test-compat simulate bench constraints clean
+
+help:
+	@echo "make demo         watch Airflow invest and withdraw on a sandbox exchange"
+	@echo "make ui           leave Airflow and the sandbox running, to click around (PORT=8080)"
+	@echo "make test         lint, types, all tests on Airflow $(NEWEST)"
+	@echo "make test-compat  the tests on Airflow $(OLDER)"
+	@echo "make simulate     SEEDS=100000 worlds in which everything goes wrong, or SEED=n with its trace"
+	@echo "make bench        the figures of the README"
+	@echo "make clean        remove everything that the above have made"
+
+.venv/ready: pyproject.toml constraints/airflow-$(NEWEST).txt scripts/venv.sh
+	@PYTHON=$(PYTHON) scripts/venv.sh .venv $(NEWEST)
+
+.venv-%/ready: pyproject.toml constraints/airflow-%.txt scripts/venv.sh
+	@PYTHON=$(PYTHON) scripts/venv.sh .venv-$* $*
+
+demo: .venv/ready
+	@$(BIN)/python scripts/demo.py
+
+ui: .venv/ready
+	@$(BIN)/python scripts/ui.py $(if $(PORT),--port $(PORT))
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/python -m pytest tests
+
+test-unit: .venv/ready
+	$(BIN)/python -m pytest tests/unit tests/contract
+
+test-e2e: .venv/ready
+	$(BIN)/python -m pytest tests/e2e
+
+test-compat: $(OLDER:%=.venv-%/ready)
+	@set -e; for version in $(OLDER); do \
+		echo "== Airflow $$version"; \
+		.venv-$$version/bin/python -m pytest tests/unit tests/contract tests/e2e; \
+	done
+
+simulate: .venv/ready
+	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),100000))
+
+bench: .venv/ready
+	@$(BIN)/python scripts/bench/run.py
+
+constraints:
+	@for version in $(NEWEST) $(OLDER); do PYTHON=$(PYTHON) scripts/venv.sh --resolve $$version; done
+
+clean:
+	rm -rf .venv .venv-* .airflow .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
