@@ -4,3 +4,10 @@ The rules are plain Python (:class:`~.exchange.Exchange`), so that tests run the
 HTTP stands in ``app.py`` and needs the extra ``[sandbox]``. Nothing here imports the client: the two must not share
 a mistake.
 """
+
+from airflow_provider_whitebit.sandbox.answers import Answer
+from airflow_provider_whitebit.sandbox.clock import Clock, SandboxClock
+from airflow_provider_whitebit.sandbox.exchange import Exchange
+from airflow_provider_whitebit.sandbox.faults import ConnectionLost, Fault, Faults
+
+__all__ = ["Answer", "Clock", "ConnectionLost", "Exchange", "Fault", "Faults", "SandboxClock"]

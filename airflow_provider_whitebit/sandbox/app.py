@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import socket
 import struct
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -18,20 +17,16 @@ from typing import Any, Literal
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from airflow_provider_whitebit.sandbox.answers import Answer
-from airflow_provider_whitebit.sandbox.clock import SandboxClock
 from airflow_provider_whitebit.sandbox.exchange import Exchange
-from airflow_provider_whitebit.sandbox.faults import Fault
+from airflow_provider_whitebit.sandbox.faults import Delivery
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-_JSON = {"Content-Type": "application/json"}
-_HTML = {"Content-Type": "text/html"}
-_MAINTENANCE = b"<html><body><h1>503 Service Temporarily Unavailable</h1></body></html>"
 _LARGEST_BODY = 2 * 1024 * 1024
 
 
@@ -69,9 +64,10 @@ class PlanBody(_Body):
     """``POST /sandbox/plans/{id}``."""
 
     status: Literal["open", "paused", "unavailable"] | None = None
-    rate: Decimal | None = Field(default=None, ge=0)
+    rate: Decimal | None = Field(default=None, ge=0, validation_alias=AliasChoices("max_rate", "rate"))
     minimum: Decimal | None = Field(default=None, ge=0)
     maximum: Decimal | None = Field(default=None, ge=0)
+    cap: Decimal | None = Field(default=None, ge=0)
 
 
 class Sandbox:
@@ -83,7 +79,6 @@ class Sandbox:
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
         self.controls = controls(exchange)
-        self._garbage = random.Random(exchange.seed)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and not scope["path"].startswith("/sandbox"):
@@ -95,65 +90,27 @@ class Sandbox:
     async def _trade(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await _whole_body(receive)
         path = scope["path"]
-        fault = self.exchange.faults.take(path)
-        if fault is None:
-            return await _reply(send, self._handle(scope, body))
-        wire = _Wire(send)
-        if fault.kind == "reset":
-            await wire.reset()
-        if fault.kind == "lost_reply_before":
-            await wire.close()
-        if fault.kind == "delay_before":
-            await asyncio.sleep(float(fault.seconds))
-        if (answer := _instead(fault)) is not None:
-            return await _reply(send, answer)
-        answer = self._handle(scope, body)
-        if fault.kind == "duplicate":
-            self._handle(scope, body)
-        if fault.kind == "delay_reply":
-            await asyncio.sleep(float(fault.seconds))
-        if fault.kind == "lost_reply_after":
-            await wire.close()
-        if fault.kind == "cut_reply":
-            await _reply(send, answer, length=fault.bytes)
-            await wire.close()
-        await _reply(send, self._spoilt(fault, answer))
+        faults = self.exchange.faults
+        delivering = faults.deliver(faults.take(path), lambda: self._handle(scope, body), self.exchange.clock.now_ms)
+        while True:
+            try:
+                await asyncio.sleep(float(next(delivering)))
+            except StopIteration as end:
+                delivery: Delivery = end.value
+                break
+        if delivery.answer is None:
+            wire = _Wire(send)
+            await (wire.reset() if delivery.reset else wire.close())
+        elif delivery.cut is None:
+            await _reply(send, delivery.answer)
+        else:
+            await _reply(send, delivery.answer, length=delivery.cut)
+            await _Wire(send).close()
 
     def _handle(self, scope: Scope, body: bytes) -> Answer:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         client = scope["client"][0] if scope.get("client") else "unknown"
         return self.exchange.handle(scope["method"], scope["path"], headers, body, client_ip=client)
-
-    def _spoilt(self, fault: Fault, answer: Answer) -> Answer:
-        """What the caller gets in place of the answer to a call that was executed."""
-        match fault.kind:
-            case "error_500_after":
-                return Answer(500, _JSON, b'{"message":"Server Error"}')
-            case "unavailable_after":
-                return Answer(503, _HTML, _MAINTENANCE)
-            case "garbage":
-                return Answer(200, _JSON, b"\xff\xfe" + self._garbage.randbytes(64))
-            case "html_ok":
-                return Answer(200, _HTML, b"<html><body>Checking your browser</body></html>")
-            case _:
-                return answer
-
-
-def _instead(fault: Fault) -> Answer | None:
-    """The answer to a call that is not executed; ``None`` where it is."""
-    match fault.kind:
-        case "error_500_before":
-            return Answer(500, _JSON, b'{"message":"Server Error"}')
-        case "rate_limit":
-            return Answer(429, _JSON, b'{"message":"Too Many Attempts.","code":0}')
-        case "unavailable":
-            return Answer(503, _HTML, _MAINTENANCE)
-        case "empty_body":
-            return Answer(502, {}, b"")
-        case "ok_with_error":
-            return Answer(200, _JSON, b'{"code":0,"message":"Something went wrong","errors":{}}')
-        case _:
-            return None
 
 
 class _Gone(Exception):
@@ -192,8 +149,10 @@ async def _whole_body(receive: Receive) -> bytes:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise _Gone
-        parts += message.get("body", b"")
-        if not message.get("more_body") or len(parts) > _LARGEST_BODY:
+        # What is too large is read to its end, or the refusal would be lost with the connection, but not kept.
+        if len(parts) <= _LARGEST_BODY:
+            parts += message.get("body", b"")
+        if not message.get("more_body"):
             return bytes(parts)
 
 
@@ -233,10 +192,7 @@ def controls(exchange: Exchange) -> FastAPI:
     @app.post("/sandbox/clock/advance")
     async def advance(body: AdvanceBody) -> dict[str, Any]:
         with _said():
-            if not isinstance(exchange.clock, SandboxClock):
-                raise ValueError("this sandbox's clock cannot be put forward")
-            exchange.clock.advance(body.seconds)
-            exchange.flex.bring_up_to(exchange.clock.now_ms())
+            exchange.advance(body.seconds)
         return {"now_ms": exchange.clock.now_ms()}
 
     @app.post("/sandbox/faults")
@@ -258,7 +214,8 @@ def controls(exchange: Exchange) -> FastAPI:
     async def change_plan(identifier: str, body: PlanBody) -> dict[str, Any]:
         if identifier not in exchange.flex.plans:
             raise HTTPException(404, f"there is no plan {identifier!r}")
-        exchange.flex.set_plan(identifier, **body.model_dump(exclude_none=True))
+        with _said():
+            exchange.change_plan(identifier, **body.model_dump(exclude_none=True))
         return {"ok": True}
 
     @app.get("/sandbox/ledger")

@@ -1,7 +1,23 @@
 """Who is calling: key, payload, signature, nonce. Vendor page: Authentication.
 
-The vendor sends these refusals with several statuses; the sandbox sends 401 for what is wrong with key, payload or
-signature, 403 for a disabled key or a missing permission, and 422 for nonces.
+The vendor has been seen to send these refusals with several statuses; the sandbox has chosen, in the order of checks:
+
+====================================================================  ======
+message                                                               status
+====================================================================  ======
+``Payload not provided.``, ``Invalid payload.``                       401
+``Unauthorized request.`` (wrong signature, unknown key)              401
+``Validation failed`` (the body is no JSON object)                    400
+``Request not provided.``                                             401
+``Invalid payload.`` (``request`` is not the path)                    401
+``Nonce not provided.``, ``Invalid nonceWindow.``                     422
+``Your nonce is more than 5 seconds lesser (greater) than ...``       422
+``Too many requests.`` (used before, or not larger than the last)     422
+``This action is unauthorized. Enable your key ...``                  403
+``You don't have permission to use this endpoint. ...``               403
+====================================================================  ======
+
+The rate limit (429), unknown paths (404), methods (405) and size (413) come before, fields (400) and rules (422) after.
 """
 
 from __future__ import annotations
@@ -62,7 +78,9 @@ def authenticate(
     key = keys.get(given.get("x-txc-apikey", ""))
     secret = key.secret if key else "no such key"
     expected = hmac.new(secret.encode(), payload.encode(), hashlib.sha512).hexdigest()
-    if key is None or not hmac.compare_digest(expected, given.get("x-txc-signature", "").lower()):
+    if key is None or not hmac.compare_digest(
+        expected.encode(), given.get("x-txc-signature", "").lower().encode(errors="replace")
+    ):
         raise refuse(401, "Unauthorized request.")
     params = _params(body)
     if not params.get("request"):

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import socket
+import sqlite3
 import sys
+import threading
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +23,9 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     options = _parser().parse_args(arguments)
+    if threading.current_thread() is threading.main_thread():
+        # uvicorn stops in order on TERM, and then raises the signal again for whoever had it before.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return serve(options)
     except KeyboardInterrupt:
@@ -35,7 +42,9 @@ def _parser() -> argparse.ArgumentParser:
     serving.add_argument("--port", type=int, default=8787, help="port, 0 for a free one (default: %(default)s)")
     serving.add_argument("--db", type=Path, help="keep the books in this file; without it they live in memory")
     serving.add_argument("--seed", type=int, default=0, help="decides identifiers and the chances of faults")
-    serving.add_argument("--scenario", type=Path, help="JSON file with assets, plans, keys or balances of one's own")
+    serving.add_argument(
+        "--scenario", type=Path, help="JSON or YAML file with assets, plans, keys or balances of one's own"
+    )
     serving.add_argument("--no-rate-limits", action="store_true", help="do not enforce the vendor's rate limits")
     serving.add_argument("--log-level", default="warning", choices=["critical", "error", "warning", "info", "debug"])
     return parser
@@ -56,6 +65,8 @@ def serve(options: argparse.Namespace) -> int:
             scenario=_scenario(options.scenario),
             rate_limits=not options.no_rate_limits,
         )
+    except sqlite3.Error as error:
+        return _fail(f"cannot keep the books in {options.db}: {error}")
     except (OSError, ValueError) as error:
         return _fail(str(error))
     try:
@@ -89,6 +100,8 @@ def serve(options: argparse.Namespace) -> int:
         server_header=False,
         timeout_graceful_shutdown=2,
     )
+    # uvicorn raises the signal that ended it once more when it is done: this handler makes it an orderly end.
+    signal.signal(signal.SIGTERM, lambda *_: None)
     try:
         Server(config).run(sockets=[listener])
     finally:
@@ -99,13 +112,29 @@ def serve(options: argparse.Namespace) -> int:
 def _scenario(path: Path | None) -> dict[str, Any] | None:
     if path is None:
         return None
-    try:
-        raw = json.loads(path.read_text())
-    except ValueError as error:
-        raise ScenarioError(f"{path} is not JSON: {error}") from None
+    text = path.read_text()
+    if path.suffix in (".yaml", ".yml"):
+        raw = _yaml(path, text)
+    else:
+        try:
+            raw = json.loads(text, parse_float=Decimal)
+        except ValueError as error:
+            raise ScenarioError(f"{path} is not JSON: {error}") from None
     if not isinstance(raw, dict):
         raise ScenarioError(f"{path} does not hold an object")
     return raw
+
+
+def _yaml(path: Path, text: str) -> Any:
+    try:
+        import yaml  # type: ignore[import-untyped,unused-ignore]
+    except ImportError:
+        raise ScenarioError(f"{path} needs PyYAML, which is not installed; JSON works without") from None
+    try:
+        # BaseLoader keeps numbers as the text they are written in: amounts must not pass through floats.
+        return yaml.load(text, Loader=yaml.BaseLoader)
+    except yaml.YAMLError as error:
+        raise ScenarioError(f"{path} is not YAML: {error}") from None
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -122,7 +151,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _fail(text: str) -> int:
-    print(f"whitebit-sandbox: {text}", file=sys.stderr)
+    print(f"whitebit-sandbox: {' '.join(text.split())}", file=sys.stderr)
     return 1
 
 

@@ -20,6 +20,11 @@ class SandboxClock:
     def __init__(self) -> None:
         self._ahead_ms = 0
 
+    @property
+    def ahead_ms(self) -> int:
+        """How far it has been put forward."""
+        return self._ahead_ms
+
     def now_ms(self) -> int:
         return time.time_ns() // 1_000_000 + self._ahead_ms
 

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import json
+import logging
+import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
+from airflow_provider_whitebit.sandbox import fields
 from airflow_provider_whitebit.sandbox.answers import Answer, Refusal, encode, refuse
 from airflow_provider_whitebit.sandbox.authentication import Caller, authenticate, require
 from airflow_provider_whitebit.sandbox.clock import Clock, SandboxClock
 from airflow_provider_whitebit.sandbox.faults import Faults
-from airflow_provider_whitebit.sandbox.flex import ACTIVE, Flex, Success
+from airflow_provider_whitebit.sandbox.flex import Flex, Success
 from airflow_provider_whitebit.sandbox.ledger import OUTSIDE, Ledger, LedgerError
 from airflow_provider_whitebit.sandbox.limits import RateLimits
-from airflow_provider_whitebit.sandbox.plans import Key, read_scenario
+from airflow_provider_whitebit.sandbox.plans import STATUSES, Key, Plan, ScenarioError, read_amount, read_scenario
 
 API = "/api/v4"
+_PUBLIC = f"{API}/public/"
 _FLEX = f"{API}/main-account/smart-flex"
 _LARGEST_BODY = 1024 * 1024
 _REQUESTS_KEPT = 10_000
+
+_log = logging.getLogger(__name__)
 
 Call = Callable[[Caller, int], Success]
 
@@ -46,11 +54,19 @@ class Exchange:
         scenario: Mapping[str, Any] | None = None,
         rate_limits: bool = True,
     ) -> None:
-        self.clock: Clock = clock or SandboxClock()
         self.scenario = read_scenario(scenario)
         self.ledger = Ledger(db)
+        for (ticker,) in self.ledger.db.execute("SELECT DISTINCT ticker FROM balance"):
+            if ticker not in self.scenario.assets:
+                raise ScenarioError(f"assets: the books in {db} hold {ticker}, which is not among them")
         self.seed = seed
         self.limited = rate_limits
+        self._lock = threading.RLock()
+        if clock is None:
+            # A sandbox that comes back on its file must not be earlier than when it left.
+            clock = SandboxClock()
+            clock.advance(Decimal(self.ledger.setting("clock_ahead_ms", 0)) / 1000)
+        self.clock: Clock = clock
         self._begin()
 
     def _begin(self) -> None:
@@ -100,33 +116,63 @@ class Exchange:
         :param body: the body's bytes.
         :param client_ip: whose rate limits count.
         """
-        now_ms = self.clock.now_ms()
-        caller: Caller | None = None
-        try:
-            if self.limited:
-                self.limits.check(path, client_ip, now_ms)
-            if path in self._public:
-                if method not in ("GET", "HEAD"):
-                    raise Refusal(405, {"success": False, "message": "Method not allowed", "params": []})
-                status, answer = 200, self._public[path](now_ms)
-            else:
-                status, answer, caller = self._answer_private(method, path, headers, body, now_ms)
-        except Refusal as refusal:
-            status, answer = refusal.status, refusal.body
-        self._requests.append(
-            {
-                "at_ms": now_ms,
-                "method": method,
-                "path": path,
-                "status": status,
-                "api_key": caller.key.api_key if caller else None,
-                "nonce": caller.nonce if caller else None,
-                "params": caller.params if caller else None,
-                "transaction_id": _transaction_of(answer) if status == 201 else None,
-            }
+        with self._lock:
+            now_ms = self.clock.now_ms()
+            caller: Caller | None = None
+            try:
+                if self.limited:
+                    self.limits.check(path, client_ip, now_ms)
+                if path.startswith(_PUBLIC):
+                    status, answer = 200, self._answer_public(method, path, now_ms)
+                else:
+                    status, answer, caller = self._answer_private(method, path, headers, body, now_ms)
+            except Refusal as refusal:
+                status, answer = refusal.status, refusal.body
+            except Exception as error:
+                # A mistake in the sandbox: its transaction was rolled back, and the caller must be able to go on.
+                _log.exception("The sandbox failed on %s", path)
+                status, answer = 500, {"code": 0, "message": f"Sandbox failure: {error!r}", "errors": {}}
+            self._requests.append(
+                {
+                    "at_ms": now_ms,
+                    "method": method,
+                    "path": path,
+                    "status": status,
+                    **(_seen(caller) if caller else _claimed(headers, body)),
+                    "transaction_id": _transaction_of(answer) if status == 201 else None,
+                }
+            )
+            date = formatdate(now_ms // 1000, usegmt=True)
+            return Answer(status, {"Content-Type": "application/json", "Date": date}, encode(answer))
+
+    def deliver(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        *,
+        client_ip: str = "127.0.0.1",
+        wait: Callable[[Decimal], None] = lambda seconds: None,
+    ) -> Answer:
+        """Answer one request as it comes over the wire, with the faults that are on.
+
+        :param wait: lets so many seconds pass, for the faults that delay.
+        :raises ConnectionLost: if no whole answer comes back.
+        """
+        return self.faults.perform(
+            self.faults.take(path),
+            lambda: self.handle(method, path, headers, body, client_ip=client_ip),
+            now_ms=self.clock.now_ms,
+            wait=wait,
         )
-        date = formatdate(now_ms // 1000, usegmt=True)
-        return Answer(status, {"Content-Type": "application/json", "Date": date}, encode(answer))
+
+    def _answer_public(self, method: str, path: str, now_ms: int) -> Any:
+        if path not in self._public:
+            raise Refusal(404, {"success": False, "message": "Not found", "params": []})
+        if method not in ("GET", "HEAD"):
+            raise Refusal(405, {"success": False, "message": "Method not allowed", "params": []})
+        return self._public[path](now_ms)
 
     def _answer_private(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes, now_ms: int
@@ -157,11 +203,12 @@ class Exchange:
         if ticker is None:
             held = self.ledger.balances(caller.account)
             return 200, {
-                name: {"main_balance": format(held.get(name, Decimal(0)), "f")} for name in self.scenario.assets
+                name: {"main_balance": fields.plain(held.get(name, Decimal(0)))} for name in self.scenario.assets
             }
         if not isinstance(ticker, str):
             raise refuse(400, "Validation failed", ticker="validation.string")
-        return 200, {"main_balance": format(self.ledger.balance(caller.account, ticker), "f")}
+        known = ticker in self.scenario.assets
+        return 200, {"main_balance": fields.plain(self.ledger.balance(caller.account, ticker)) if known else "0"}
 
     def _assets(self) -> dict[str, Any]:
         return {
@@ -188,7 +235,7 @@ class Exchange:
         """Deposit made-up money.
 
         :param ticker: one of the scenario's assets.
-        :param amount: how much, more than nothing.
+        :param amount: how much, more than nothing, with no more decimals than the asset carries.
         :param api_key: a key of the account; the first one by default.
         :param account: ``main``.
         :raises ValueError: what is wrong.
@@ -200,18 +247,72 @@ class Exchange:
             raise ValueError(f"there is no account {account!r}; known is main")
         if ticker not in self.scenario.assets:
             raise ValueError(f"there is no asset {ticker!r}; known are {', '.join(self.scenario.assets)}")
-        try:
-            exact = Decimal(amount)
-        except ArithmeticError:
-            exact = Decimal(0)
-        if not exact.is_finite() or exact <= 0:
-            raise ValueError(f"amount is a number above 0, not {amount!r}")
-        with self.ledger.transaction():
+        precision = self.scenario.assets[ticker].precision
+        exact = fields.amount(amount, precision)
+        if exact is None or exact <= 0:
+            raise ValueError(f"amount is a number above 0 with at most {precision} decimals, not {amount!r}")
+        with self._lock, self.ledger.transaction():
             self.ledger.enter(ticker, exact, OUTSIDE, f"main:{key.user}", "deposit", self.clock.now_ms())
 
-    def add_key(self, key: Key) -> None:
-        """Add an API key, or replace the one of that name."""
-        self.keys[key.api_key] = key
+    def add_key(
+        self,
+        api_key: str,
+        secret: str,
+        *,
+        user: str = "sandbox",
+        enabled: bool = True,
+        permissions: Iterable[str] = ("flex", "balance"),
+    ) -> Key:
+        """Add an API key until the next :meth:`reset`, or replace the one of that name.
+
+        :param user: whose account it opens; a new name is a new, empty account.
+        :param permissions: out of ``flex`` and ``balance``.
+        """
+        key = self.keys[api_key] = Key(api_key, secret, user, enabled, tuple(permissions))
+        return key
+
+    def disable_key(self, api_key: str) -> None:
+        """Have an API key refused as the vendor refuses one that was switched off.
+
+        :raises ValueError: if there is no such key.
+        """
+        if api_key not in self.keys:
+            raise ValueError(f"there is no key {api_key!r}")
+        self.keys[api_key] = replace(self.keys[api_key], enabled=False)
+
+    def advance(self, seconds: Decimal | int) -> None:
+        """Put the clock forward and accrue what that brings.
+
+        :param seconds: how far; not negative.
+        :raises ValueError: if it is negative, or the clock is not the sandbox's own.
+        """
+        if not isinstance(self.clock, SandboxClock):
+            raise ValueError("this sandbox's clock cannot be put forward")
+        with self._lock:
+            self.clock.advance(seconds)
+            self.flex.bring_up_to(self.clock.now_ms())
+            with self.ledger.transaction():
+                self.ledger.keep_setting("clock_ahead_ms", self.clock.ahead_ms)
+
+    def change_plan(self, identifier: str, **changes: Any) -> Plan:
+        """Change a plan until the next :meth:`reset`. What it has earned so far is kept at its old rate.
+
+        :param changes: ``status`` (``open``, ``paused``, ``unavailable``), ``rate``, ``minimum``, ``maximum``, ``cap``.
+        :raises ValueError: what is wrong.
+        """
+        if identifier not in self.flex.plans:
+            raise ValueError(f"there is no plan {identifier!r}")
+        for name, value in changes.items():
+            if name == "status":
+                if value not in STATUSES:
+                    raise ValueError(f"status is one of {', '.join(STATUSES)}, not {value!r}")
+            elif name in ("rate", "minimum", "maximum", "cap"):
+                changes[name] = read_amount(name, value)
+            else:
+                raise ValueError(f"{name!r} of a plan cannot be changed")
+        with self._lock:
+            self.flex.bring_up_to(self.clock.now_ms())
+            return self.flex.set_plan(identifier, **changes)
 
     def transactions(self) -> list[dict[str, Any]]:
         """Every Flex transaction, in the order in which they ran, with the nonce of the request that made it."""
@@ -223,11 +324,16 @@ class Exchange:
         return [dict(zip(names, row, strict=True)) for row in rows]
 
     def ledger_view(self) -> dict[str, Any]:
-        """The books as JSON: balances by account, transactions, investments, and whether it all adds up."""
-        self.flex.bring_up_to(self.clock.now_ms())
+        """The books as JSON: balances by account, entries (the last 1000), investments, transactions, and whether
+        it all adds up."""
+        with self._lock:
+            self.flex.bring_up_to(self.clock.now_ms())
+            return self._ledger_view()
+
+    def _ledger_view(self) -> dict[str, Any]:
         accounts: dict[str, dict[str, str]] = {}
         for account, ticker, amount in self.ledger.db.execute("SELECT * FROM balance ORDER BY account, ticker"):
-            accounts.setdefault(account, {})[ticker] = amount
+            accounts.setdefault(account, {})[ticker] = fields.plain(Decimal(amount))
         entries = self.ledger.db.execute(
             "SELECT id, at_ms, ticker, amount, source, target, reason FROM entry ORDER BY id DESC LIMIT 1000"
         )
@@ -241,30 +347,48 @@ class Exchange:
             "balanced": balanced,
             "accounts": accounts,
             "entries": [dict(zip(names, row, strict=True)) for row in entries],
-            "investments": [self.flex._show(investment) for investment in self.flex._select(None)],
+            "investments": self.flex.show_all(),
             "transactions": self.transactions(),
         }
 
     def requests_view(self) -> list[dict[str, Any]]:
         """The last requests, oldest first. Never a signature, a payload or a secret."""
-        return list(self._requests)
+        with self._lock:
+            return list(self._requests)
 
     def audit(self) -> None:
         """:raises LedgerError: if the books do not balance, or a closed investment holds money."""
-        self.ledger.audit()
-        for investment in self.flex._select(None):
-            if investment.status != ACTIVE and self.flex._invested(investment):
-                raise LedgerError(f"{investment.id} is closed and holds money")
+        with self._lock:
+            self.ledger.audit()
+            self.flex.audit()
 
     def reset(self) -> None:
-        """Begin again: first balances, no history, no faults."""
-        with self.ledger.transaction():
-            self.ledger.wipe()
-        self._begin()
+        """Begin again: first balances, no history, no faults. The clock stays, because time never runs backwards."""
+        with self._lock:
+            ahead_ms = self.ledger.setting("clock_ahead_ms", 0)
+            with self.ledger.transaction():
+                self.ledger.wipe()
+                self.ledger.keep_setting("clock_ahead_ms", ahead_ms)
+            self._begin()
 
     def close(self) -> None:
         """Close the books' file."""
         self.ledger.close()
+
+
+def _seen(caller: Caller) -> dict[str, Any]:
+    return {"api_key": caller.key.api_key, "nonce": caller.nonce}
+
+
+def _claimed(headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
+    """Key and nonce of a request that was refused, so that whoever reads the list sees why."""
+    api_key = next((value for name, value in headers.items() if name.lower() == "x-txc-apikey"), None)
+    try:
+        params = json.loads(body)
+    except (ValueError, RecursionError):
+        params = None
+    nonce = params.get("nonce") if isinstance(params, dict) else None
+    return {"api_key": api_key, "nonce": nonce if isinstance(nonce, int | str) else None}
 
 
 def _transaction_of(answer: Any) -> str | None:

@@ -12,6 +12,7 @@ from airflow_provider_whitebit.sandbox.answers import Validation
 LARGEST_PAGE = 100
 LARGEST_OFFSET = 10_000
 _NUMBER = re.compile(r"-?\d{1,30}(\.\d{1,30})?", re.ASCII)
+_MOST_DIGITS = 60
 _DATE = re.compile(r"\d{1,11}", re.ASCII)
 
 
@@ -55,12 +56,34 @@ def amount(raw: Any, precision: int) -> Decimal | None:
     """An amount: plain decimal digits, or a JSON number; ``None`` where it is none or has too many decimals."""
     if isinstance(raw, bool):
         return None
-    if isinstance(raw, int | Decimal):
-        raw = format(raw, "f")
+    if isinstance(raw, Decimal):
+        # Written out, a number such as 1e999999999 would fill the memory.
+        raw = format(raw, "f") if abs(raw.adjusted()) <= _MOST_DIGITS else None
+    elif isinstance(raw, int):
+        raw = str(raw) if raw.bit_length() <= 4 * _MOST_DIGITS else None
     if not isinstance(raw, str) or not _NUMBER.fullmatch(raw):
         return None
-    number = Decimal(raw).normalize()
-    exponent = number.as_tuple().exponent
-    if isinstance(exponent, int) and -exponent > precision:
+    whole, _, decimals = raw.partition(".")
+    decimals = decimals.rstrip("0")
+    if len(decimals) > precision:
         return None
-    return number if number else Decimal(0)
+    return Decimal(f"{whole}.{decimals}" if decimals else whole)
+
+
+def text(value: Any) -> str | None:
+    """A string that can be looked up, or ``None``: JSON also knows half a character, which no database keeps."""
+    if not isinstance(value, str):
+        return None
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return None
+    return value
+
+
+def plain(amount: Decimal) -> str:
+    """An amount as the vendor writes it: no exponent, no zeros at the end."""
+    written = format(amount, "f")
+    if "." in written:
+        written = written.rstrip("0").rstrip(".")
+    return "0" if written in ("-0", "") else written

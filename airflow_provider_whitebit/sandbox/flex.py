@@ -7,6 +7,9 @@ Where the vendor's pages leave something open, the sandbox chooses:
 - An earning is a record of action 4; with auto-reinvest a record of action 2 follows for what was added.
 - ``withReinvest`` given as true switches auto-reinvest on also when an investment is added to.
 - An amount with more decimals than its asset carries is "not a valid number".
+- Interest accrues at each full hour UTC on what is invested then, cut off at 18 decimals; at 00:00 UTC it is
+  credited, cut off at the asset's last decimal, and the rest is carried over.
+- Money in a plan that was paused or became unavailable can still be withdrawn.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from __future__ import annotations
 import random
 import sqlite3
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field, replace
 from decimal import ROUND_DOWN, Decimal
 from typing import Any
@@ -22,7 +25,7 @@ from typing import Any
 from airflow_provider_whitebit.sandbox import fields
 from airflow_provider_whitebit.sandbox.answers import Validation, inner
 from airflow_provider_whitebit.sandbox.authentication import Caller
-from airflow_provider_whitebit.sandbox.ledger import INTEREST, Ledger
+from airflow_provider_whitebit.sandbox.ledger import INTEREST, Ledger, LedgerError
 from airflow_provider_whitebit.sandbox.plans import OPEN, PAUSED, Plan, Scenario
 
 INVEST, REINVEST, WITHDRAW, EARNING, CLOSE, OPENED = 1, 2, 3, 4, 5, 6
@@ -92,17 +95,16 @@ class Flex:
     def list_plans(self, caller: Caller, now_ms: int) -> Success:
         wrong = Validation()
         ticker = caller.params.get("ticker")
-        if ticker is not None and ticker not in self.scenario.assets:
-            wrong.add("ticker", "The selected ticker is invalid.")
+        _must_be_among(self.scenario.assets, caller.params, "ticker", wrong)
         limit, offset = fields.page(caller.params, wrong, 100)
         wrong.done()
         found = [
             {
                 "id": plan.id,
                 "ticker": plan.ticker,
-                "minInvestment": _text(plan.minimum),
-                "maxInvestment": _text(plan.maximum),
-                "maxRate": _text(plan.rate),
+                "minInvestment": fields.plain(plan.minimum),
+                "maxInvestment": fields.plain(plan.maximum),
+                "maxRate": fields.plain(plan.rate),
             }
             for plan in self.plans.values()
             if plan.status == OPEN
@@ -113,10 +115,8 @@ class Flex:
 
     def list_investments(self, caller: Caller, now_ms: int) -> Success:
         wrong, params = Validation(), caller.params
-        if params.get("ticker") is not None and params["ticker"] not in self.scenario.assets:
-            wrong.add("ticker", "The selected ticker is invalid.")
-        if params.get("plan") is not None and params["plan"] not in self.plans:
-            wrong.add("plan", "The selected plan is invalid.")
+        _must_be_among(self.scenario.assets, params, "ticker", wrong)
+        _must_be_among(self.plans, params, "plan", wrong)
         if params.get("investment") is not None and not self._has("investment", "id", caller, params["investment"]):
             wrong.add("investment", "The selected investment is invalid.")
         status = fields.whole_number(params.get("investmentStatus"))
@@ -125,9 +125,11 @@ class Flex:
         limit, offset = fields.page(params, wrong, 100)
         wrong.done()
         where = {"ticker": params.get("ticker"), "plan": params.get("plan"), "id": params.get("investment")}
-        rows = self._select(caller.account, **where, status=status)
+        rows = self._visible(self._select(caller.account, **where), now_ms)
+        if status is not None:
+            rows = [row for row in rows if row["status"] == status]
         return 200, {
-            "data": [self._show(investment) for investment in rows[offset : offset + limit]],
+            "data": rows[offset : offset + limit],
             "limit": limit,
             "offset": offset,
         }
@@ -164,7 +166,7 @@ class Flex:
             raise inner(amount="Investment limit is exceeded")
         available = self.ledger.balance(caller.account, plan.ticker)
         if available < amount:
-            raise inner(4, amount=f"Available {_text(available)} < {_text(amount)}")
+            raise inner(4, amount=f"Available {fields.plain(available)} < {fields.plain(amount)}")
         if held is None:
             investment = self._open(caller.account, plan, now_ms, auto=params.get("withReinvest", False))
             action = OPENED
@@ -211,8 +213,8 @@ class Flex:
         wrong, params = Validation(), caller.params
         if not params.get("plan"):
             wrong.add("plan", "The plan field is required.")
-        elif params["plan"] not in self.plans:
-            wrong.add("plan", "The selected plan is invalid.")
+        else:
+            _must_be_among(self.plans, params, "plan", wrong)
         if not isinstance(params.get("enabled", False), bool):
             wrong.add("enabled", "The enabled field must be true or false.")
         wrong.done()
@@ -312,7 +314,7 @@ class Flex:
         ]
 
     def _has(self, table: str, column: str, caller: Caller, value: Any) -> bool:
-        if not isinstance(value, str):
+        if fields.text(value) is None:
             return False
         query = f"SELECT 1 FROM {table} WHERE account=? AND {column}=? LIMIT 1"
         return self.ledger.db.execute(query, (caller.account, value)).fetchone() is not None
@@ -358,7 +360,7 @@ class Flex:
                 investment.plan,
                 investment.id,
                 investment.ticker,
-                _text(amount),
+                fields.plain(amount),
                 transaction,
                 action,
                 nonce,
@@ -369,12 +371,42 @@ class Flex:
     def _uuid(self) -> str:
         return str(uuid.UUID(int=self._random.getrandbits(128), version=4))
 
+    def show_all(self) -> list[dict[str, Any]]:
+        """Everybody's investments as they are now, as JSON, newest first."""
+        return [self._show(investment) for investment in self._select(None)]
+
+    def audit(self) -> None:
+        """:raises LedgerError: if a closed investment still holds money."""
+        for investment in self._select(None, status=CLOSED):
+            if self._invested(investment):
+                raise LedgerError(f"{investment.id} is closed and holds money")
+
+    def _visible(self, investments: list[Investment], now_ms: int) -> list[dict[str, Any]]:
+        """Investments as the exchange shows them: as late as its histories."""
+        moment = now_ms - self.lag_ms()
+        if moment == now_ms:
+            return [self._show(investment) for investment in investments]
+        return [shown for shown in (self._show_at(investment, moment) for investment in investments) if shown]
+
+    def _show_at(self, investment: Investment, at_ms: int) -> dict[str, Any] | None:
+        seen, closed, latest = self.ledger.db.execute(
+            "SELECT COUNT(*), MAX(action=?), MAX(at_ms) FROM history WHERE investment=? AND at_ms<=?",
+            (CLOSE, investment.id, at_ms),
+        ).fetchone()
+        if not seen:
+            return None
+        shown = self._show(investment)
+        shown["invested"] = fields.plain(self.ledger.held_at(investment.pot, investment.ticker, at_ms))
+        shown["status"] = CLOSED if closed else ACTIVE
+        shown["updatedAt"] = latest // 1000
+        return shown
+
     def _show(self, investment: Investment) -> dict[str, Any]:
         return {
             "id": investment.id,
             "planId": investment.plan,
             "currency": investment.ticker,
-            "invested": _text(self._invested(investment)),
+            "invested": fields.plain(self._invested(investment)),
             "withAutoReinvest": investment.auto_reinvest,
             "status": investment.status,
             "createdAt": investment.created,
@@ -383,8 +415,7 @@ class Flex:
 
     def _history(self, caller: Caller, now_ms: int, actions: list[int] | None) -> Success:
         wrong, params = Validation(), caller.params
-        if params.get("plan") is not None and params["plan"] not in self.plans:
-            wrong.add("plan", "The selected plan is invalid.")
+        _must_be_among(self.plans, params, "plan", wrong)
         if params.get("investment") is not None and not self._has("investment", "id", caller, params["investment"]):
             wrong.add("investment", "The selected investment is invalid.")
         transaction = params.get("transaction")
@@ -444,5 +475,7 @@ def _actions(raw: Any, wrong: Validation) -> list[int] | None:
     return [number for number in numbers if number is not None]
 
 
-def _text(amount: Decimal) -> str:
-    return format(amount, "f")
+def _must_be_among(known: Container[str], params: dict[str, Any], name: str, wrong: Validation) -> None:
+    """A field that may be missing, but names something if it is there."""
+    if params.get(name) is not None and fields.text(params[name]) not in known:
+        wrong.add(name, f"The selected {name} is invalid.")

@@ -10,12 +10,15 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from decimal import Decimal
+from decimal import Context, Decimal, localcontext
 from pathlib import Path
 
 #: Where deposits come from. The only accounts that may be negative: they stand for the world outside.
 OUTSIDE = "outside"
+#: Pays interest; what it is in the red is what the exchange has paid out.
 INTEREST = "interest"
+# Python's default of 28 digits rounds; books must not. Wide enough for any amount that a field accepts.
+_EXACT = Context(prec=100)
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS entry (
@@ -61,14 +64,16 @@ class Ledger:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing."""
-        self.db.execute("BEGIN")
+        """All or nothing, and nothing is rounded meanwhile."""
+        self.db.execute("BEGIN IMMEDIATE")
         try:
-            yield
+            with localcontext(_EXACT):
+                yield
+            self.db.execute("COMMIT")
         except BaseException:
-            self.db.execute("ROLLBACK")
+            if self.db.in_transaction:
+                self.db.execute("ROLLBACK")
             raise
-        self.db.execute("COMMIT")
 
     def balance(self, account: str, ticker: str) -> Decimal:
         """What an account holds of an asset."""
@@ -112,6 +117,19 @@ class Ledger:
 
         :raises LedgerError: if an account differs, is negative, or an asset does not sum up to nothing.
         """
+        with localcontext(_EXACT):
+            self._audit()
+
+    def held_at(self, account: str, ticker: str, at_ms: int) -> Decimal:
+        """What an account held at a moment, added up from the entries."""
+        rows = self.db.execute(
+            "SELECT amount, source=? FROM entry WHERE (source=? OR target=?) AND ticker=? AND at_ms<=?",
+            (account, account, account, ticker, at_ms),
+        )
+        with localcontext(_EXACT):
+            return sum((-Decimal(amount) if left else Decimal(amount) for amount, left in rows), Decimal(0))
+
+    def _audit(self) -> None:
         sums: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
         for ticker, amount, source, target in self.db.execute("SELECT ticker, amount, source, target FROM entry"):
             sums[source, ticker] -= Decimal(amount)

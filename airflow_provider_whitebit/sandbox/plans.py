@@ -154,6 +154,12 @@ def read_scenario(raw: Mapping[str, Any] | None) -> Scenario:
     for plan in scenario.plans:
         if plan.ticker not in scenario.assets:
             raise ScenarioError(f"plan {plan.id}: ticker {plan.ticker!r} is not among the assets")
+    if not scenario.keys:
+        raise ScenarioError("keys: at least one is needed")
+    for user, held in scenario.balances.items():
+        for ticker in held:
+            if ticker not in scenario.assets:
+                raise ScenarioError(f"balances.{user}: ticker {ticker!r} is not among the assets")
     return scenario
 
 
@@ -184,7 +190,7 @@ def _read_plan(raw: Mapping[str, Any]) -> Plan:
         ticker=str(raw["ticker"]),
         status=status,
         cap=None if raw.get("cap") is None else read_amount(f"plan {identifier}: cap", raw["cap"]),
-        users=tuple(raw.get("users", ())),
+        users=_read_names(f"plan {identifier}: users", raw.get("users", ())),
         min_withdraw=None
         if raw.get("min_withdraw") is None
         else read_amount(f"plan {identifier}: min_withdraw", raw["min_withdraw"]),
@@ -192,11 +198,25 @@ def _read_plan(raw: Mapping[str, Any]) -> Plan:
     )
 
 
+def _read_flag(name: str, raw: Any) -> bool:
+    # YAML is read without guessing types, so that amounts stay text; flags are text there too.
+    flag = {"true": True, "false": False}.get(raw.lower()) if isinstance(raw, str) else raw
+    if not isinstance(flag, bool):
+        raise ScenarioError(f"{name} is true or false, not {raw!r}")
+    return flag
+
+
+def _read_names(name: str, raw: Any) -> tuple[str, ...]:
+    if isinstance(raw, str) or not all(isinstance(entry, str) for entry in raw):
+        raise ScenarioError(f"{name} is a list of names, not {raw!r}")
+    return tuple(raw)
+
+
 def _read_key(raw: Mapping[str, Any]) -> Key:
     return Key(
         str(raw["api_key"]),
         str(raw["secret"]),
         str(raw["user"]),
-        bool(raw.get("enabled", True)),
-        tuple(raw.get("permissions", ("flex", "balance"))),
+        _read_flag(f"key {raw['api_key']}: enabled", raw.get("enabled", True)),
+        _read_names(f"key {raw['api_key']}: permissions", raw.get("permissions", ("flex", "balance"))),
     )

@@ -1,0 +1,169 @@
+"""Starts a sandbox and an Airflow of this checkout's own, for the demo, the UI and the end-to-end tests."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+REPO = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+
+
+def free_port(wanted: int = 0) -> int:
+    """A free loopback port: the wanted one if it is free. :raises OSError: if the wanted one is not."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", wanted))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def environment(home: Path, connection_json: str, *, dags: Path, port: int | None = None) -> dict[str, str]:
+    """The environment of an Airflow that keeps everything in ``home`` and listens to this machine only.
+
+    :param connection_json: the connection ``whitebit_default``.
+    :param port: where the API server will listen, if there is going to be one.
+    """
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("AIRFLOW") and name not in ("PYTHONPATH", "VIRTUAL_ENV")
+    }
+    settings = {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW_CONN_WHITEBIT_DEFAULT": connection_json,
+        "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__PARALLELISM": "4",
+        "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
+        "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+        "NO_PROXY": "127.0.0.1,localhost",
+        "no_proxy": "127.0.0.1,localhost",
+        "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}",
+    }
+    if port is not None:
+        settings["AIRFLOW__API__PORT"] = str(port)
+        settings["AIRFLOW__API__BASE_URL"] = f"http://127.0.0.1:{port}"
+        settings["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] = f"http://127.0.0.1:{port}/execution/"
+    return {**kept, **settings}
+
+
+def migrate(env: dict[str, str], log: IO[Any]) -> None:
+    """Make or bring up to date the metadata database. :raises subprocess.CalledProcessError: if that fails."""
+    subprocess.run([BIN / "airflow", "db", "migrate"], env=env, stdout=log, stderr=log, check=True)
+
+
+@contextlib.contextmanager
+def process_group(command: list[Any], env: dict[str, str], log: IO[Any], **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """A process and all that it starts, ended together."""
+    process = subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_session=True, text=True, **options)
+    try:
+        yield process
+    finally:
+        end_group(process)
+
+
+def end_group(process: subprocess.Popen[str]) -> None:
+    """End a process group: politely, then not."""
+    for sign, patience in ((signal.SIGTERM, 15), (signal.SIGKILL, 15)):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, sign)
+        deadline = time.monotonic() + patience
+        while time.monotonic() < deadline and _group_lives(process):
+            time.sleep(0.1)
+        if not _group_lives(process):
+            return
+
+
+def _group_lives(process: subprocess.Popen[str]) -> bool:
+    process.poll()
+    try:
+        os.killpg(process.pid, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+class Api:
+    """As much of Airflow's REST API as demos and tests need.
+
+    :param port: where the API server listens.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.base = f"http://127.0.0.1:{port}"
+        self._token: str | None = None
+
+    def healthy(self) -> bool:
+        """Whether API server, scheduler and DAG processor all are well."""
+        try:
+            parts = self._open("GET", "/api/v2/monitor/health", None, {})
+        except (OSError, ValueError):
+            return False
+        return all(
+            parts.get(name, {}).get("status") == "healthy" for name in ("metadatabase", "scheduler", "dag_processor")
+        )
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """One call, logged in. :raises urllib.error.HTTPError: if it is refused."""
+        if self._token is None:
+            self._token = self._open("GET", "/auth/token", None, {})["access_token"]
+        return self._open(method, path, body, {"Authorization": f"Bearer {self._token}"})
+
+    def _open(self, method: str, path: str, body: Any, headers: dict[str, str]) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(  # noqa: S310 - always loopback
+            self.base + path, data, {"Content-Type": "application/json", **headers}, method=method
+        )
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=20) as answer:
+            return json.loads(answer.read() or b"null")
+
+    def wait(self, what: str, done: Any, seconds: int, process: subprocess.Popen[str] | None = None) -> Any:
+        """Ask until something is there. :raises TimeoutError: if it does not come."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if process is not None and process.poll() is not None:
+                raise RuntimeError("Airflow ended by itself")
+            with contextlib.suppress(urllib.error.URLError, OSError):
+                if found := done():
+                    return found
+            time.sleep(0.5)
+        raise TimeoutError(f"{what} did not come within {seconds} s")
+
+
+def xcoms(home: Path, dag_id: str) -> dict[str, Any]:
+    """What the tasks of the latest run of a DAG returned, by task."""
+    with contextlib.closing(sqlite3.connect(f"file:{home / 'airflow.db'}?mode=ro", uri=True)) as db:
+        run = db.execute("SELECT run_id FROM dag_run WHERE dag_id=? ORDER BY id DESC LIMIT 1", (dag_id,)).fetchone()
+        rows = db.execute(
+            "SELECT task_id, value FROM xcom WHERE dag_id=? AND run_id=? AND key='return_value'", (dag_id, run[0])
+        ).fetchall()
+    return {task: _decoded(value) for task, value in rows}
+
+
+def _decoded(value: Any) -> Any:
+    # Depending on the version the column holds JSON or a JSON string with JSON in it.
+    while isinstance(value, str | bytes):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return value
+    return value

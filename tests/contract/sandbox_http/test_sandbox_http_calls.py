@@ -1,0 +1,235 @@
+"""The vendor's calls and the sandbox's controls over HTTP."""
+
+from __future__ import annotations
+
+import json
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from email.utils import parsedate_to_datetime
+
+import pytest
+import requests
+
+PLAN = "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f"
+CAPPED = "502e8da4-6f71-4293-8ebf-3a4b5c6d7e8f"
+INVEST = "/api/v4/main-account/smart-flex/investments/invest"
+
+
+def test_public_calls(sandbox):
+    time = sandbox.get("/api/v4/public/time")
+    assert abs(time.json()["time"] * 1000 - sandbox.now_ms()) < 3000
+    assert abs(parsedate_to_datetime(time.headers["Date"]).timestamp() - time.json()["time"]) <= 1
+    assert time.headers["Content-Type"] == "application/json"
+    assert sandbox.get("/api/v4/public/ping").json() == ["pong"]
+    assert sandbox.get("/api/v4/public/assets").json()["BTC"]["currency_precision"] == 8
+    assert sandbox.session.head(f"{sandbox.url}/api/v4/public/ping", timeout=10).status_code == 200
+    assert sandbox.get("/api/v4/public/nothing").status_code == 404
+    assert sandbox.get("/").status_code == 404
+
+
+def test_a_life_of_an_investment(sandbox):
+    opened = sandbox.flex("investments/invest", plan=PLAN, amount="1000.50", withReinvest=True)
+    assert opened.status_code == 201
+    assert opened.json()["data"]["transaction_id"].startswith("tx_")
+    added = sandbox.flex("investments/invest", plan=PLAN, amount="10")
+    withdrawn = sandbox.flex("investments/withdraw", plan=PLAN, amount="500")
+    switched = sandbox.flex("investments/auto-invest", plan=PLAN, enabled=False)
+    closed = sandbox.flex("investments/close", plan=PLAN)
+    assert [answer.status_code for answer in (added, withdrawn, switched, closed)] == [201, 201, 200, 201]
+    assert switched.json() == {"data": []}
+    assert sandbox.balance() == "10000"
+    history = sandbox.flex("investments/history").json()
+    assert [(row["actionType"], row["amount"]) for row in history["data"]] == [
+        (5, "510.5"),
+        (3, "500"),
+        (1, "10"),
+        (6, "1000.5"),
+    ]
+    assert [row["transaction_id"] for row in history["data"]] == [
+        answer.json()["data"]["transaction_id"] for answer in (closed, withdrawn, added, opened)
+    ]
+    (investment,) = sandbox.flex("investments").json()["data"]
+    assert investment["status"] == 0
+    assert sandbox.flex("plans").json()[0]["id"] == PLAN
+
+
+@pytest.mark.parametrize(
+    ("call", "params", "status", "code", "errors"),
+    [
+        ("plans", {"limit": 101}, 400, 0, {"limit": ["The limit may not be greater than 100."]}),
+        ("investments", {"plan": "x"}, 400, 0, {"plan": ["The selected plan is invalid."]}),
+        (
+            "investments/history",
+            {"actionTypes": "all"},
+            400,
+            0,
+            {"actionTypes": ["The action types must be an array."]},
+        ),
+        ("investments/payment-history", {"dateFrom": "x"}, 400, 0, {"dateFrom": ["The date from is invalid."]}),
+        (
+            "investments/invest",
+            {"plan": PLAN, "amount": "1e3"},
+            400,
+            0,
+            {"amount": ["The amount field must be a valid number"]},
+        ),
+        (
+            "investments/invest",
+            {"plan": PLAN, "amount": "9"},
+            422,
+            2,
+            {"amount": ["Amount is less than min investment"]},
+        ),
+        (
+            "investments/invest",
+            {"plan": PLAN, "amount": "100001"},
+            422,
+            3,
+            {"amount": ["Amount is more than max investment"]},
+        ),
+        ("investments/invest", {"plan": PLAN, "amount": "10001"}, 422, 4, {"amount": ["Available 10000 < 10001"]}),
+        (
+            "investments/invest",
+            {"plan": CAPPED, "amount": "2001"},
+            422,
+            0,
+            {"amount": ["Investment limit is exceeded"]},
+        ),
+        (
+            "investments/withdraw",
+            {"plan": PLAN, "amount": "10"},
+            422,
+            0,
+            {"amount": ["Investment does not exist"]},
+        ),
+        ("investments/close", {"plan": PLAN}, 422, 0, {"amount": ["Investment does not exist"]}),
+        ("investments/auto-invest", {}, 400, 0, {"plan": ["The plan field is required."]}),
+    ],
+)
+def test_refusals(sandbox, call, params, status, code, errors):
+    answer = sandbox.flex(call, **params)
+    message = "Validation failed" if status == 400 else "Inner validation failed"
+    assert (answer.status_code, answer.json()) == (status, {"code": code, "message": message, "errors": errors})
+
+
+def test_authentication(sandbox):
+    path = "/api/v4/main-account/balance"
+    body, headers = sandbox.signed(path)
+
+    def post(data=body, **changed):
+        return sandbox.session.post(sandbox.url + path, data=data, headers=headers | changed, timeout=10)
+
+    assert post(**{"X-TXC-PAYLOAD": ""}).json()["message"] == "Payload not provided."
+    assert post(data=body + b" ").json()["message"] == "Invalid payload."
+    assert post(**{"X-TXC-SIGNATURE": "0" * 128}).json()["message"] == "Unauthorized request."
+    assert post().status_code == 200
+    assert post().json()["message"] == "Too many requests."
+    old = sandbox.call("balance", nonce=sandbox.now_ms() - 6000, nonceWindow=True)
+    assert old.json()["message"] == "Your nonce is more than 5 seconds lesser than the current nonce"
+    assert sandbox.get(path).status_code == 405
+    assert sandbox.session.post(sandbox.url + path, data=b"x" * (1024 * 1024 + 1), timeout=10).status_code == 413
+    huge = requests.post(sandbox.url + path, data=b"x" * (3 * 1024 * 1024), timeout=10)
+    assert huge.status_code == 413
+
+
+def test_the_connection_is_kept(sandbox):
+    sandbox.balance()
+    first = sandbox.session.get_adapter(sandbox.url).poolmanager.connection_from_url(sandbox.url).num_connections
+    for _ in range(20):
+        sandbox.balance()
+    after = sandbox.session.get_adapter(sandbox.url).poolmanager.connection_from_url(sandbox.url).num_connections
+    assert after == first
+
+
+def test_callers_at_once(sandbox):
+    base = sandbox.now_ms() - 2000
+
+    def invest(number):
+        path = INVEST
+        body, headers = sandbox.signed(path, plan=PLAN, amount="10", nonce=base + number, nonceWindow=True)
+        return requests.post(sandbox.url + path, data=body, headers=headers, timeout=10).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        statuses = list(pool.map(invest, range(0, 4000, 50)))
+    assert statuses == [201] * 80
+    assert len(sandbox.ledger()["transactions"]) == 80
+
+
+def test_a_header_that_is_no_ascii(sandbox):
+    body, _ = sandbox.signed("/api/v4/main-account/balance")
+    with socket.create_connection(("127.0.0.1", sandbox.port), timeout=10) as wire:
+        wire.sendall(
+            b"POST /api/v4/main-account/balance HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+            b"X-TXC-PAYLOAD: \xe9\r\nX-TXC-SIGNATURE: \xe9\r\nX-TXC-APIKEY: \xe9\r\n"
+            b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+        )
+        assert wire.recv(100).startswith(b"HTTP/1.1 401")
+
+
+# controls
+
+
+def test_funding(sandbox):
+    assert sandbox.control("fund", ticker="USDT", amount="0.5").json() == {"ok": True}
+    assert sandbox.balance() == "10000.5"
+    assert sandbox.control("fund", ticker="EURI", amount=7, api_key="sandbox-key-second-user").status_code == 200
+
+
+def test_the_clock(sandbox):
+    sandbox.flex("investments/invest", plan=PLAN, amount="1000")
+    before = sandbox.now_ms()
+    answer = sandbox.control("clock/advance", seconds=3 * 86_400)
+    assert answer.json()["now_ms"] - before >= 3 * 86_400_000
+    assert sandbox.get("/api/v4/public/time").json()["time"] * 1000 >= before + 3 * 86_400_000 - 1000
+    assert len(sandbox.flex("investments/payment-history").json()["data"]) == 3
+    late = sandbox.call("balance", nonce=before, nonceWindow=True)
+    assert late.json()["message"] == "Your nonce is more than 5 seconds lesser than the current nonce"
+
+
+def test_a_plan_changes(sandbox):
+    assert sandbox.control(f"plans/{PLAN}", status="paused", max_rate="0.2").status_code == 200
+    refused = sandbox.flex("investments/invest", plan=PLAN, amount="10")
+    assert refused.json()["errors"] == {"plan": ["Plan is paused"]}
+    sandbox.control(f"plans/{PLAN}", status="open")
+    assert sandbox.flex("plans").json()[0]["maxRate"] == "0.2"
+    assert sandbox.control("plans/nothing", status="open").status_code == 404
+
+
+def test_what_the_sandbox_shows(sandbox):
+    sandbox.flex("investments/invest", plan=PLAN, amount="10")
+    ledger = sandbox.ledger()
+    assert ledger["accounts"]["main:sandbox"]["USDT"] == "9990"
+    (transaction,) = ledger["transactions"]
+    (request,) = [row for row in sandbox.get("/sandbox/requests").json() if row["path"] == INVEST]
+    assert request["transaction_id"] == transaction["transaction_id"]
+    assert request["nonce"] == transaction["nonce"]
+    assert "sandbox-secret" not in json.dumps([ledger, request])
+    assert sandbox.get("/sandbox/health").json()["status"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "message"),
+    [
+        ("fund", {"ticker": "DOGE", "amount": "1"}, "there is no asset 'DOGE'"),
+        ("fund", {"ticker": "USDT", "amount": "-1"}, "amount is a number above 0"),
+        ("fund", {"ticker": "USDT"}, "amount: Field required"),
+        ("fund", {"ticker": "USDT", "amount": "1", "api_key": "nobody"}, "there is no key 'nobody'"),
+        ("fund", {"ticker": "USDT", "amount": "1", "colour": "red"}, "colour: Extra inputs are not permitted"),
+        ("clock/advance", {"seconds": -1}, "seconds: Input should be greater than or equal to 0"),
+        ("clock/advance", {}, "seconds: Field required"),
+        ("faults", {"kind": "earthquake"}, "unknown kind 'earthquake'"),
+        ("faults", {"kind": "reset", "probability": 2}, "probability lies between 0 and 1"),
+        ("faults", {"kind": "reset", "count": 0}, "count is at least 1"),
+        (f"plans/{PLAN}", {"status": "gone"}, "status: Input should be 'open', 'paused' or 'unavailable'"),
+    ],
+)
+def test_wrong_controls(sandbox, path, body, message):
+    answer = sandbox.control(path, **body)
+    assert answer.status_code == 400
+    assert message in answer.json()["detail"]
+
+
+def test_controls_that_are_no_json(sandbox):
+    answer = sandbox.session.post(f"{sandbox.url}/sandbox/fund", data="{", timeout=10)
+    assert answer.status_code == 400
+    assert sandbox.get("/sandbox/nothing").status_code == 404

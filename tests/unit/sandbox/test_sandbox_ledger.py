@@ -1,0 +1,305 @@
+"""The books: they balance whatever is called, and outlive the sandbox."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_whitebit.sandbox import Exchange, SandboxClock
+from airflow_provider_whitebit.sandbox.ledger import OUTSIDE, Ledger, LedgerError
+
+PLANS = [
+    "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f",
+    "502e8da4-6f71-4293-8ebf-3a4b5c6d7e8f",
+    "613f9eb5-7082-43a4-9fc0-4b5c6d7e8f90",
+    "7e1d8c2b-9a3b-4b1c-8d4e-5a6b7c8d9e0f",
+]
+PLAN = PLANS[0]
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+amounts = st.decimals("0", "3000", places=6).map(str) | st.sampled_from(["10", "100", "0.5", "1000", "2000"])
+moves = st.one_of(
+    st.tuples(st.just("invest"), st.sampled_from(PLANS), amounts, st.booleans()),
+    st.tuples(st.just("withdraw"), st.sampled_from(PLANS), amounts),
+    st.tuples(st.just("close"), st.sampled_from(PLANS)),
+    st.tuples(st.just("auto-invest"), st.sampled_from(PLANS), st.booleans()),
+    st.tuples(st.just("wait"), st.integers(1, 100)),
+    st.tuples(st.just("fund"), st.sampled_from(["USDT", "BTC"]), st.decimals("0.000001", "100", places=6)),
+)
+
+
+def make(bench, move):
+    match move:
+        case ("invest", plan, amount, reinvest):
+            return bench.flex("investments/invest", plan=plan, amount=amount, withReinvest=reinvest)
+        case ("withdraw", plan, amount):
+            return bench.flex("investments/withdraw", plan=plan, amount=amount)
+        case ("close", plan):
+            return bench.flex("investments/close", plan=plan)
+        case ("auto-invest", plan, enabled):
+            return bench.flex("investments/auto-invest", plan=plan, enabled=enabled)
+        case ("wait", hours):
+            bench.pass_time(hours=hours)
+        case ("fund", ticker, amount):
+            bench.exchange.fund(ticker, amount)
+    return None
+
+
+@settings(max_examples=60, deadline=None)
+@given(script=st.lists(moves, max_size=25))
+def test_the_books_balance_whatever_is_called(bench_class, script):
+    bench = bench_class(rate_limits=False)
+    for move in script:
+        before = bench.exchange.transactions()
+        answer = make(bench, move)
+        bench.exchange.audit()
+        if answer and answer[0] >= 300:
+            made = [row for row in bench.exchange.transactions()[len(before) :] if row["nonce"]]
+            assert made == [], "a refused call moved money"
+            assert answer[0] in (400, 422), answer
+        elif answer and "transaction_id" in answer[1]["data"]:
+            made = [
+                row
+                for row in bench.exchange.transactions()
+                if row["transaction_id"] == answer[1]["data"]["transaction_id"]
+            ]
+            assert len(made) == 1
+    view = bench.exchange.ledger_view()
+    assert view["balanced"]
+    json.dumps(view)
+    for account, held in view["accounts"].items():
+        if account not in ("outside", "interest"):
+            assert all(Decimal(amount) >= 0 for amount in held.values())
+    active = [(row["planId"]) for row in view["investments"] if row["status"] == 1]
+    assert len(active) == len(set(active))
+    bench.exchange.close()
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    call=st.sampled_from(
+        [
+            "balance",
+            "smart-flex/plans",
+            "smart-flex/investments",
+            "smart-flex/investments/history",
+            "smart-flex/investments/payment-history",
+            "smart-flex/investments/invest",
+            "smart-flex/investments/withdraw",
+            "smart-flex/investments/close",
+            "smart-flex/investments/auto-invest",
+        ]
+    ),
+    params=st.dictionaries(
+        st.sampled_from(
+            [
+                *("ticker", "plan", "amount", "investment", "transaction", "limit", "offset", "dateFrom", "dateTo"),
+                *("actionTypes", "investmentStatus", "withReinvest", "enabled", "nonce", "nonceWindow", "request"),
+            ]
+        ),
+        anything,
+        max_size=4,
+    ),
+)
+def test_no_field_brings_it_down(bench_class, call, params):
+    bench = bench_class()
+    status, answer = bench.call(call, **params)
+    assert status in (200, 400, 401, 422), answer
+    assert bench.balance() == "10000"
+    bench.exchange.close()
+
+
+@given(
+    body=st.binary(max_size=200),
+    headers=st.dictionaries(st.text(max_size=12), st.text(max_size=20), max_size=4),
+    path=st.text(),
+)
+@settings(max_examples=100, deadline=None)
+def test_no_bytes_bring_it_down(bench_class, body, headers, path):
+    bench = bench_class()
+    for where in ("/api/v4/main-account/balance", path):
+        assert bench.exchange.handle("POST", where, headers, body).status in (401, 404)
+    assert bench.send("/api/v4/main-account/balance", body).status in (400, 401)
+    bench.exchange.close()
+
+
+def test_a_mistake_of_the_sandbox_is_a_500_and_moves_nothing(bench, monkeypatch):
+    def fail(*args, **kwargs):
+        raise LedgerError("made up")
+
+    nonce = bench.nonce()
+    with monkeypatch.context() as broken:
+        broken.setattr(bench.exchange.flex, "_record", fail)
+        status, _ = bench.flex("investments/invest", plan=PLAN, amount="10", nonce=nonce)
+    assert status == 500
+    assert bench.balance() == "10000"
+    bench.exchange.audit()
+    assert bench.flex("investments")[1]["data"] == []
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE balance SET amount='9999' WHERE account='main:sandbox' AND ticker='USDT'",
+        "UPDATE entry SET amount='2' WHERE id=1",
+        "DELETE FROM entry WHERE id=1",
+    ],
+)
+def test_audit_notices(damage):
+    exchange = Exchange()
+    assert exchange.ledger_view()["balanced"] is True
+    exchange.ledger.db.execute(damage)
+    with pytest.raises(LedgerError):
+        exchange.audit()
+    assert exchange.ledger_view()["balanced"] is False
+    exchange.close()
+
+
+def test_entries_that_make_no_sense():
+    ledger = Ledger()
+    with pytest.raises(LedgerError, match="does not hold"):
+        ledger.enter("USDT", Decimal(1), "main:a", "main:b", "test", 0)
+    with pytest.raises(LedgerError, match="makes no sense"):
+        ledger.enter("USDT", Decimal(0), OUTSIDE, "main:b", "test", 0)
+
+
+def test_no_digit_is_lost_on_large_amounts(make_bench):
+    scenario = {
+        "assets": {"WEI": {"name": "Many decimals", "precision": 18}},
+        "plans": [{"id": PLAN, "ticker": "WEI", "minimum": "1", "maximum": "1" + "0" * 20, "rate": "0.1"}],
+        "balances": {"sandbox": {"WEI": "10000000000000000000.000000000000000001"}},
+    }
+    bench = make_bench(scenario=scenario)
+    bench.invest(PLAN, "1.000000000000000001")
+    assert bench.balance("WEI") == "9999999999999999999"
+    bench.pass_time(hours=24 * 40)
+    bench.balance("WEI")
+
+
+def test_funding(bench):
+    bench.exchange.fund("USDT", "0.000001")
+    assert bench.balance() == "10000.000001"
+    for ticker, amount, options, message in (
+        ("DOGE", "1", {}, "no asset 'DOGE'"),
+        ("USDT", "0", {}, "a number above 0"),
+        ("USDT", "-1", {}, "a number above 0"),
+        ("USDT", "0.0000001", {}, "at most 6 decimals"),
+        ("USDT", "much", {}, "a number above 0"),
+        ("USDT", "1", {"api_key": "nobody"}, "no key 'nobody'"),
+        ("USDT", "1", {"account": "attic"}, "no account 'attic'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            bench.exchange.fund(ticker, amount, **options)
+
+
+def test_the_books_outlive_the_sandbox(tmp_path, make_bench):
+    first = make_bench(db=tmp_path / "books.db")
+    nonce = first.clock.now
+    transaction = first.invest(PLAN, "100", nonce=nonce, nonceWindow=True)
+    assert first.call("balance", nonce=nonce + 1)[0] == 200
+    second = make_bench(db=tmp_path / "books.db")
+    assert second.call("balance", nonce=nonce, nonceWindow=True)[1]["message"] == "Too many requests."
+    assert second.call("balance", nonce=nonce + 1)[1]["message"] == "Too many requests."
+    second._last = nonce + 1
+    assert second.balance() == "9900"
+    assert [row["transaction_id"] for row in second.history()] == [transaction]
+    assert second.invest(PLAN, "10") != transaction
+    second.pass_time(hours=24)
+    assert second.flex("investments/payment-history")[1]["data"]
+
+
+def test_the_clock_does_not_run_backwards_over_a_restart(tmp_path):
+    one = Exchange(db=tmp_path / "books.db")
+    one.advance(86_400 * 400)
+    one.reset()
+    then = one.clock.now_ms()
+    one.close()
+    other = Exchange(db=tmp_path / "books.db")
+    assert other.clock.now_ms() >= then
+    other.close()
+
+
+def test_the_clock():
+    clock = SandboxClock()
+    before = clock.now_ms()
+    clock.advance(Decimal("1.5"))
+    assert 1500 <= clock.now_ms() - before < 60_000
+    with pytest.raises(ValueError, match="never runs backwards"):
+        clock.advance(-1)
+
+
+def test_a_clock_that_is_not_the_sandbox_s_own_stays(bench):
+    with pytest.raises(ValueError, match="cannot be put forward"):
+        bench.exchange.advance(1)
+
+
+def test_reset(bench):
+    bench.invest(PLAN, "100")
+    bench.exchange.faults.add("reset")
+    bench.exchange.change_plan(PLAN, status="paused")
+    nonce = bench.nonce()
+    bench.call("balance", nonce=nonce)
+    bench.exchange.reset()
+    assert bench.exchange.faults.view() == []
+    assert bench.exchange.requests_view() == []
+    assert bench.call("balance", nonce=nonce, ticker="USDT") == (200, {"main_balance": "10000"})
+    assert bench.history() == []
+    bench.invest(PLAN, "10")
+
+
+def test_plans_change_while_it_runs(bench):
+    for changes, message in (
+        ({"status": "gone"}, "status is one of open, paused, unavailable"),
+        ({"rate": "-1"}, "rate: '-1' is not an amount"),
+        ({"ticker": "BTC"}, "'ticker' of a plan cannot be changed"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            bench.exchange.change_plan(PLAN, **changes)
+    with pytest.raises(ValueError, match="no plan 'x'"):
+        bench.exchange.change_plan("x", status="open")
+    bench.exchange.change_plan(PLAN, rate="0.2", minimum=5)
+    assert bench.flex("plans")[1][0] | {"id": ""} == {
+        "id": "",
+        "ticker": "USDT",
+        "minInvestment": "5",
+        "maxInvestment": "100000",
+        "maxRate": "0.2",
+    }
+
+
+def test_threads_wait_for_each_other(bench):
+    failures = []
+
+    def call(start):
+        for number in range(50):
+            nonce = bench.clock.now - 4000 + start + number
+            status, answer = bench.flex("investments/invest", plan=PLAN, amount="10", nonce=nonce, nonceWindow=True)
+            if status != 201:
+                failures.append(answer)
+
+    threads = [threading.Thread(target=call, args=(100 * number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert bench.flex("investments")[1]["data"][0]["invested"] == "2000"
+
+
+def test_the_file_is_written_ahead(tmp_path):
+    exchange = Exchange(db=tmp_path / "books.db")
+    assert exchange.ledger.db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert exchange.ledger.db.execute("PRAGMA synchronous").fetchone() == (2,)
+    exchange.close()
+    with pytest.raises(sqlite3.ProgrammingError):
+        exchange.ledger.balance("main:sandbox", "USDT")
