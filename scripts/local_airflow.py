@@ -46,6 +46,7 @@ def environment(home: Path, connection_json: str, *, dags: Path, port: int | Non
         "AIRFLOW_CONN_WHITEBIT_DEFAULT": connection_json,
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         "AIRFLOW__CORE__PARALLELISM": "4",
         "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
@@ -71,7 +72,7 @@ def migrate(env: dict[str, str], log: IO[Any]) -> None:
 
 
 @contextlib.contextmanager
-def process_group(command: list[Any], env: dict[str, str], log: IO[Any], **options: Any) -> Iterator[subprocess.Popen[str]]:
+def process_group(command: list[Any], env: dict[str, str], log: IO[Any], **options: Any) -> Iterator[Any]:
     """A process and all that it starts, ended together."""
     process = subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_session=True, text=True, **options)
     try:
@@ -129,7 +130,7 @@ class Api:
 
     def _open(self, method: str, path: str, body: Any, headers: dict[str, str]) -> Any:
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(  # noqa: S310 - always loopback
+        request = urllib.request.Request(
             self.base + path, data, {"Content-Type": "application/json", **headers}, method=method
         )
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

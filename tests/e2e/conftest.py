@@ -1,0 +1,94 @@
+"""A real Airflow (scheduler, API server, DAG processor, triggerer) and a sandbox, once for all tests here."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPO = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPO / "scripts"))
+
+from local_airflow import BIN, Api, environment, free_port, process_group  # noqa: E402
+
+from airflow_provider_whitebit.testing import SandboxProcess  # noqa: E402
+
+
+@dataclass
+class RunningAirflow:
+    """What the tests need of it."""
+
+    home: Path
+    api: Api
+    sandbox: SandboxProcess
+    process: Any
+
+    def run(self, dag_id: str, *, seconds: int = 150, conf: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Trigger a DAG and wait for the end of its run."""
+        self.api.wait(dag_id, lambda: self.api.call("GET", f"/api/v2/dags/{dag_id}"), 60, self.process)
+        run = self.api.call("POST", f"/api/v2/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf or {}})
+        return self.finished(dag_id, run["dag_run_id"], seconds=seconds)
+
+    def finished(self, dag_id: str, run_id: str, *, seconds: int = 150) -> dict[str, Any]:
+        """Wait for the end of a run."""
+
+        def ended() -> Any:
+            run = self.api.call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")
+            return run if run["state"] in ("success", "failed") else None
+
+        found: dict[str, Any] = self.api.wait(f"the end of {dag_id}", ended, seconds, self.process)
+        return found
+
+    def returned(self, dag_id: str, run_id: str, task_id: str) -> Any:
+        """What a task returned."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
+        value = self.api.call("GET", f"{path}?deserialize=false")["value"]
+        while isinstance(value, str):
+            value = json.loads(value)
+        return value
+
+    def task(self, dag_id: str, run_id: str, task_id: str) -> dict[str, Any]:
+        """A task instance."""
+        found: dict[str, Any] = self.api.call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}")
+        return found
+
+    def logs(self, dag_id: str) -> str:
+        """All task logs of a DAG, as they lie on disk."""
+        files = sorted((self.home / "logs" / f"dag_id={dag_id}").rglob("*.log"))
+        return "\n".join(file.read_text() for file in files)
+
+    def problems(self, dag_id: str) -> str:
+        """The errors in a DAG's task logs, for a test that fails."""
+        return "\n".join(line[:3000] for line in self.logs(dag_id).splitlines() if '"level":"error"' in line)
+
+
+@pytest.fixture(scope="session")
+def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningAirflow]:
+    home = tmp_path_factory.mktemp("airflow")
+    dags = home / "dags"
+    shutil.copytree(REPO / "dags_examples", dags, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in (REPO / "tests" / "e2e" / "dags").glob("*.py"):
+        shutil.copy(file, dags)
+    port = free_port()
+    sandbox = SandboxProcess("--db", str(home / "sandbox.db"))
+    try:
+        env = environment(home, sandbox.connection_json, dags=dags, port=port)
+        env["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "DEBUG"
+        with (
+            (home / "standalone.log").open("w") as log,
+            process_group([BIN / "airflow", "standalone"], env, log) as process,
+        ):
+            api = Api(port)
+            try:
+                api.wait("a healthy Airflow", api.healthy, 180, process)
+            except (TimeoutError, RuntimeError) as error:
+                raise AssertionError(f"{error}\n{(home / 'standalone.log').read_text()[-4000:]}") from None
+            yield RunningAirflow(home, api, sandbox, process)
+    finally:
+        sandbox.stop()

@@ -1,0 +1,49 @@
+"""Every Flex operator once, on a real Airflow."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk import DAG
+
+from airflow_provider_whitebit.operators.account import WhiteBitBalanceOperator
+from airflow_provider_whitebit.operators.flex import (
+    WhiteBitFlexAutoReinvestOperator,
+    WhiteBitFlexCloseOperator,
+    WhiteBitFlexHistoryOperator,
+    WhiteBitFlexInvestmentsOperator,
+    WhiteBitFlexInvestOperator,
+    WhiteBitFlexPaymentsOperator,
+    WhiteBitFlexPlansOperator,
+    WhiteBitFlexWithdrawOperator,
+)
+
+with DAG("whitebit_e2e_all", schedule=None, default_args={"retries": 1, "retry_delay": timedelta(seconds=2)}):
+    plans = WhiteBitFlexPlansOperator(task_id="plans", ticker="{{ 'btc' }}")
+    planned = WhiteBitFlexInvestOperator(
+        task_id="planned", ticker="BTC", amount="{{ '0.' ~ '5' }}", dry_run="{{ 'true' }}"
+    )
+    invest = WhiteBitFlexInvestOperator(
+        task_id="invest",
+        plan_id="{{ ti.xcom_pull(task_ids='plans')[0]['id'] }}",
+        amount="0.5",
+        with_reinvest="{{ 'True' }}",
+    )
+    again = WhiteBitFlexInvestOperator(task_id="again", ticker="BTC", amount="0.25")
+    reinvest = WhiteBitFlexAutoReinvestOperator(task_id="reinvest", ticker="BTC", enabled="false")
+    partly = WhiteBitFlexWithdrawOperator(task_id="partly", ticker="BTC", amount="0.2")
+    investments = WhiteBitFlexInvestmentsOperator(task_id="investments", ticker="BTC", investment_status="1")
+    close = WhiteBitFlexCloseOperator(task_id="close", plan_id=invest.output["plan_id"])
+    history = WhiteBitFlexHistoryOperator(
+        task_id="history",
+        plan_id=invest.output["plan_id"],
+        action_types=[1, 3, 5, 6],
+        date_from="{{ dag_run.start_date.isoformat() }}",
+    )
+    payments = WhiteBitFlexPaymentsOperator(task_id="payments", limit="5")
+    balance = WhiteBitBalanceOperator(task_id="balance")
+    plans >> planned >> invest >> again >> reinvest >> partly >> investments >> close >> history >> payments >> balance
+
+with DAG("whitebit_e2e_refused", schedule=None, default_args={"retries": 3, "retry_delay": timedelta(seconds=1)}):
+    # Far more than there is: refused by the exchange, and no retry can help.
+    WhiteBitFlexInvestOperator(task_id="too_much", ticker="ETH", amount="99")

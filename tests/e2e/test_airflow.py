@@ -1,0 +1,155 @@
+"""The operators and examples under a real Airflow: scheduler, API server and task processes."""
+
+from __future__ import annotations
+
+import base64
+
+from airflow_provider_whitebit.hooks.connection_form import FIELDS
+
+
+def moves(airflow):
+    return [entry for entry in airflow.sandbox.ledger()["transactions"] if entry["nonce"] is not None]
+
+
+def test_the_lifecycle_example(airflow):
+    before = len(moves(airflow))
+    run = airflow.run("whitebit_flex_lifecycle")
+    assert run["state"] == "success", airflow.problems("whitebit_flex_lifecycle")
+
+    def returned(task):
+        return airflow.returned("whitebit_flex_lifecycle", run["dag_run_id"], task)
+
+    invest, withdraw = returned("invest"), returned("withdraw")
+    done = moves(airflow)[before:]
+    assert [entry["transaction_id"] for entry in done] == [invest["transaction_id"], withdraw["transaction_id"]]
+    assert set(invest) == {
+        "operation",
+        "transaction_id",
+        "plan_id",
+        "ticker",
+        "amount",
+        "status",
+        "executed_at",
+        "attempts",
+        "reconciled",
+        "intent_id",
+    }
+    assert (invest["amount"], invest["ticker"], invest["status"], invest["reconciled"]) == (
+        "100",
+        "USDT",
+        "executed",
+        False,
+    )
+    assert invest["executed_at"].endswith("Z")
+    assert [entry["invested"] for entry in returned("status")] == ["100"]
+    assert returned("balance_before") == returned("balance_after")
+    assert airflow.sandbox.ledger()["balanced"]
+
+
+def test_the_taskflow_example(airflow):
+    before = len(moves(airflow))
+    run = airflow.run("whitebit_flex_taskflow")
+    assert run["state"] == "success", airflow.problems("whitebit_flex_taskflow")
+    assert len(moves(airflow)) == before + 2
+
+
+def test_every_flex_operator(airflow):
+    run = airflow.run("whitebit_e2e_all")
+    assert run["state"] == "success", airflow.problems("whitebit_e2e_all")
+
+    def returned(task):
+        return airflow.returned("whitebit_e2e_all", run["dag_run_id"], task)
+
+    assert [plan["ticker"] for plan in returned("plans")] == ["BTC"]
+    assert returned("planned")["status"] == "planned"
+    assert returned("planned")["transaction_id"] is None
+    assert returned("reinvest") == {
+        "operation": "flex_auto_reinvest",
+        "plan_id": returned("invest")["plan_id"],
+        "ticker": "BTC",
+        "enabled": False,
+        "status": "executed",
+    }
+    assert [entry["invested"] for entry in returned("investments")] == ["0.55"]
+    assert [entry["with_auto_reinvest"] for entry in returned("investments")] == [False]
+    assert returned("close")["amount"] == "0.55"
+    told = [returned(task)["transaction_id"] for task in ("close", "partly", "again", "invest")]
+    assert [entry["transaction_id"] for entry in returned("history")] == told
+    assert returned("payments") == [] or returned("payments")[0]["action_type"] == 4
+    assert returned("balance")["BTC"].startswith("1")
+
+
+def test_a_cleared_task_returns_its_old_receipt(airflow):
+    run = airflow.run("whitebit_flex_lifecycle")
+    run_id = run["dag_run_id"]
+    receipt = airflow.returned("whitebit_flex_lifecycle", run_id, "invest")
+    before = moves(airflow)
+    airflow.api.call(
+        "POST",
+        "/api/v2/dags/whitebit_flex_lifecycle/clearTaskInstances",
+        {
+            "dry_run": False,
+            "dag_run_id": run_id,
+            "task_ids": ["invest"],
+            "only_failed": False,
+            "reset_dag_runs": True,
+            "include_downstream": False,
+        },
+    )
+    assert airflow.finished("whitebit_flex_lifecycle", run_id)["state"] == "success"
+    assert airflow.task("whitebit_flex_lifecycle", run_id, "invest")["try_number"] == 2
+    assert airflow.returned("whitebit_flex_lifecycle", run_id, "invest") == receipt
+    assert moves(airflow) == before
+    assert "its old receipt is returned" in airflow.logs("whitebit_flex_lifecycle")
+
+
+def test_what_can_never_succeed_burns_no_retries(airflow):
+    run = airflow.run("whitebit_e2e_refused")
+    assert run["state"] == "failed"
+    assert airflow.task("whitebit_e2e_refused", run["dag_run_id"], "too_much")["try_number"] == 1
+    text = airflow.logs("whitebit_e2e_refused")
+    assert "WhiteBitNotEnoughBalanceError" in text
+    assert "No money moved." in text
+
+
+def test_a_lost_answer_is_reconciled(airflow):
+    airflow.sandbox.fault("lost_reply_after", path="*/investments/invest", count=1)
+    before = len(moves(airflow))
+    run = airflow.run("whitebit_flex_lifecycle")
+    assert run["state"] == "success", airflow.problems("whitebit_flex_lifecycle")
+    receipt = airflow.returned("whitebit_flex_lifecycle", run["dag_run_id"], "invest")
+    done = moves(airflow)[before:]
+    assert receipt["reconciled"] is True
+    assert done[0]["transaction_id"] == receipt["transaction_id"]
+    assert len(done) == 2
+
+
+def test_the_connection_form(airflow):
+    hooks = airflow.api.call("GET", "/ui/connections/hook_meta")
+    form = next(entry for entry in hooks if entry["connection_type"] == "whitebit")
+    assert form["hook_name"] == "WhiteBIT"
+    assert set(form["extra_fields"]) == {entry.name for entry in FIELDS}
+    standard = form["standard_fields"]
+    assert standard["login"]["title"] == "API key"
+    assert standard["password"]["title"] == "API secret"
+    assert standard["host"]["placeholder"] == "https://whitebit.com"
+    assert standard["port"]["hidden"]
+    assert standard["url_schema"]["hidden"]
+
+
+def test_no_secret_in_any_log(airflow):
+    assert airflow.run("whitebit_flex_lifecycle")["state"] == "success"
+    begun = base64.b64encode(b'{"request":"/api/v4/').decode()[:20]
+    for dag_id in ("whitebit_flex_lifecycle", "whitebit_flex_taskflow", "whitebit_e2e_all"):
+        text = airflow.logs(dag_id)
+        assert '"level":"debug"' in text or dag_id != "whitebit_flex_lifecycle"
+        for secret in ("sandbox-secret", "sandbox-key", "X-TXC-SIGNATURE", "X-TXC-PAYLOAD", "X-TXC-APIKEY", begun):
+            assert secret not in text, f"{secret} stands in a log of {dag_id}"
+
+
+def test_no_secret_in_rendered_templates(airflow):
+    run = airflow.run("whitebit_flex_lifecycle")
+    for task_id in ("invest", "withdraw", "status"):
+        fields = airflow.task("whitebit_flex_lifecycle", run["dag_run_id"], task_id)["rendered_fields"]
+        assert fields["whitebit_conn_id"] == "whitebit_default"
+        assert "sandbox-secret" not in str(fields)
