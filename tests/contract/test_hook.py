@@ -1,0 +1,210 @@
+"""The hook against the sandbox: what it refuses before anything is sent, what it says, and that moves happen once."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+
+from airflow_provider_whitebit.client import errors as e
+from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
+from airflow_provider_whitebit.moves.drivers import SettleLater
+
+USDT = "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f"
+
+
+@pytest.fixture
+def make_hook(sandbox, monkeypatch):
+    def make(key="sandbox-key", secret=None, host=None, **extra):
+        connection = {
+            "conn_type": "whitebit",
+            "login": key,
+            "password": secret or key.replace("sandbox-key", "sandbox-secret"),
+            "host": host or sandbox.url,
+            "extra": {"settle_margin": 0, **extra},
+        }
+        monkeypatch.setenv("AIRFLOW_CONN_WHITEBIT_DEFAULT", json.dumps(connection))
+        hook = WhiteBitHook()
+        if host is None:
+            hook.get_conn().server_time()
+        return hook
+
+    return make
+
+
+@pytest.fixture
+def hook(make_hook):
+    return make_hook()
+
+
+def moved(sandbox):
+    return [entry for entry in sandbox.ledger()["transactions"] if entry["nonce"] is not None]
+
+
+def sent(sandbox):
+    return [r for r in sandbox.requests() if r["path"].endswith(("/invest", "/withdraw", "/close", "/auto-invest"))]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"plan_id": USDT, "amount": 100.0},
+        {"plan_id": USDT, "amount": "-1"},
+        {"plan_id": USDT, "amount": "0"},
+        {"plan_id": USDT, "amount": 0},
+        {"plan_id": USDT, "amount": "NaN"},
+        {"plan_id": USDT, "amount": "Infinity"},
+        {"plan_id": USDT, "amount": "1e5"},
+        {"plan_id": USDT, "amount": "10.1234567"},
+        {"plan_id": USDT, "amount": "9.99"},
+        {"plan_id": USDT, "amount": "100001"},
+        {"plan_id": USDT, "amount": ""},
+        {"plan_id": USDT, "amount": None},
+        {"plan_id": USDT, "amount": "all"},
+        {"plan_id": "not-a-uuid", "amount": "100"},
+        {"plan_id": "", "amount": "100"},
+        {"plan_id": "00000000-0000-4000-8000-000000000000", "amount": "100"},
+        {"plan_id": "2d0b5a71-3c4e-4f60-9b8c-0d1e2f3a4b5c", "amount": "100"},
+        {"plan_id": USDT, "ticker": "USDT", "amount": "100"},
+        {"amount": "100"},
+        {"ticker": "NOSUCH", "amount": "100"},
+        {"ticker": "US DT", "amount": "100"},
+        {"ticker": "USDT", "amount": "5"},
+        {"ticker": "USDT", "amount": "99999999"},
+        {"ticker": "BTC", "amount": "0.123456789"},
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_sent(hook, sandbox, arguments):
+    with pytest.raises(e.WhiteBitValidationError) as caught:
+        hook.flex_invest(**arguments)
+    assert caught.value.money_moved is False
+    assert "No money moved." in str(caught.value)
+    assert sent(sandbox) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"plan_id": USDT, "amount": "0"},
+        {"plan_id": USDT, "amount": "101"},
+        {"plan_id": USDT, "amount": "95"},
+        {"plan_id": USDT, "amount": "0.1234567"},
+        {"plan_id": USDT, "amount": 0.5},
+        {"ticker": "BTC", "amount": "all"},
+        {"ticker": "USDT", "amount": "95"},
+        {"plan_id": "724fafc6-8193-44b5-a0d1-5c6d7e8f90a1", "amount": "1"},
+    ],
+)
+def test_bad_withdrawals(hook, sandbox, arguments):
+    hook.flex_invest(plan_id=USDT, amount="100")
+    before = len(sent(sandbox))
+    with pytest.raises(e.WhiteBitValidationError):
+        hook.flex_withdraw(**arguments)
+    assert len(sent(sandbox)) == before
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        ({"read_only": True}, "read_only"),
+        ({"max_move": {"USDT": "99.99"}}, "max_move of 99.99"),
+        ({"allowed_tickers": "BTC,ETH"}, "allowed_tickers (BTC, ETH)"),
+    ],
+)
+def test_limits_of_the_connection(make_hook, sandbox, extra, words):
+    hook = make_hook(**extra)
+    with pytest.raises(e.WhiteBitLimitError) as caught:
+        hook.flex_invest(ticker="USDT", amount="100")
+    assert words in str(caught.value)
+    with pytest.raises(e.WhiteBitLimitError):
+        hook.flex_invest(ticker="USDT", amount="100", dry_run=True)
+    assert sent(sandbox) == []
+
+
+def test_a_life_by_ticker(hook, sandbox):
+    planned = hook.flex_invest(ticker="usdt", amount="1500", dry_run=True)
+    assert (planned.status, planned.plan_id[:8], planned.transaction_id) == ("planned", "1c9a4f60", None)
+    assert sent(sandbox) == []
+    receipt = hook.flex_invest(ticker="usdt", amount="1500")
+    assert (receipt.status, receipt.plan_id, receipt.attempts) == ("executed", planned.plan_id, 1)
+    assert hook.flex_auto_reinvest(ticker="USDT", enabled=True)["status"] == "executed"
+    part = hook.flex_withdraw(ticker="USDT", amount="500")
+    rest = hook.flex_close(ticker="USDT")
+    assert [entry["transaction_id"] for entry in moved(sandbox)] == [
+        receipt.transaction_id,
+        part.transaction_id,
+        rest.transaction_id,
+    ]
+    assert format(rest.amount, "f") == "1000"
+    assert receipt.to_json()["amount"] == "1500"
+
+
+def test_two_moves_of_one_hook_are_two_moves(hook, sandbox):
+    first = hook.flex_invest(plan_id=USDT, amount="10")
+    second = hook.flex_invest(plan_id=USDT, amount="20")
+    assert first.transaction_id != second.transaction_id
+    assert len(moved(sandbox)) == 2
+
+
+@pytest.mark.parametrize(
+    "fault", ["lost_reply_after", "error_500_after", "unavailable_after", "cut_reply", "garbage", "html_ok"]
+)
+def test_a_lost_answer_is_found_in_the_records(hook, sandbox, fault):
+    sandbox.fault(fault, path="*/investments/invest", count=1, bytes=7)
+    receipt = hook.flex_invest(plan_id=USDT, amount="10")
+    assert receipt.reconciled
+    assert [entry["transaction_id"] for entry in moved(sandbox)] == [receipt.transaction_id]
+
+
+@pytest.mark.parametrize("fault", ["lost_reply_before", "reset", "error_500_before", "unavailable", "ok_with_error"])
+def test_what_never_ran_is_sent_again(hook, sandbox, fault):
+    sandbox.fault(fault, path="*/investments/invest", count=1)
+    receipt = hook.flex_invest(plan_id=USDT, amount="10")
+    assert (receipt.reconciled, receipt.attempts) == (False, 2)
+    assert len(moved(sandbox)) == 1
+
+
+def test_a_doubt_can_be_settled_elsewhere(hook, sandbox):
+    sandbox.fault("lost_reply_after", path="*/investments/invest", count=1)
+    with pytest.raises(SettleLater):
+        hook.flex_invest(plan_id=USDT, amount="10", deferrable=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "good", "words"),
+    [
+        ({}, True, "Flex plans allowed"),
+        ({"key": "sandbox-key-no-lending"}, False, "Flex plans not allowed"),
+        ({"key": "sandbox-key-disabled"}, False, "disabled"),
+        ({"secret": "wrong-secret"}, False, "API key or API secret is wrong"),
+        ({"key": "wrong-key", "secret": "sandbox-secret"}, False, "API key or API secret is wrong"),
+        ({"host": "http://127.0.0.1:9"}, False, "does not answer"),
+        ({"host": "https://elsewhere.example"}, False, "allow_custom_host"),
+        ({"host": "https://whitebit.eu"}, False, "region"),
+    ],
+)
+def test_the_test_button(make_hook, options, good, words):
+    status, text = make_hook(**options).test_connection()
+    assert (status, words in text) == (good, True), text
+    assert "sandbox-secret" not in text
+    assert "wrong-secret" not in text
+    if good:
+        assert " ms " in text
+        assert "region global" in text
+
+
+def test_no_secret_leaks(hook, sandbox, caplog):
+    caplog.set_level(logging.DEBUG)
+    hook.flex_invest(plan_id=USDT, amount="10")
+    sandbox.fault("garbage", count=1)
+    list(hook.get_conn().flex_plans())
+    shown = caplog.text + repr(hook) + repr(hook.settings) + repr(hook.get_conn()) + repr(hook.__dict__)
+    for secret in ("sandbox-secret", "X-TXC-SIGNATURE", "eyJyZXF1ZXN0"):
+        assert secret not in shown
+    with pytest.raises(e.WhiteBitError) as caught:
+        hook.flex_invest(plan_id=USDT, amount="99999")
+    trace = caught.getrepr(showlocals=False, style="short")
+    assert "sandbox-secret" not in str(trace)
+    # What a log with local variables would show:
+    assert "sandbox-secret" not in repr(hook._client._transport)

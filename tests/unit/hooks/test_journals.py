@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from airflow_provider_whitebit.hooks import journals
+from airflow_provider_whitebit.moves.journal import JournalError, MemoryJournal
+
+
+class Store:
+    def __init__(self):
+        self.kept = {}
+        self.broken = False
+
+    def get(self, key, default=None):
+        if self.broken:
+            raise RuntimeError("no answer")
+        return self.kept.get(key, default)
+
+    def set(self, key, value, *, retention=None):
+        if self.broken:
+            raise RuntimeError("404")
+        self.kept[key] = value
+        self.retention = retention
+
+
+def test_task_state():
+    store = Store()
+    journal = journals.TaskStateJournal(store, "dag|run", "flex_invest.USDT")
+    assert journal.read() == []
+    try:
+        journal.write({"version": 1})
+    except ImportError:
+        pytest.skip("this Airflow has no task state")
+    assert journal.read() == [{"version": 1}]
+    assert list(store.kept) == ["whitebit_move.flex_invest.USDT"]
+    store.broken = True
+    with pytest.raises(JournalError):
+        journal.read()
+    with pytest.raises(JournalError):
+        journal.write({"version": 1})
+
+
+def test_task_state_of_another_shape_is_not_guessed_at():
+    store = Store()
+    journal = journals.TaskStateJournal(store, "dag|run", "k")
+    store.kept["whitebit_move.k"] = "text"
+    with pytest.raises(JournalError, match="not a move"):
+        journal.read()
+
+
+class Variables:
+    """Stands in for airflow.sdk.Variable."""
+
+    def __init__(self):
+        self.kept = {}
+        self.deaf = False
+
+    def get(self, key, default=None):
+        return self.kept.get(key, default)
+
+    def set(self, key, value, description=None):
+        if not self.deaf:
+            self.kept[key] = value
+
+
+@pytest.fixture
+def variables(monkeypatch):
+    import airflow.sdk
+
+    kept = Variables()
+    monkeypatch.setattr(airflow.sdk, "Variable", kept, raising=False)
+    return kept
+
+
+def test_each_try_has_its_own_variable(variables):
+    first = journals.VariableJournal("dag|run|task|-1|k", "dag.task.k", 1, 3)
+    second = journals.VariableJournal("dag|run|task|-1|k", "dag.task.k", 2, 3)
+    first.write({"by": 1})
+    second.write({"by": 2})
+    assert first.read() == second.read() == [{"by": 1}, {"by": 2}]
+    assert len(variables.kept) == 2
+    assert all(len(name) <= 250 and name.startswith("whitebit_move__dag.task.k__") for name in variables.kept)
+
+
+def test_a_variable_that_was_not_kept_is_noticed(variables):
+    variables.deaf = True
+    with pytest.raises(JournalError, match="not kept"):
+        journals.VariableJournal("i", "r", 1, 1).write({"by": 1})
+
+
+def test_long_names_stay_short(variables):
+    journal = journals.VariableJournal("x" * 1000, "д" * 1000, 1, 1)
+    assert len(journal.name(10)) <= 250
+    assert journal.name(1).isascii()
+
+
+def context(**more):
+    instance = SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=-1, try_number=2, max_tries=3)
+    return {"ti": instance, **more}
+
+
+def test_which_journal(monkeypatch):
+    memory = MemoryJournal()
+    monkeypatch.setattr(journals, "current_context", lambda: None)
+    assert journals.journal_for("k", otherwise=memory) == (memory, "")
+    monkeypatch.setattr(journals, "current_context", lambda: context(task_state_store=Store()))
+    journal, generation = journals.journal_for("k", otherwise=memory)
+    assert isinstance(journal, journals.TaskStateJournal)
+    assert (journal.identity, generation, journal.fenced) == ("d|r|t|-1|k", "3", True)
+    monkeypatch.setattr(journals, "current_context", context)
+    journal, generation = journals.journal_for("k", otherwise=memory)
+    assert isinstance(journal, journals.VariableJournal)
+    assert (journal.identity, generation, journal.fenced) == ("d|r|t|-1|k", "3", False)

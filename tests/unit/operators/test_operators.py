@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from airflow_provider_whitebit.client import errors as e
+from airflow_provider_whitebit.hooks.airflow_compat import AirflowFailException
+from airflow_provider_whitebit.operators import account, flex
+from airflow_provider_whitebit.operators.base import as_boolean
+
+OPERATORS = [
+    account.WhiteBitBalanceOperator,
+    flex.WhiteBitFlexPlansOperator,
+    flex.WhiteBitFlexInvestmentsOperator,
+    flex.WhiteBitFlexHistoryOperator,
+    flex.WhiteBitFlexPaymentsOperator,
+    flex.WhiteBitFlexInvestOperator,
+    flex.WhiteBitFlexWithdrawOperator,
+    flex.WhiteBitFlexCloseOperator,
+    flex.WhiteBitFlexAutoReinvestOperator,
+]
+NEEDED = {
+    flex.WhiteBitFlexInvestOperator: {"ticker": "USDT", "amount": "1"},
+    flex.WhiteBitFlexWithdrawOperator: {"ticker": "USDT", "amount": "all"},
+    flex.WhiteBitFlexCloseOperator: {"ticker": "USDT"},
+    flex.WhiteBitFlexAutoReinvestOperator: {"ticker": "USDT", "enabled": True},
+}
+
+
+@pytest.mark.parametrize("operator", OPERATORS, ids=lambda operator: operator.__name__)
+def test_every_user_value_is_templated(operator):
+    task = operator(task_id="t", **NEEDED.get(operator, {}))
+    values = {name for name in vars(task) if not name.startswith("_")}
+    own = values & {
+        "whitebit_conn_id", "account", "ticker", "plan_id", "amount", "limit", "investment", "investment_status",
+        "transaction", "date_from", "date_to", "action_types", "with_reinvest", "enabled", "dry_run",
+    }  # fmt: skip
+    assert own == set(operator.template_fields)
+    assert operator.__doc__
+
+
+@pytest.mark.parametrize("operator", [flex.WhiteBitFlexInvestOperator, flex.WhiteBitFlexWithdrawOperator])
+def test_a_float_is_refused_when_the_dag_is_read(operator):
+    with pytest.raises(e.WhiteBitValidationError, match=r'"0\.1"'):
+        operator(task_id="t", ticker="USDT", amount=0.1)
+
+
+def test_plan_and_ticker_exclude_each_other():
+    for operator, needed in NEEDED.items():
+        with pytest.raises(ValueError, match="either"):
+            operator(task_id="t", plan_id="x", **needed)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        e.WhiteBitConfigurationError("x"),
+        e.WhiteBitValidationError("x"),
+        e.WhiteBitLimitError("x"),
+        e.WhiteBitRefusedError("x"),
+        e.WhiteBitNotEnoughBalanceError("x"),
+        e.WhiteBitAuthenticationError("x"),
+        e.WhiteBitPermissionError("x"),
+        e.WhiteBitInDoubt("x"),
+    ],
+)
+def test_no_retries_for_what_cannot_succeed(error):
+    def fails():
+        raise error
+
+    with pytest.raises(AirflowFailException) as caught:
+        flex.WhiteBitFlexPlansOperator(task_id="t").ask(fails)
+    assert type(error).__name__ in str(caught.value)
+    assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize("kind", [e.WhiteBitUnavailableError, e.WhiteBitRateLimitError, e.WhiteBitNonceError])
+def test_retries_for_what_passes(kind):
+    def fails():
+        raise kind("x")
+
+    with pytest.raises(kind):
+        flex.WhiteBitFlexPlansOperator(task_id="t").ask(fails)
+
+
+@pytest.mark.parametrize(("value", "meant"), [(True, True), ("true", True), ("False", False), (" TRUE ", True)])
+def test_booleans(value, meant):
+    assert as_boolean("x", value) is meant
+
+
+@pytest.mark.parametrize("value", ["", "yes", 1, None, "{{ x }}"])
+def test_no_booleans(value):
+    with pytest.raises(e.WhiteBitValidationError):
+        as_boolean("x", value)
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {"limit": "many"}, {"limit": 0}, {"limit": -1}, {"limit": True}, {"plan_id": "x"}, {"date_from": "yesterday"},
+        {"date_to": "2026-13-01"}, {"date_from": "2026-01-01T00:00:00"},
+    ],
+)  # fmt: skip
+def test_wrong_filters(filters):
+    sent = []
+    task = flex.WhiteBitFlexHistoryOperator(task_id="t", **filters)
+    from airflow_provider_whitebit.client.api import WhiteBitClient
+
+    client = WhiteBitClient(SimpleNamespace(private=lambda *call: sent.append(call) or {"data": []}))
+    task.__dict__["hook"] = SimpleNamespace(get_conn=lambda: client)
+    with pytest.raises(AirflowFailException):
+        task.execute({})
+    assert sent == []
+
+
+def test_filters_reach_the_client():
+    sent = []
+    task = flex.WhiteBitFlexHistoryOperator(
+        task_id="t", action_types="[1, 6]", date_from="2026-01-01T00:00:00+00:00", date_to="1767312000", limit="5"
+    )
+    from airflow_provider_whitebit.client.api import WhiteBitClient
+
+    client = WhiteBitClient(SimpleNamespace(private=lambda path, params: sent.append(params) or {"data": []}))
+    task.__dict__["hook"] = SimpleNamespace(get_conn=lambda: client)
+    assert task.execute({}) == []
+    assert sent == [{"dateFrom": 1767225600, "dateTo": 1767312000, "actionTypes": [1, 6], "limit": 5, "offset": 0}]
