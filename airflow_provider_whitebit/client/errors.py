@@ -127,6 +127,11 @@ class WhiteBitNonceError(WhiteBitError):
 
     advice = "Check this machine's clock (NTP) and whether other programs share the key."
 
+    @property
+    def outside_window(self) -> bool:
+        """Whether the nonce was too far from the exchange's clock, in place of being used before."""
+        return "your nonce is more than" in self.message.lower()
+
 
 class WhiteBitPermissionError(WhiteBitError):
     """The key is good but may not use this endpoint."""

@@ -346,9 +346,8 @@ def _take_turn(errand: Errand, rules: Rules, move: Move) -> Generator[Effect, An
                 yield TakeNonce(nonce, move.plan_id)
         except (WhiteBitNonceError, WhiteBitUnavailableError, WhiteBitRateLimitError) as error:
             log.info("No turn yet for a move like this one: %s", error.message)
-            error.money_moved = False
-            # Out of the window means that our idea of the exchange's time is off; asking costs nothing.
-            yield AskTime()
+            if isinstance(error, WhiteBitNonceError) and error.outside_window:
+                yield AskTime()
             yield Pause(_until_free(errand, reading))
             continue
         after = yield ReadClock()
@@ -371,7 +370,7 @@ def turn_nonces(name: str, now_ms: int) -> list[int]:
 def _until_free(errand: Errand, reading: ClockReading) -> int:
     """Milliseconds until a used nonce cannot be in the way any more, spread so that those who wait do not collide."""
     spread = int.from_bytes(hashlib.sha256(f"{errand.intent_id}{reading.estimate_ms}".encode()).digest()[:4])
-    return TURN_GRID_MS // 2 + spread % (2 * TURN_GRID_MS)
+    return TURN_GRID_MS + spread % (2 * TURN_GRID_MS)
 
 
 def _send(

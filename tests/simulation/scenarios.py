@@ -28,7 +28,8 @@ from tests.simulation.world import (
 PLAN = "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f"
 FLEX = "/api/v4/main-account/smart-flex/investments"
 
-KINDS = ("invest", "withdraw", "withdraw_all", "close", "two_alike", "two_leave", "two_unlike", "crowd")
+SINGLE = ("invest", "withdraw", "withdraw_all", "close")
+KINDS = (*SINGLE, *SINGLE, *SINGLE, "two_alike", "two_leave", "two_unlike", "two_alike", "crowd")
 WEATHERS = {
     "calm": Faults(),
     "wire": Faults(wire=0.08),
