@@ -52,6 +52,8 @@ def environment(home: Path, connection_json: str, *, dags: Path, port: int | Non
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
         "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
+        # Airflow 3.0 leaves the issuer empty, which newer releases of its JWT library refuse.
+        "AIRFLOW__API_AUTH__JWT_ISSUER": "local-airflow",
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__WORKERS": "1",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",

@@ -95,7 +95,7 @@ def sdk(url: str) -> Callable[[], object]:
         txc_signature="",
         httpx_client=httpx.Client(transport=HmacTransport(api_secret=SECRET)),
     )
-    return api.main_account.get_main_balance
+    return lambda: api.main_account.get_main_balance(request="", nonce=0)
 
 
 def ccxt(url: str) -> Callable[[], object]:
