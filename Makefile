@@ -4,13 +4,14 @@ NEWEST := 3.3.2
 OLDER := 3.1.8 3.0.6
 BIN := .venv/bin
 
-.PHONY: help demo ui test lint test-unit test-e2e test-compat simulate bench constraints clean
+.PHONY: help demo ui test lint test-unit test-e2e test-kill test-compat simulate bench constraints clean
 
 help:
 	@echo "make demo         watch Airflow invest and withdraw on a sandbox exchange"
 	@echo "make ui           leave Airflow and the sandbox running, to click around (PORT=8080)"
 	@echo "make test         lint, types, all tests on Airflow $(NEWEST)"
 	@echo "make test-compat  the tests on Airflow $(OLDER)"
+	@echo "make test-kill    KILLS=50 kills of real task processes"
 	@echo "make simulate     SEEDS=100000 worlds in which everything goes wrong, or SEED=n with its trace"
 	@echo "make bench        the figures of the README"
 	@echo "make clean        remove everything that the above have made"
@@ -40,6 +41,9 @@ test-unit: .venv/ready
 
 test-e2e: .venv/ready
 	$(BIN)/python -m pytest tests/e2e
+
+test-kill: .venv/ready
+	WHITEBIT_KILLS=$(or $(KILLS),50) $(BIN)/python -m pytest tests/e2e/test_kill.py
 
 test-compat: $(OLDER:%=.venv-%/ready)
 	@set -e; for version in $(OLDER); do \

@@ -78,7 +78,9 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningAirflow
     port = free_port()
     sandbox = SandboxProcess("--db", str(home / "sandbox.db"))
     try:
-        env = environment(home, sandbox.connection_json, dags=dags, port=port)
+        # A short settle margin: the sandbox records at once.
+        connection = json.loads(sandbox.connection_json) | {"extra": {"settle_margin": 2}}
+        env = environment(home, json.dumps(connection), dags=dags, port=port)
         env["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "DEBUG"
         with (
             (home / "standalone.log").open("w") as log,
