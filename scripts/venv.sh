@@ -36,7 +36,10 @@ else
     install() { "$directory/bin/python" -m pip install --disable-pip-version-check "$@"; }
 fi
 pinned=(-c "$constraints")
-$resolve && pinned=("apache-airflow==$version")
+if $resolve; then
+    pinned=("apache-airflow==$version")
+    [ ! -f "constraints/airflow-$version.in" ] || pinned+=(-c "constraints/airflow-$version.in")
+fi
 if ! install "${pinned[@]}" -e '.[sandbox,dev]'; then
     # An index that only pip is configured for is unknown to uv.
     echo "Once more, with pip"
