@@ -124,6 +124,19 @@ def test_a_lost_answer_is_reconciled(airflow):
     assert len(done) == 2
 
 
+def test_a_doubt_is_waited_out_in_the_triggerer(airflow):
+    airflow.sandbox.fault("lost_reply_after", path="*/investments/invest", count=1)
+    before = len(moves(airflow))
+    run = airflow.run("whitebit_e2e_deferred")
+    assert run["state"] == "success", airflow.problems("whitebit_e2e_deferred")
+    receipt = airflow.returned("whitebit_e2e_deferred", run["dag_run_id"], "invest")
+    assert receipt["reconciled"] is True
+    assert [entry["transaction_id"] for entry in moves(airflow)[before:]] == [receipt["transaction_id"]]
+    text = airflow.logs("whitebit_e2e_deferred")
+    assert "A lost answer is waited out until" in text
+    assert "DateTimeTrigger" in text
+
+
 def test_the_connection_form(airflow):
     hooks = airflow.api.call("GET", "/ui/connections/hook_meta")
     form = next(entry for entry in hooks if entry["connection_type"] == "whitebit")

@@ -47,3 +47,6 @@ with DAG("whitebit_e2e_all", schedule=None, default_args={"retries": 1, "retry_d
 with DAG("whitebit_e2e_refused", schedule=None, default_args={"retries": 3, "retry_delay": timedelta(seconds=1)}):
     # Far more than there is: refused by the exchange, and no retry can help.
     WhiteBitFlexInvestOperator(task_id="too_much", ticker="ETH", amount="99")
+
+with DAG("whitebit_e2e_deferred", schedule=None):
+    WhiteBitFlexInvestOperator(task_id="invest", ticker="EURI", amount="12.5", deferrable=True)
