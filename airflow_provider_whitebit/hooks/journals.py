@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_whitebit.hooks.airflow_compat import current_context, never_expire
@@ -94,26 +95,41 @@ class VariableJournal:
         return None if text is None else str(text)
 
 
-def journal_for(key: str, *, otherwise: MemoryJournal) -> tuple[Journal, str]:
-    """The journal of one move of the task that runs here, and the task's generation.
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one move of the task that runs here is kept.
 
-    The generation changes when a person clears the task, not when Airflow retries it: a clear raises ``max_tries``.
+    :param journal: its journal.
+    :param generation: changes when a person clears the task, not when Airflow retries it: a clear raises
+        ``max_tries``.
+    :param run: names this try of the task and the kind of move; empty outside a task.
+    """
+
+    journal: Journal
+    generation: str
+    run: str
+
+
+def place_for(key: str, *, otherwise: MemoryJournal) -> Place:
+    """The place of one move of the task that runs here.
 
     :param key: name of the move within the task.
     :param otherwise: the journal outside a task.
     """
     context = current_context()
     if context is None:
-        return otherwise, ""
+        return Place(otherwise, "", "")
     instance = context["ti"]
     parts = (instance.dag_id, instance.run_id, instance.task_id, str(instance.map_index), key)
     identity = "|".join(parts)
     generation = str(instance.max_tries)
     store = context.get("task_state_store")
     if store is not None:
-        return TaskStateJournal(store, identity, key), generation
-    readable = f"{instance.dag_id}.{instance.task_id}.{key}"
-    return VariableJournal(identity, readable, instance.try_number, instance.max_tries + 1), generation
+        journal: Journal = TaskStateJournal(store, identity, key)
+    else:
+        readable = f"{instance.dag_id}.{instance.task_id}.{key}"
+        journal = VariableJournal(identity, readable, instance.try_number, instance.max_tries + 1)
+    return Place(journal, generation, f"{identity}|{generation}|{instance.try_number}")
 
 
 def _document(identity: str, document: Any) -> dict[str, Any]:

@@ -21,14 +21,15 @@ from airflow_provider_whitebit.client.models import Asset, FlexInvestment, FlexI
 from airflow_provider_whitebit.client.transport import NO_RETRIES, RetryPolicy, Timeout, Transport
 from airflow_provider_whitebit.hooks import connection_form
 from airflow_provider_whitebit.hooks.airflow_compat import BaseHook, mask_secret
-from airflow_provider_whitebit.hooks.journals import journal_for
+from airflow_provider_whitebit.hooks.journals import place_for
 from airflow_provider_whitebit.hooks.settings import Settings, read_settings
 from airflow_provider_whitebit.moves.drivers import execute_move
 from airflow_provider_whitebit.moves.intent import Move, Operation, Receipt
 from airflow_provider_whitebit.moves.journal import MemoryJournal
+from airflow_provider_whitebit.moves.protocol import WhiteBitAlreadyMovedError
 from airflow_provider_whitebit.treasury import choice
 
-#: Moves that this process has made, by the journal they were made in: two moves of one task need two journals.
+#: Moves that this process has made, by the run of a task that made them: two moves of one task need two journals.
 _MOVES_MADE: Counter[str] = Counter()
 
 
@@ -288,32 +289,41 @@ class WhiteBitHook(BaseHook):
         deferrable: bool,
     ) -> Receipt:
         settings = self.settings
-
-        def allowed() -> Move:
-            move = resolve()
-            self._check_limits(move.ticker, move.amount)
-            return move
-
         if dry_run:
-            return Receipt.planned(allowed())
-        name = key or f"{requested['operation']}.{requested['plan_id'] or requested['ticker']}"
-        journal, generation = journal_for(name, otherwise=MemoryJournal())
+            move = resolve()
+            self._permit(move)
+            return Receipt.planned(move)
+        # The name must not depend on what is rendered: a retry that renders another plan has to find its journal.
+        operation = requested["operation"]
+        place = place_for(key or operation, otherwise=MemoryJournal())
         if key is None:
-            # A second move like this one in the same run of the task is another move, not the first one again.
-            place = f"{journal.identity}|{generation}|{id(self) if not generation else ''}"
-            _MOVES_MADE[place] += 1
-            if _MOVES_MADE[place] > 1:
-                journal, generation = journal_for(f"{name}.{_MOVES_MADE[place]}", otherwise=MemoryJournal())
-        return execute_move(
+            # A second move of this kind in the same run of the task is another move, not the first one again.
+            _MOVES_MADE[place.run] += 1
+            if place.run and _MOVES_MADE[place.run] > 1:
+                place = place_for(f"{operation}.{_MOVES_MADE[place.run]}", otherwise=MemoryJournal())
+        receipt = execute_move(
             self.get_conn(),
-            journal,
+            place.journal,
             requested=requested,
-            resolve=allowed,
+            resolve=resolve,
+            permit=self._permit,
             account=settings.account,
-            generation=generation,
+            generation=place.generation,
             settle_margin_ms=settings.settle_margin_ms,
             defer=deferrable,
         )
+        other = receipt.plan_id.lower() != (requested["plan_id"] or receipt.plan_id.lower())
+        if key is None and (other or receipt.ticker != (requested["ticker"] or receipt.ticker)):
+            raise WhiteBitAlreadyMovedError(
+                f"An earlier run of this task made its move {place.journal.identity} with plan {receipt.plan_id} "
+                f"(transaction {receipt.transaction_id}); now it asks for {requested}. Where a task makes several "
+                "moves whose order may change, give each a name: key=..."
+            )
+        return receipt
+
+    def _permit(self, move: Move) -> None:
+        """:raises WhiteBitLimitError: if the connection's limits forbid this move."""
+        self._check_limits(move.ticker, move.amount)
 
     def _check_limits(self, ticker: str, amount: Decimal | None) -> None:
         """:raises WhiteBitLimitError: which limit of the connection forbids this."""

@@ -33,6 +33,7 @@ def execute_move(
     *,
     requested: Mapping[str, Any],
     resolve: Callable[[], Move],
+    permit: Callable[[Move], None] = lambda move: None,
     account: str,
     generation: str = "",
     settle_margin_ms: int = 10_000,
@@ -46,6 +47,7 @@ def execute_move(
     :param journal: where this move's intent is kept.
     :param requested: the caller's own parameters as plain JSON, before anything was looked up.
     :param resolve: says which move they come to now; only asked when the journal holds nothing.
+    :param permit: raises a :class:`WhiteBitError` if the account's limits forbid a move; asked before each sending.
     :param account: fingerprint of host and API key.
     :param generation: changes when a person clears the task, not when Airflow retries it.
     :param settle_margin_ms: how late the exchange may record what it accepted, in milliseconds.
@@ -73,6 +75,8 @@ def execute_move(
                 return journal.write(intent.to_json())
             case p.Resolve():
                 return resolve()
+            case p.Permit(move):
+                return permit(move)
             case p.WaitUntil(until_ms, left_ms, intent_id):
                 if defer:
                     raise SettleLater(until_ms, intent_id)

@@ -75,6 +75,13 @@ class Resolve:
 
 
 @dataclass(frozen=True, slots=True)
+class Permit:
+    """Wanted: an objection to this move by the account's own limits, now, as an error; nothing otherwise."""
+
+    move: Move
+
+
+@dataclass(frozen=True, slots=True)
 class ReadClock:
     """Wanted: a :class:`ClockReading`, without asking the exchange."""
 
@@ -125,7 +132,19 @@ class WaitUntil:
     intent_id: str
 
 
-Effect = ReadJournal | WriteJournal | Resolve | ReadClock | AskTime | TakeNonce | ReadRecords | Send | Pause | WaitUntil
+Effect = (
+    ReadJournal
+    | WriteJournal
+    | Resolve
+    | Permit
+    | ReadClock
+    | AskTime
+    | TakeNonce
+    | ReadRecords
+    | Send
+    | Pause
+    | WaitUntil
+)
 Protocol = Generator[Effect, Any, Receipt]
 
 
@@ -208,6 +227,7 @@ def execute(errand: Errand, rules: Rules | None = None) -> Protocol:
             )
         tries_left -= 1
         move = intent.move if intent is not None else (yield Resolve())
+        yield Permit(move)
         turn = yield from _take_turn(errand, rules, move)
         if not errand.fenced:
             # A first try that Airflow took for dead may wake up here while the second has moved the money already.

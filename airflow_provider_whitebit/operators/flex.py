@@ -197,6 +197,7 @@ class WhiteBitFlexInvestOperator(WhiteBitMoveOperator):
 
     def move(self) -> Receipt:
         return self.hook.flex_invest(
+            key="flex_invest",
             plan_id=self.plan_id,
             ticker=self.ticker,
             amount=self.amount,
@@ -225,6 +226,7 @@ class WhiteBitFlexWithdrawOperator(WhiteBitMoveOperator):
 
     def move(self) -> Receipt:
         return self.hook.flex_withdraw(
+            key="flex_withdraw",
             plan_id=self.plan_id,
             ticker=self.ticker,
             amount=self.amount,
@@ -244,6 +246,7 @@ class WhiteBitFlexCloseOperator(WhiteBitMoveOperator):
 
     def move(self) -> Receipt:
         return self.hook.flex_close(
+            key="flex_close",
             plan_id=self.plan_id,
             ticker=self.ticker,
             dry_run=as_boolean("dry_run", self.dry_run),

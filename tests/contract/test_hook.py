@@ -208,3 +208,35 @@ def test_no_secret_leaks(hook, sandbox, caplog):
     assert "sandbox-secret" not in str(trace)
     # What a log with local variables would show:
     assert "sandbox-secret" not in repr(hook._client._transport)
+
+
+def test_several_moves_of_one_task(hook, sandbox, monkeypatch):
+    """As in a TaskFlow task that is retried, clears its path, or changes its mind."""
+    from types import SimpleNamespace
+
+    from airflow_provider_whitebit.hooks import journals
+    from airflow_provider_whitebit.hooks import whitebit as module
+    from airflow_provider_whitebit.moves.protocol import WhiteBitAlreadyMovedError
+
+    kept = {}
+    store = SimpleNamespace(get=kept.get, set=lambda key, value, retention=None: kept.update({key: value}))
+    monkeypatch.setattr(journals, "never_expire", lambda: None)
+    monkeypatch.setattr(module, "_MOVES_MADE", type(module._MOVES_MADE)())
+
+    def as_try(number):
+        instance = SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=-1, try_number=number, max_tries=3)
+        monkeypatch.setattr(journals, "current_context", lambda: {"ti": instance, "task_state_store": store})
+
+    as_try(1)
+    first = hook.flex_invest(plan_id=USDT, amount="11")
+    second = hook.flex_invest(ticker="BTC", amount="0.5")
+    as_try(2)
+    assert hook.flex_invest(plan_id=USDT, amount="11") == first
+    assert hook.flex_invest(ticker="BTC", amount="0.5") == second
+    as_try(3)
+    with pytest.raises(WhiteBitAlreadyMovedError, match="key="):
+        hook.flex_invest(ticker="BTC", amount="0.5")
+    named = hook.flex_invest(ticker="ETH", amount="1", key="idle eth")
+    as_try(4)
+    assert hook.flex_invest(ticker="ETH", amount="1", key="idle eth") == named
+    assert len(moved(sandbox)) == 3

@@ -104,12 +104,14 @@ def context(**more):
 def test_which_journal(monkeypatch):
     memory = MemoryJournal()
     monkeypatch.setattr(journals, "current_context", lambda: None)
-    assert journals.journal_for("k", otherwise=memory) == (memory, "")
+    assert journals.place_for("k", otherwise=memory) == journals.Place(memory, "", "")
     monkeypatch.setattr(journals, "current_context", lambda: context(task_state_store=Store()))
-    journal, generation = journals.journal_for("k", otherwise=memory)
-    assert isinstance(journal, journals.TaskStateJournal)
-    assert (journal.identity, generation, journal.fenced) == ("d|r|t|-1|k", "3", True)
+    place = journals.place_for("k", otherwise=memory)
+    assert isinstance(place.journal, journals.TaskStateJournal)
+    assert (place.journal.identity, place.generation, place.run) == ("d|r|t|-1|k", "3", "d|r|t|-1|k|3|2")
+    assert place.journal.fenced
     monkeypatch.setattr(journals, "current_context", context)
-    journal, generation = journals.journal_for("k", otherwise=memory)
-    assert isinstance(journal, journals.VariableJournal)
-    assert (journal.identity, generation, journal.fenced) == ("d|r|t|-1|k", "3", False)
+    place = journals.place_for("k", otherwise=memory)
+    assert isinstance(place.journal, journals.VariableJournal)
+    assert (place.journal.identity, place.generation) == ("d|r|t|-1|k", "3")
+    assert not place.journal.fenced

@@ -208,6 +208,19 @@ def test_an_intent_is_frozen():
     assert "Resolve" not in script.done
 
 
+def test_limits_are_asked_before_each_sending_also_of_a_frozen_intent():
+    script = Script(journal=[intent()], answers=["tx_1"])
+
+    def perform(effect):
+        if isinstance(effect, p.Permit):
+            raise e.WhiteBitLimitError("read_only")
+        return script(effect)
+
+    with pytest.raises(e.WhiteBitLimitError):
+        run(p.execute(errand()), perform)
+    assert "Send" not in script.done
+
+
 def test_another_key_settles_no_doubt():
     doubtful = intent().trying(Attempt(NOW, NOW // 1000), [])
     with pytest.raises(e.WhiteBitInDoubt, match="another API key"):
