@@ -108,11 +108,18 @@ def ui_behaviour() -> dict[str, Any]:
 
 
 def widgets() -> dict[str, Any]:
-    """The extra's fields as Airflow 3.0 to 3.2 ask the hook for them."""
-    from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
-    from flask_babel import lazy_gettext
-    from wtforms import BooleanField, IntegerField, StringField
-    from wtforms.validators import any_of
+    """The extra's fields as Airflow 3.0 to 3.2 ask the hook for them.
+
+    Their API server needs the form libraries of the FAB provider for any hook's own fields; where they are missing
+    the form offers the extra as JSON.
+    """
+    try:
+        from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
+        from flask_babel import lazy_gettext
+        from wtforms import BooleanField, IntegerField, StringField
+        from wtforms.validators import any_of
+    except ImportError:
+        return {}
 
     made: dict[str, Any] = {}
     for entry in FIELDS:
@@ -133,3 +140,9 @@ def widgets() -> dict[str, Any]:
                 validators=checks,
             )
     return made
+
+
+def hook_behaviour() -> dict[str, Any]:
+    """Labels, placeholders and hidden fields as Airflow 3.0 to 3.2 ask the hook for them."""
+    hidden = HIDDEN if widgets() else [name for name in HIDDEN if name != "extra"]
+    return {"hidden_fields": hidden, "relabeling": RELABELING, "placeholders": PLACEHOLDERS}

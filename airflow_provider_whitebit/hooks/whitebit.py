@@ -62,11 +62,7 @@ class WhiteBitHook(BaseHook):
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
         """The connection form's labels and hidden fields, for Airflow 3.0 to 3.2."""
-        return {
-            "hidden_fields": list(connection_form.HIDDEN),
-            "relabeling": dict(connection_form.RELABELING),
-            "placeholders": dict(connection_form.PLACEHOLDERS),
-        }
+        return connection_form.hook_behaviour()
 
     @cached_property
     def settings(self) -> Settings:

@@ -80,8 +80,6 @@ class WhiteBitMoveOperator(WhiteBitOperator):
         deferrable: bool | None = None,
         **kwargs: Any,
     ) -> None:
-        # Each field of the receipt is an XCom too, so that .output["plan_id"] can be handed to the next task.
-        kwargs.setdefault("multiple_outputs", True)
         super().__init__(**kwargs)
         if plan_id is not None and ticker is not None:
             raise ValueError("give either plan_id or ticker, not both")
@@ -103,7 +101,13 @@ class WhiteBitMoveOperator(WhiteBitOperator):
         except SettleLater as later:
             self._defer(later.until_ms)
         self.log.info("%s", receipt)
-        return receipt.to_json()
+        told = receipt.to_json()
+        # Each field of the receipt is an XCom too, so that .output["plan_id"] can be handed to the next task. Airflow's
+        # own multiple_outputs would do the same, but Airflow 3.0 fails on fields that are empty.
+        for name, value in told.items():
+            if value is not None:
+                context["ti"].xcom_push(name, value)
+        return told
 
     def execute_after_wait(self, context: Mapping[str, Any], event: Any = None) -> dict[str, Any]:
         """Go on after a wait: the journal says with what."""

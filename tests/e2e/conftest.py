@@ -63,6 +63,21 @@ class RunningAirflow:
         files = sorted((self.home / "logs" / f"dag_id={dag_id}").rglob("*.log"))
         return "\n".join(file.read_text() for file in files)
 
+    def clear(self, dag_id: str, run_id: str, *tasks: str) -> None:
+        """Clear tasks, as a person does."""
+        self.api.call(
+            "POST",
+            f"/api/v2/dags/{dag_id}/clearTaskInstances",
+            {
+                "dry_run": False,
+                "dag_run_id": run_id,
+                "task_ids": list(tasks),
+                "only_failed": False,
+                "reset_dag_runs": True,
+                "include_downstream": True,
+            },
+        )
+
     def problems(self, dag_id: str) -> str:
         """The errors in a DAG's task logs, for a test that fails."""
         return "\n".join(line[:3000] for line in self.logs(dag_id).splitlines() if '"level":"error"' in line)

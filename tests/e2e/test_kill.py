@@ -17,12 +17,20 @@ DAG = "whitebit_kill"
 def process_of(airflow, run_id, task, patience=90):
     """The process of a task's first try, as soon as it tells it."""
     told = Path(airflow.home) / "processes" / run_id.replace("/", "_") / f"{task}.1"
-    deadline = time.monotonic() + patience
-    while time.monotonic() < deadline:
-        if told.exists() and (text := told.read_text()):
-            return int(text)
-        time.sleep(0.01)
+    for _ in range(patience):
+        insist(airflow, run_id)
+        for _ in range(100):
+            if told.exists() and (text := told.read_text()):
+                return int(text)
+            time.sleep(0.01)
     raise AssertionError(f"{task} did not start; {airflow.problems(DAG)}")
+
+
+def insist(airflow, run_id):
+    """Airflow before 3.1 does not retry a task that was killed with -9: a person clears it."""
+    for task in ("invest", "withdraw"):
+        if airflow.task(DAG, run_id, task)["state"] == "failed":
+            airflow.clear(DAG, run_id, task)
 
 
 @pytest.mark.parametrize("number", range(KILLS))
@@ -45,7 +53,11 @@ def test_a_killed_task_moves_its_money_once(airflow, number):
         except ProcessLookupError:
             pass
     airflow.sandbox.clear_faults()
-    assert airflow.finished(DAG, run_id, seconds=240)["state"] == "success", airflow.problems(DAG)
+    state = airflow.finished(DAG, run_id, seconds=240)["state"]
+    if state == "failed":
+        insist(airflow, run_id)
+        state = airflow.finished(DAG, run_id, seconds=240)["state"]
+    assert state == "success", airflow.problems(DAG)
     books = airflow.sandbox.ledger()
     assert books["balanced"]
     done = [
