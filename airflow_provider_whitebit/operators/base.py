@@ -81,8 +81,7 @@ class WhiteBitMoveOperator(WhiteBitOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if plan_id is not None and ticker is not None:
-            raise ValueError("give either plan_id or ticker, not both")
+        refuse_both(plan_id, ticker)
         self.plan_id = plan_id
         self.ticker = ticker
         self.dry_run = dry_run  # type: ignore[assignment]
@@ -91,6 +90,18 @@ class WhiteBitMoveOperator(WhiteBitOperator):
     def move(self) -> Receipt:
         """Make the move by the hook; written by each operator."""
         raise NotImplementedError
+
+    def options(self, key: str) -> dict[str, Any]:
+        """What all moves of the hook take, rendered. ``key`` names the move's journal: a task makes only this one."""
+        from airflow_provider_whitebit.hooks.airflow_compat import default_deferrable
+
+        return {
+            "plan_id": self.plan_id,
+            "ticker": self.ticker,
+            "dry_run": as_boolean("dry_run", self.dry_run),
+            "deferrable": default_deferrable() if self.deferrable is None else self.deferrable,
+            "key": key,
+        }
 
     def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """Make the move; the receipt as plain JSON."""
@@ -122,11 +133,6 @@ class WhiteBitMoveOperator(WhiteBitOperator):
         self.log.info("A lost answer is waited out until %s", moment)
         self.defer(trigger=DateTimeTrigger(moment=moment), method_name="execute_after_wait")
 
-    def _waits_elsewhere(self) -> bool:
-        from airflow_provider_whitebit.hooks.airflow_compat import default_deferrable
-
-        return default_deferrable() if self.deferrable is None else self.deferrable
-
 
 def as_boolean(name: str, value: Any) -> bool:
     """A boolean, or what a template makes of one.
@@ -141,6 +147,12 @@ def as_boolean(name: str, value: Any) -> bool:
     if text in ("true", "false"):
         return text == "true"
     raise WhiteBitValidationError(f"{name} is {value!r}: write true or false.")
+
+
+def refuse_both(plan_id: Any, ticker: Any) -> None:
+    """:raises ValueError: if a plan and a ticker are given, as soon as the DAG file is read."""
+    if plan_id is not None and ticker is not None:
+        raise ValueError("give either plan_id or ticker, not both")
 
 
 def refuse_float(amount: Any) -> None:

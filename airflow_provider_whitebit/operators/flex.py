@@ -13,6 +13,7 @@ from airflow_provider_whitebit.operators.base import (
     WhiteBitMoveOperator,
     WhiteBitOperator,
     as_boolean,
+    refuse_both,
     refuse_float,
 )
 
@@ -197,13 +198,9 @@ class WhiteBitFlexInvestOperator(WhiteBitMoveOperator):
 
     def move(self) -> Receipt:
         return self.hook.flex_invest(
-            key="flex_invest",
-            plan_id=self.plan_id,
-            ticker=self.ticker,
             amount=self.amount,
             with_reinvest=as_boolean("with_reinvest", self.with_reinvest),
-            dry_run=as_boolean("dry_run", self.dry_run),
-            deferrable=self._waits_elsewhere(),
+            **self.options("flex_invest"),
         )
 
 
@@ -225,14 +222,7 @@ class WhiteBitFlexWithdrawOperator(WhiteBitMoveOperator):
         self.amount = amount
 
     def move(self) -> Receipt:
-        return self.hook.flex_withdraw(
-            key="flex_withdraw",
-            plan_id=self.plan_id,
-            ticker=self.ticker,
-            amount=self.amount,
-            dry_run=as_boolean("dry_run", self.dry_run),
-            deferrable=self._waits_elsewhere(),
-        )
+        return self.hook.flex_withdraw(amount=self.amount, **self.options("flex_withdraw"))
 
 
 class WhiteBitFlexCloseOperator(WhiteBitMoveOperator):
@@ -245,13 +235,7 @@ class WhiteBitFlexCloseOperator(WhiteBitMoveOperator):
     """
 
     def move(self) -> Receipt:
-        return self.hook.flex_close(
-            key="flex_close",
-            plan_id=self.plan_id,
-            ticker=self.ticker,
-            dry_run=as_boolean("dry_run", self.dry_run),
-            deferrable=self._waits_elsewhere(),
-        )
+        return self.hook.flex_close(**self.options("flex_close"))
 
 
 class WhiteBitFlexAutoReinvestOperator(WhiteBitOperator):
@@ -275,8 +259,7 @@ class WhiteBitFlexAutoReinvestOperator(WhiteBitOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if plan_id is not None and ticker is not None:
-            raise ValueError("give either plan_id or ticker, not both")
+        refuse_both(plan_id, ticker)
         self.plan_id = plan_id
         self.ticker = ticker
         self.enabled = enabled
