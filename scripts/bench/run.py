@@ -114,6 +114,37 @@ def importing(airflow_home: Path) -> float:
     return statistics.median(runs)
 
 
+def move_cost() -> tuple[int, int]:
+    """Journal writes and requests of one move in the good case, counted at the journal and at a sandbox."""
+    from decimal import Decimal
+
+    from airflow_provider_whitebit.client.api import WhiteBitClient
+    from airflow_provider_whitebit.client.signing import Credentials
+    from airflow_provider_whitebit.client.transport import Transport
+    from airflow_provider_whitebit.moves.drivers import execute_move
+    from airflow_provider_whitebit.moves.intent import Move, Operation
+    from airflow_provider_whitebit.moves.journal import MemoryJournal
+    from airflow_provider_whitebit.testing import SandboxProcess
+
+    writes = []
+
+    class Counting(MemoryJournal):
+        def write(self, document: dict[str, object]) -> None:
+            writes.append(document["state"])
+            super().write(document)
+
+    sandbox = SandboxProcess()
+    try:
+        client = WhiteBitClient(Transport(sandbox.url, Credentials(sandbox.api_key, sandbox.api_secret)))
+        client.server_time()
+        before = len(sandbox.requests())
+        move = Move(Operation.FLEX_INVEST, "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f", "USDT", Decimal(100))
+        execute_move(client, Counting(), requested={}, resolve=lambda: move, account="bench")
+        return len(writes), len(sandbox.requests()) - before
+    finally:
+        sandbox.stop()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--home", type=Path, default=REPO / ".bench", help="where peers are installed")
@@ -140,6 +171,8 @@ def main() -> None:
     print(f"Signing alone: {figures['signing']:.1f} us")
     figures["import_ms"] = importing(airflow_home)
     print(f"Operators' import, over airflow.sdk: {figures['import_ms']:.1f} ms")
+    figures["journal_writes"], figures["requests"] = move_cost()
+    print(f"A move: {figures['journal_writes']} journal writes, {figures['requests']} requests (a bare call: 0 and 1)")
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2))
 
