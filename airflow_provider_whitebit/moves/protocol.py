@@ -451,7 +451,7 @@ def _keep(intent: Intent) -> Generator[Effect, Any, None]:
     try:
         yield WriteJournal(intent)
     except JournalError as error:
-        log.warning("The end of move %s (%s) could not be written down: %s", intent.id, intent.state, error)
+        log.warning("The end of move %s (%s) could not be written down: %s", intent.id, intent.state, error.message)
 
 
 def _records_of(move: Move, since: int) -> ReadRecords:
