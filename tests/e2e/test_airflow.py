@@ -122,9 +122,9 @@ def test_a_doubt_is_waited_out_in_the_triggerer(airflow):
     receipt = airflow.returned("whitebit_e2e_deferred", run["dag_run_id"], "invest")
     assert receipt["reconciled"] is True
     assert [entry["transaction_id"] for entry in moves(airflow)[before:]] == [receipt["transaction_id"]]
-    text = airflow.logs("whitebit_e2e_deferred")
-    assert "A lost answer is waited out until" in text
-    assert "DateTimeTrigger" in text
+    assert "A lost answer is waited out until" in airflow.logs("whitebit_e2e_deferred")
+    # The triggerer keeps a log of its own beside the task's.
+    assert list((airflow.home / "logs" / "dag_id=whitebit_e2e_deferred").rglob("*.trigger.*"))
 
 
 def test_the_connection_form(airflow):
