@@ -42,11 +42,6 @@ class ExchangeClock:
         return self._local_ms()
 
     @property
-    def synchronised(self) -> bool:
-        """Whether the exchange's time was ever learnt."""
-        return self._learnt_at is not None
-
-    @property
     def offset_ms(self) -> int:
         """Milliseconds that the exchange's clock is ahead of the local one (best estimate)."""
         # A machine that keeps time is nearer to the truth than the middle of what whole seconds can prove; and

@@ -18,7 +18,6 @@ from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 import requests
 import tenacity
@@ -374,11 +373,3 @@ def _connection_error(path: str, error: requests.RequestException) -> WhiteBitUn
 def _is_certificate_refused(reason: object) -> bool:
     """Whether TLS failed at the certificate, before any byte of the call; other TLS errors can come after it."""
     return isinstance(reason, SSLError) and any(isinstance(arg, ssl.SSLCertVerificationError) for arg in reason.args)
-
-
-def host_of(url: str) -> str:
-    """Host name of a URL, without port, in lower case; empty where there is none."""
-    try:
-        return (urlsplit(url).hostname or "").lower()
-    except ValueError:
-        return ""
