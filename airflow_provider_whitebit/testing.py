@@ -31,7 +31,12 @@ class SandboxProcess:
     api_secret = "sandbox-secret"
 
     def __init__(self, *options: str) -> None:
-        command = [sys.executable, "-m", "airflow_provider_whitebit.sandbox.cli", "serve", "--port", "0", *options]
+        self._options = options
+        self._start(0)
+
+    def _start(self, port: int) -> None:
+        serve = ("-m", "airflow_provider_whitebit.sandbox.cli", "serve", "--port", str(port))
+        command = [sys.executable, *serve, *self._options]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         ready = self.process.stdout.readline()
@@ -85,6 +90,15 @@ class SandboxProcess:
     def reset(self) -> None:
         """Begin again."""
         self.control("POST", "reset")
+
+    def kill(self) -> None:
+        """End the process as a crash does: nothing is answered or tidied up. With ``--db`` the books stay."""
+        self.process.kill()
+        self.process.communicate()
+
+    def start_again(self) -> None:
+        """Start anew at the same address, after :meth:`kill` or :meth:`stop`. Faults do not survive that."""
+        self._start(int(self.url.rsplit(":", 1)[1]))
 
     def stop(self) -> None:
         """End the process."""

@@ -166,6 +166,16 @@ class WhiteBitInDoubt(WhiteBitError):
         super().__init__(message, path=path, money_moved=None)
 
 
+#: What no repetition can change: somebody has to do something first.
+FOR_GOOD = (
+    WhiteBitConfigurationError,
+    WhiteBitValidationError,
+    WhiteBitRefusedError,
+    WhiteBitAuthenticationError,
+    WhiteBitPermissionError,
+    WhiteBitInDoubt,
+)
+
 _AVAILABLE = re.compile(r"[Aa]vailable (?P<available>\d+(?:\.\d+)?)(?: <|, in amount:) (?P<required>\d+(?:\.\d+)?)")
 
 _AUTHENTICATION = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
@@ -50,6 +50,7 @@ class WhiteBitHook(BaseHook):
     def __init__(self, whitebit_conn_id: str = default_conn_name, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.whitebit_conn_id = whitebit_conn_id
+        self._settled: Mapping[str, Any] = {}
 
     def __repr__(self) -> str:
         return f"WhiteBitHook({self.whitebit_conn_id!r})"
@@ -138,6 +139,15 @@ class WhiteBitHook(BaseHook):
             f"Key accepted by {where}: {flex_words}, {balance_words}, "
             f"this machine's clock is {_offset(client)} the exchange's.",
         )
+
+    def resume(self, event: Mapping[str, Any]) -> None:
+        """Take into account what a :class:`WhiteBitSettleTrigger` found out; then make the same move again.
+
+        :param event: the trigger's event: ``intent``, ``sent`` and perhaps ``error``.
+        """
+        if error := event.get("error"):
+            self.log.warning("The triggerer could not settle the doubt (%s): settling it here", error)
+        self._settled = event
 
     def flex_invest(
         self,
@@ -307,6 +317,8 @@ class WhiteBitHook(BaseHook):
             generation=place.generation,
             settle_margin_ms=settings.settle_margin_ms,
             defer=deferrable,
+            settled=self._settled.get("intent"),
+            sent=self._settled.get("sent", 0),
         )
         other = receipt.plan_id.lower() != (requested["plan_id"] or receipt.plan_id.lower())
         if key is None and (other or receipt.ticker != (requested["ticker"] or receipt.ticker)):

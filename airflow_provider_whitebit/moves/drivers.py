@@ -1,30 +1,35 @@
-"""Who performs what the protocol wants done: here, now, in the thread that calls."""
+"""Who performs what the protocol wants done: blocking in a worker, or without blocking in a trigger."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from typing import Any, TypeVar
 
 from airflow_provider_whitebit.client.api import WhiteBitClient
 from airflow_provider_whitebit.client.errors import WhiteBitError
 from airflow_provider_whitebit.moves import protocol as p
-from airflow_provider_whitebit.moves.intent import Move, Receipt
+from airflow_provider_whitebit.moves.intent import Intent, Move, Receipt
 from airflow_provider_whitebit.moves.journal import Journal
+
+ResultT = TypeVar("ResultT")
 
 
 class SettleLater(Exception):
     """A doubt can only be settled later. The journal holds it: run the same move again when the time has come.
 
     :param until_ms: the exchange's time to wait for, in milliseconds.
-    :param intent_id: the intent in doubt.
+    :param intent: the intent in doubt; :func:`settle_in_background` can settle it.
+    :param sent: sendings that this run of the task has made so far.
     """
 
-    def __init__(self, until_ms: int, intent_id: str) -> None:
+    def __init__(self, until_ms: int, intent: Intent, sent: int) -> None:
         self.until_ms = until_ms
-        self.intent_id = intent_id
-        super().__init__(f"move {intent_id} can be settled once the exchange's clock has passed {until_ms}")
+        self.intent = intent
+        self.sent = sent
+        super().__init__(f"move {intent.id} can be settled once the exchange's clock has passed {until_ms}")
 
 
 def execute_move(
@@ -38,6 +43,8 @@ def execute_move(
     generation: str = "",
     settle_margin_ms: int = 10_000,
     defer: bool = False,
+    settled: Mapping[str, Any] | None = None,
+    sent: int = 0,
     sleep: Callable[[float], None] = time.sleep,
     new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
 ) -> Receipt:
@@ -52,6 +59,8 @@ def execute_move(
     :param generation: changes when a person clears the task, not when Airflow retries it.
     :param settle_margin_ms: how late the exchange may record what it accepted, in milliseconds.
     :param defer: raise :class:`SettleLater` in place of sleeping until a doubt can be settled.
+    :param settled: the document of this move's intent as :func:`settle_in_background` left it.
+    :param sent: sendings that this run of the task made before it was put off.
     :param sleep: waits, in seconds.
     :param new_id: makes the id of a new intent.
     :raises SettleLater: only with ``defer``.
@@ -65,9 +74,13 @@ def execute_move(
         generation=generation,
         journal=journal.identity,
         fenced=journal.fenced,
+        settled=settled,
+        sent=sent,
     )
+    sendings = sent
 
     def perform(effect: p.Effect) -> Any:
+        nonlocal sendings
         match effect:
             case p.ReadJournal():
                 return journal.read()
@@ -77,14 +90,15 @@ def execute_move(
                 return resolve()
             case p.Permit(move):
                 return permit(move)
-            case p.WaitUntil(until_ms, left_ms, intent_id):
+            case p.WaitUntil(until_ms, left_ms, intent):
                 if defer:
-                    raise SettleLater(until_ms, intent_id)
+                    raise SettleLater(until_ms, intent, sendings)
                 return sleep(left_ms / 1000)
             case p.Pause(milliseconds):
                 return sleep(milliseconds / 1000)
-            case _:
-                return ask_exchange(client, effect)
+            case p.Send():
+                sendings += 1
+        return ask_exchange(client, effect)
 
     return run(p.execute(errand, p.Rules(settle_margin_ms=settle_margin_ms)), perform)
 
@@ -110,7 +124,32 @@ def ask_exchange(client: WhiteBitClient, effect: p.Effect) -> Any:
             raise TypeError(f"no way to perform {effect!r}")
 
 
-def run(protocol: p.Protocol, perform: Callable[[p.Effect], Any]) -> Receipt:
+async def settle_in_background(
+    client: WhiteBitClient,
+    intent: Intent,
+    *,
+    settle_margin_ms: int,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> Intent:
+    """Settle a doubt without blocking the event loop: the client's calls run in a thread. Sends nothing.
+
+    :param intent: the intent in doubt.
+    :param settle_margin_ms: how late the exchange may record what it accepted, in milliseconds.
+    :param sleep: waits, in seconds.
+    :raises WhiteBitInDoubt: the records cannot tell.
+    :raises WhiteBitError: the exchange cannot be asked.
+    :returns: the intent, executed or with nothing left in doubt.
+    """
+
+    async def perform(effect: p.Effect) -> Any:
+        if isinstance(effect, p.WaitUntil):
+            return await sleep(effect.left_ms / 1000)
+        return await asyncio.to_thread(ask_exchange, client, effect)
+
+    return await run_async(p.settle(intent, settle_margin_ms), perform)
+
+
+def run(protocol: Generator[p.Effect, Any, ResultT], perform: Callable[[p.Effect], Any]) -> ResultT:
     """Drive a protocol to its end, performing its effects one after the other.
 
     :param perform: performs one effect; a :class:`WhiteBitError` that it raises is the effect's outcome, anything
@@ -126,7 +165,27 @@ def run(protocol: p.Protocol, perform: Callable[[p.Effect], Any]) -> Receipt:
             else:
                 effect = protocol.send(outcome)
     except StopIteration as end:
-        receipt: Receipt = end.value
-        return receipt
+        result: ResultT = end.value
+        return result
+    finally:
+        protocol.close()
+
+
+async def run_async(
+    protocol: Generator[p.Effect, Any, ResultT], perform: Callable[[p.Effect], Awaitable[Any]]
+) -> ResultT:
+    """As :func:`run`, for effects that are awaited."""
+    try:
+        effect = next(protocol)
+        while True:
+            try:
+                outcome = await perform(effect)
+            except WhiteBitError as error:
+                effect = protocol.throw(error)
+            else:
+                effect = protocol.send(outcome)
+    except StopIteration as end:
+        result: ResultT = end.value
+        return result
     finally:
         protocol.close()

@@ -129,7 +129,7 @@ class WaitUntil:
 
     until_ms: int
     left_ms: int
-    intent_id: str
+    intent: Intent
 
 
 Effect = (
@@ -166,6 +166,8 @@ class Errand:
     :param generation: changes when a person clears the task, not when Airflow retries it.
     :param journal: name of the journal.
     :param fenced: whether the journal refuses writes of a try that Airflow has replaced.
+    :param settled: the document of an intent of the journal whose doubt was settled elsewhere meanwhile.
+    :param sent: sendings that this run of the task made before it was put off.
     """
 
     intent_id: str
@@ -174,6 +176,8 @@ class Errand:
     generation: str = ""
     journal: str = ""
     fenced: bool = True
+    settled: Mapping[str, Any] | None = None
+    sent: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +218,9 @@ def execute(errand: Errand, rules: Rules | None = None) -> Protocol:
     """
     rules = rules or Rules()
     intents = _from_documents(errand, (yield ReadJournal()))
-    tries_left = rules.tries
+    if errand.settled is not None:
+        intents = yield from _with_settled(errand, intents, errand.settled)
+    tries_left = rules.tries - errand.sent
     pause = rules.first_pause_ms
     while True:
         intent = yield from _catch_up(errand, rules, intents)
@@ -249,13 +255,29 @@ def execute(errand: Errand, rules: Rules | None = None) -> Protocol:
             pause *= 2
 
 
-def settle(intent: Intent, margin_ms: int) -> Generator[Effect, Any, Verdict]:
-    """Wait until none of the attempts can be accepted any more, then ask the records what came of them."""
+def settle(intent: Intent, margin_ms: int) -> Generator[Effect, Any, Intent]:
+    """Wait until none of the attempts can be accepted any more, then ask the records what came of them.
+
+    :raises WhiteBitInDoubt: the records cannot tell.
+    :raises WhiteBitError: the exchange cannot be asked.
+    :returns: the intent, executed or with nothing left in doubt. Keeping it is the caller's.
+    """
+    log.warning("Move %s is in doubt (%s): asking the exchange's records", intent.id, _in_words(intent))
     until_ms = ends_at_ms(intent) + margin_ms
-    while (now_ms := (yield AskTime()) * 1000) <= until_ms:
-        yield WaitUntil(until_ms, until_ms - now_ms, intent.id)
-    records = yield _records_of(intent.move, begins_at(intent, margin_ms))
-    return judge(intent, records, margin_ms=margin_ms)
+    try:
+        while (now_ms := (yield AskTime()) * 1000) <= until_ms:
+            yield WaitUntil(until_ms, until_ms - now_ms, intent)
+        records = yield _records_of(intent.move, begins_at(intent, margin_ms))
+    except WhiteBitError as error:
+        error.money_moved = None
+        raise
+    verdict = judge(intent, records, margin_ms=margin_ms)
+    if verdict.unclear:
+        raise _doubt(intent, verdict)
+    if verdict.found is None:
+        log.info("Move %s never ran: nothing fits it in the exchange's records", intent.id)
+        return intent.found_absent()
+    return _reconciled(intent, verdict.found)
 
 
 def _from_documents(errand: Errand, documents: Iterable[Mapping[str, Any]]) -> dict[str, Intent]:
@@ -293,8 +315,9 @@ def _catch_up(errand: Errand, rules: Rules, intents: dict[str, Intent]) -> Gener
             return intent
     for intent in list(intents.values()):
         if intent.in_doubt:
-            intent = intents[intent.id] = yield from _settled(rules, intent)
+            intent = intents[intent.id] = yield from settle(intent, rules.settle_margin_ms)
             if intent.state is State.EXECUTED:
+                yield from _keep(intent)
                 return intent
     latest = next(reversed(intents.values()), None)
     if latest is None or latest.generation != errand.generation:
@@ -304,25 +327,18 @@ def _catch_up(errand: Errand, rules: Rules, intents: dict[str, Intent]) -> Gener
     return latest
 
 
-def _settled(rules: Rules, intent: Intent) -> Generator[Effect, Any, Intent]:
-    """What a move in doubt turns out to be.
-
-    :raises WhiteBitInDoubt: the records cannot tell.
-    """
-    log.warning("Move %s is in doubt (%s): asking the exchange's records", intent.id, _in_words(intent))
-    try:
-        verdict = yield from settle(intent, rules.settle_margin_ms)
-    except WhiteBitError as error:
-        error.money_moved = None
-        raise
-    if verdict.unclear:
-        raise _doubt(intent, verdict)
-    if verdict.found is None:
-        log.info("Move %s never ran: nothing fits it in the exchange's records", intent.id)
-        return intent.found_absent()
-    intent = _reconciled(intent, verdict.found)
-    yield from _keep(intent)
-    return intent
+def _with_settled(
+    errand: Errand, intents: dict[str, Intent], document: Mapping[str, Any]
+) -> Generator[Effect, Any, dict[str, Intent]]:
+    """The journal's intents with what was found out about one of them. What the journal does not hold is no proof."""
+    known = intents.get(str(document.get("id")))
+    told = _from_documents(errand, [document]).get(known.id) if known is not None else None
+    if known is None or told is None or [one.nonce for one in told.attempts] != [one.nonce for one in known.attempts]:
+        return intents
+    (merged,) = merge([known, told]).values()
+    if merged != known:
+        yield from _keep(merged)
+    return {**intents, merged.id: merged}
 
 
 def _conclude(errand: Errand, intent: Intent) -> Receipt:

@@ -8,8 +8,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk import BaseOperator
 
+try:
+    from airflow_provider_whitebit.operators.retries import WhiteBitRetryPolicy
+except ImportError:  # before 3.3
+    WhiteBitRetryPolicy = None  # type: ignore[assignment, misc]
+
 if TYPE_CHECKING:
     from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
+    from airflow_provider_whitebit.moves.drivers import SettleLater
     from airflow_provider_whitebit.moves.intent import Receipt
 
 # Everything below airflow.sdk is imported when a task runs, not when its DAG file is parsed.
@@ -21,6 +27,8 @@ class WhiteBitOperator(BaseOperator):
     """Base of the operators: one connection, one hook.
 
     :param whitebit_conn_id: the Airflow connection.
+    :param kwargs: those of Airflow's ``BaseOperator``. ``retry_policy`` is a :class:`.WhiteBitRetryPolicy` where
+        Airflow has such (3.3 and later) and no other is given.
     """
 
     template_fields: Sequence[str] = ("whitebit_conn_id",)
@@ -28,6 +36,8 @@ class WhiteBitOperator(BaseOperator):
 
     def __init__(self, *, whitebit_conn_id: str = "whitebit_default", **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        if WhiteBitRetryPolicy is not None and self.retry_policy is None:
+            self.retry_policy = WhiteBitRetryPolicy()
         self.whitebit_conn_id = whitebit_conn_id
 
     @cached_property
@@ -40,23 +50,19 @@ class WhiteBitOperator(BaseOperator):
     def ask(self, call: Callable[[], ResultT]) -> ResultT:
         """Run a call of the hook. What can never succeed fails the task without retries; the rest Airflow retries.
 
-        :raises AirflowFailException: wrong parameters or connection, refused, not permitted, in doubt.
-        :raises WhiteBitError: what may pass by itself.
+        Airflow 3.3 and later sees the error itself and asks the task's retry policy. Before, there is none.
+
+        :raises AirflowFailException: before 3.3: wrong parameters or connection, refused, not permitted, in doubt.
+        :raises WhiteBitError: what may pass by itself; with a retry policy, all of them.
         """
-        from airflow_provider_whitebit.client import errors
+        from airflow_provider_whitebit.client.errors import FOR_GOOD
         from airflow_provider_whitebit.hooks.airflow_compat import AirflowFailException
 
-        for_good = (
-            errors.WhiteBitConfigurationError,
-            errors.WhiteBitValidationError,
-            errors.WhiteBitRefusedError,
-            errors.WhiteBitAuthenticationError,
-            errors.WhiteBitPermissionError,
-            errors.WhiteBitInDoubt,
-        )
         try:
             return call()
-        except for_good as error:
+        except FOR_GOOD as error:
+            if getattr(self, "retry_policy", None) is not None:
+                raise
             raise AirflowFailException(f"{type(error).__name__}: {error}") from error
 
 
@@ -110,7 +116,7 @@ class WhiteBitMoveOperator(WhiteBitOperator):
         try:
             receipt = self.ask(self.move)
         except SettleLater as later:
-            self._defer(later.until_ms)
+            self._defer(later)
         self.log.info("%s", receipt)
         told = receipt.to_json()
         # Each field of the receipt is an XCom too, so that .output["plan_id"] can be handed to the next task. Airflow's
@@ -120,18 +126,21 @@ class WhiteBitMoveOperator(WhiteBitOperator):
                 context["ti"].xcom_push(name, value)
         return told
 
-    def execute_after_wait(self, context: Mapping[str, Any], event: Any = None) -> dict[str, Any]:
-        """Go on after a wait: the journal says with what."""
+    def execute_after_wait(self, context: Mapping[str, Any], event: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Go on when the triggerer has settled the doubt."""
+        if event is not None:
+            self.hook.resume(event)
         return self.execute(context)
 
-    def _defer(self, until_ms: int) -> None:
-        import pendulum
-        from airflow.providers.standard.triggers.temporal import DateTimeTrigger
+    def _defer(self, later: SettleLater) -> None:
+        from airflow_provider_whitebit.triggers.settle import WhiteBitSettleTrigger
 
-        # The exchange's clock is asked again on resumption: this moment only has to be near.
-        moment = pendulum.from_timestamp(until_ms // 1000 + 1, tz="UTC")
-        self.log.info("A lost answer is waited out until %s", moment)
-        self.defer(trigger=DateTimeTrigger(moment=moment), method_name="execute_after_wait")
+        self.log.info("The answer to move %s was lost: the triggerer settles what came of it", later.intent.id)
+        self.defer(
+            trigger=WhiteBitSettleTrigger(self.whitebit_conn_id, later.intent.to_json(), later.sent),
+            method_name="execute_after_wait",
+            timeout=self.execution_timeout,
+        )
 
 
 def as_boolean(name: str, value: Any) -> bool:

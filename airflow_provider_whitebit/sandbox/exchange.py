@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from decimal import Decimal
 from email.utils import formatdate
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,7 @@ class Exchange:
                     "transaction_id": _transaction_of(answer) if status == 201 else None,
                 }
             )
-            date = formatdate(now_ms // 1000, usegmt=True)
+            date = _http_date(now_ms // 1000)
             return Answer(status, {"Content-Type": "application/json", "Date": date}, encode(answer))
 
     def deliver(
@@ -374,6 +375,11 @@ class Exchange:
     def close(self) -> None:
         """Close the books' file."""
         self.ledger.close()
+
+
+@lru_cache(maxsize=16)
+def _http_date(seconds: int) -> str:
+    return formatdate(seconds, usegmt=True)
 
 
 def _seen(caller: Caller) -> dict[str, Any]:

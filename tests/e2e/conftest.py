@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shutil
+import signal
+import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +19,28 @@ import pytest
 REPO = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPO / "scripts"))
 
-from local_airflow import BIN, Api, environment, free_port, process_group  # noqa: E402
+from local_airflow import BIN, Api, end_group, environment, free_port, process_group  # noqa: E402
 
 from airflow_provider_whitebit.testing import SandboxProcess  # noqa: E402
+
+
+@dataclass
+class Part:
+    """One of Airflow's own processes."""
+
+    name: str
+    pid: int
+
+    def kill(self) -> None:
+        """End it and all that it started, with -9."""
+        family = [self.pid]
+        for member in family:
+            with contextlib.suppress(OSError):
+                children = Path(f"/proc/{member}/task").glob("*/children")
+                family += [int(child) for file in children for child in file.read_text().split()]
+        for member in family:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(member, signal.SIGKILL)
 
 
 @dataclass
@@ -28,12 +51,12 @@ class RunningAirflow:
     api: Api
     sandbox: SandboxProcess
     process: Any
+    env: dict[str, str]
+    restarted: list[Any] = field(default_factory=list)
 
-    def run(self, dag_id: str, *, seconds: int = 150, conf: dict[str, Any] | None = None) -> dict[str, Any]:
+    def run(self, dag_id: str, *, seconds: int = 150) -> dict[str, Any]:
         """Trigger a DAG and wait for the end of its run."""
-        self.api.wait(dag_id, lambda: self.api.call("GET", f"/api/v2/dags/{dag_id}"), 60, self.process)
-        run = self.api.call("POST", f"/api/v2/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf or {}})
-        return self.finished(dag_id, run["dag_run_id"], seconds=seconds)
+        return self.finished(dag_id, self.begin(dag_id), seconds=seconds)
 
     def finished(self, dag_id: str, run_id: str, *, seconds: int = 150) -> dict[str, Any]:
         """Wait for the end of a run."""
@@ -78,6 +101,40 @@ class RunningAirflow:
             },
         )
 
+    def begin(self, dag_id: str) -> str:
+        """Trigger a DAG; the id of its run."""
+        self.api.wait(dag_id, lambda: self.api.call("GET", f"/api/v2/dags/{dag_id}"), 60, self.process)
+        run = self.api.call("POST", f"/api/v2/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": {}})
+        return str(run["dag_run_id"])
+
+    def part(self, name: str) -> Part:
+        """One of Airflow's own processes, for example ``triggerer``."""
+        groups = {self.process.pid, *(process.pid for process in self.restarted)}
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                # Some of them give themselves a title in place of their command.
+                title = (entry / "cmdline").read_text().replace("_", "-")
+                group = os.getpgid(int(entry.name))
+                parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            except (OSError, ValueError):
+                continue
+            if group in groups and parent in (self.process.pid, os.getpid()) and name in title:
+                return Part(name, int(entry.name))
+        raise AssertionError(f"Airflow has no {name}")
+
+    def start_part(self, part: Part) -> None:
+        """Start a killed part again, just as it was."""
+        with (self.home / "restarted.log").open("a") as log:
+            self.restarted.append(
+                subprocess.Popen(
+                    [BIN / "airflow", part.name],
+                    env=self.env,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+            )
+
     def problems(self, dag_id: str) -> str:
         """The errors in a DAG's task logs, for a test that fails."""
         return "\n".join(line[:3000] for line in self.logs(dag_id).splitlines() if '"level":"error"' in line)
@@ -97,6 +154,8 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningAirflow
         connection = json.loads(sandbox.connection_json) | {"extra": {"settle_margin": 2}}
         env = environment(home, json.dumps(connection), dags=dags, port=port)
         env["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "DEBUG"
+        # A killed triggerer's work is taken up sooner than after half a minute.
+        env["AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD"] = "10"
         with (
             (home / "standalone.log").open("w") as log,
             process_group([BIN / "airflow", "standalone"], env, log) as process,
@@ -106,6 +165,11 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningAirflow
                 api.wait("a healthy Airflow", api.healthy, 180, process)
             except (TimeoutError, RuntimeError) as error:
                 raise AssertionError(f"{error}\n{(home / 'standalone.log').read_text()[-4000:]}") from None
-            yield RunningAirflow(home, api, sandbox, process)
+            running = RunningAirflow(home, api, sandbox, process, env)
+            try:
+                yield running
+            finally:
+                for restarted in running.restarted:
+                    end_group(restarted)
     finally:
         sandbox.stop()

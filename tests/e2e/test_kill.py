@@ -1,4 +1,4 @@
-"""Task processes killed with -9 at random points of an invest and of a withdraw: each moves its money once."""
+"""Killed with -9: task processes at random points of their moves, the exchange, the API server, the triggerer."""
 
 from __future__ import annotations
 
@@ -39,10 +39,8 @@ def test_a_killed_task_moves_its_money_once(airflow, number):
     airflow.sandbox.clear_faults()
     # Every answer takes its time, so that kills fall between all steps.
     airflow.sandbox.fault("delay_reply", path="/api/*", seconds="0.15")
-    before = {entry["transaction_id"] for entry in airflow.sandbox.ledger()["transactions"]}
-    airflow.api.wait(DAG, lambda: airflow.api.call("GET", f"/api/v2/dags/{DAG}"), 60, airflow.process)
-    run = airflow.api.call("POST", f"/api/v2/dags/{DAG}/dagRuns", {"logical_date": None, "conf": {}})
-    run_id = run["dag_run_id"]
+    before = transactions(airflow)
+    run_id = airflow.begin(DAG)
     killed = 0
     for task in ("invest", "withdraw"):
         process = process_of(airflow, run_id, task)
@@ -53,6 +51,15 @@ def test_a_killed_task_moves_its_money_once(airflow, number):
         except ProcessLookupError:
             pass
     airflow.sandbox.clear_faults()
+    moved_once(airflow, run_id, before, f"{killed} kills")
+
+
+def transactions(airflow):
+    return {entry["transaction_id"] for entry in airflow.sandbox.ledger()["transactions"]}
+
+
+def moved_once(airflow, run_id, before, what):
+    """The run ends well; its two moves are in the books once each, and its receipts are theirs."""
     state = airflow.finished(DAG, run_id, seconds=240)["state"]
     if state == "failed":
         insist(airflow, run_id)
@@ -64,5 +71,69 @@ def test_a_killed_task_moves_its_money_once(airflow, number):
         entry for entry in books["transactions"] if entry["nonce"] is not None and entry["transaction_id"] not in before
     ]
     told = [airflow.returned(DAG, run_id, task)["transaction_id"] for task in ("invest", "withdraw")]
-    assert [entry["transaction_id"] for entry in done] == told, f"{killed} kills: {done}"
+    assert [entry["transaction_id"] for entry in done] == told, f"{what}: {done}"
     assert [(entry["action"] in (1, 6), entry["amount"]) for entry in done] == [(True, "5"), (False, "2.5")]
+
+
+def arrival(airflow, path, count):
+    """Wait until so many further requests of a path have arrived at the sandbox."""
+
+    def arrived():
+        return sum(request["path"].endswith(path) for request in airflow.sandbox.requests())
+
+    begin = arrived()
+    airflow.api.wait(f"{count} requests of {path}", lambda: arrived() >= begin + count, 90, airflow.process)
+
+
+@pytest.mark.parametrize("number", range(2))
+def test_the_exchange_goes_down_during_a_move(airflow, number):
+    chance = random.Random(100 + number)
+    airflow.sandbox.clear_faults()
+    airflow.sandbox.fault("delay_reply", path="/api/*", seconds="0.15")
+    before = transactions(airflow)
+    run_id = airflow.begin(DAG)
+    process_of(airflow, run_id, "invest")
+    time.sleep(chance.uniform(0.2, 2))
+    airflow.sandbox.kill()
+    time.sleep(chance.uniform(0.5, 4))
+    airflow.sandbox.start_again()
+    moved_once(airflow, run_id, before, "exchange killed")
+
+
+@pytest.mark.parametrize("when", ["before the intent is written", "about then", "after it"])
+def test_the_api_server_goes_down_while_an_intent_is_written(airflow, when):
+    airflow.sandbox.clear_faults()
+    before = transactions(airflow)
+    # Three nonces for the turn, then the baseline: the intent is written when that is answered, and sent at once.
+    airflow.sandbox.fault("delay_reply", path="*/investments/history", seconds="1.2")
+    airflow.sandbox.fault("delay_reply", path="*/investments/invest", seconds="3")
+    run_id = airflow.begin(DAG)
+    arrival(airflow, "/investments/history", 4)
+    server = airflow.part("api-server")
+    time.sleep({"before the intent is written": 0, "about then": 1.0, "after it": 2.5}[when])
+    server.kill()
+    time.sleep(3)
+    airflow.sandbox.clear_faults()
+    airflow.start_part(server)
+    airflow.api.wait("the API server", airflow.api.healthy, 120, airflow.process)
+    moved_once(airflow, run_id, before, f"API server killed {when}")
+
+
+def test_the_triggerer_goes_down_while_a_doubt_is_settled(airflow):
+    dag_id = "whitebit_e2e_deferred"
+    airflow.sandbox.clear_faults()
+    before = transactions(airflow)
+    airflow.sandbox.fault("lost_reply_after", path="*/investments/invest", count=1)
+    run_id = airflow.begin(dag_id)
+    airflow.api.wait(
+        "the deferral", lambda: airflow.task(dag_id, run_id, "invest")["state"] == "deferred", 90, airflow.process
+    )
+    triggerer = airflow.part("triggerer")
+    triggerer.kill()
+    time.sleep(2)
+    assert airflow.task(dag_id, run_id, "invest")["state"] == "deferred"
+    airflow.start_part(triggerer)
+    assert airflow.finished(dag_id, run_id, seconds=240)["state"] == "success", airflow.problems(dag_id)
+    receipt = airflow.returned(dag_id, run_id, "invest")
+    assert receipt["reconciled"] is True
+    assert transactions(airflow) - before == {receipt["transaction_id"]}

@@ -24,8 +24,9 @@ from airflow_provider_whitebit.client.clock import ExchangeClock
 from airflow_provider_whitebit.client.errors import WhiteBitError, WhiteBitInDoubt
 from airflow_provider_whitebit.client.signing import Credentials
 from airflow_provider_whitebit.client.transport import RetryPolicy, Transport
-from airflow_provider_whitebit.moves.drivers import execute_move
-from airflow_provider_whitebit.moves.intent import Move, Receipt
+from airflow_provider_whitebit.moves import protocol
+from airflow_provider_whitebit.moves.drivers import SettleLater, ask_exchange, execute_move, run
+from airflow_provider_whitebit.moves.intent import Intent, Move, Receipt
 from airflow_provider_whitebit.moves.journal import JournalError
 
 START_MS = 1_790_000_000_000
@@ -140,6 +141,9 @@ class Process:
             self.world.wait(self.stall_ms)
         if delay_ms:
             self.world.wait(delay_ms)
+
+    def sleep(self, seconds: float) -> None:
+        self.step("sleeping", int(seconds * 1000) + 1)
 
 
 class Answered:
@@ -266,7 +270,7 @@ class Shop:
         return path.endswith(("/invest", "/withdraw", "/close"))
 
     def latency(self) -> int:
-        return self.random.randint(5, self.faults.latency_ms)
+        return 5 + int(self.random.random() * (self.faults.latency_ms - 4))
 
     def date(self) -> dict[str, str]:
         return {}
@@ -369,6 +373,7 @@ class Task:
     results: list[Result] = field(default_factory=list)
     settle_margin_ms: int = 10_000
     driver: Callable[..., Receipt] = execute_move
+    deferrable: bool = False
 
     def start(self, delay_ms: int = 0) -> None:
         self.world.at(delay_ms, self._begin)
@@ -423,25 +428,51 @@ class Task:
             self.world.note(f"airflow: nobody listens to {process.name}")
 
     def _work(self, process: Process) -> Receipt:
+        client = self._client(process)
+        settled: dict[str, Any] = {}
+        while True:
+            try:
+                return self.driver(
+                    client,
+                    SimulatedJournal(self.store, process),
+                    requested=self.requested,
+                    resolve=self.resolve,
+                    account="account",
+                    generation=str(self.generation),
+                    settle_margin_ms=self.settle_margin_ms,
+                    sleep=process.sleep,
+                    new_id=lambda: f"{self.name}-{process.number}",
+                    **({"defer": True, **settled} if self.deferrable else {}),
+                )
+            except SettleLater as later:
+                settled = self._settle(process, later)
+
+    def _settle(self, process: Process, later: SettleLater) -> dict[str, Any]:
+        """What the triggerer does while the task is deferred: another client, another clock, no journal."""
+        document = json.loads(json.dumps(later.intent.to_json()))
+        client = self._client(process)
+
+        def perform(effect: protocol.Effect) -> Any:
+            if isinstance(effect, protocol.WaitUntil):
+                return process.sleep(effect.left_ms / 1000)
+            return ask_exchange(client, effect)
+
+        try:
+            document = run(protocol.settle(Intent.from_json(document), self.settle_margin_ms), perform).to_json()
+        except WhiteBitError as error:
+            self.world.note(f"{process.name}: not settled by the triggerer: {error}")
+        return {"settled": json.loads(json.dumps(document)), "sent": later.sent}
+
+    def _client(self, process: Process) -> WhiteBitClient:
         transport = Transport(
             "http://exchange",
             KEY,
             clock=ExchangeClock(process.local_ms),
             retry=RetryPolicy(attempts=3, jitter=0),
-            sleep=lambda seconds: process.step("sleeping", int(seconds * 1000)),
+            sleep=process.sleep,
             wire=SimulatedWire(self.shop, process),
         )
-        return self.driver(
-            WhiteBitClient(transport),
-            SimulatedJournal(self.store, process),
-            requested=self.requested,
-            resolve=self.resolve,
-            account="account",
-            generation=str(self.generation),
-            settle_margin_ms=self.settle_margin_ms,
-            sleep=lambda seconds: process.step("sleeping", int(seconds * 1000) + 1),
-            new_id=lambda: f"{self.name}-{process.number}",
-        )
+        return WhiteBitClient(transport)
 
     def _over(self, process: Process, result: Result | None) -> None:
         self.current = None

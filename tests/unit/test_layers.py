@@ -16,7 +16,8 @@ LAYERS = {
     "moves": {"client", "moves"},
     "treasury": {"client", "moves", "treasury"},
     "hooks": {"client", "moves", "treasury", "hooks"},
-    "operators": {"client", "moves", "treasury", "hooks", "operators"},
+    "triggers": {"client", "moves", "treasury", "hooks", "triggers"},
+    "operators": {"client", "moves", "treasury", "hooks", "triggers", "operators"},
     "sandbox": {"sandbox"},
 }
 WITHOUT_AIRFLOW = ("client", "moves", "treasury", "sandbox")

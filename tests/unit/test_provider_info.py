@@ -37,7 +37,7 @@ def test_provider_info():
         "whitebit_conn_id",
         "whitebit_default",
     )
-    for group in ("hooks", "operators"):
+    for group in ("hooks", "operators", "triggers"):
         for entry in info[group]:
             for python_module in entry["python-modules"]:
                 __import__(python_module)
@@ -70,7 +70,8 @@ def test_operators_import_only_airflow_at_parse_time():
     source = (
         "import sys; import airflow.sdk; from airflow.sdk import BaseOperator; before = set(sys.modules); "
         "import airflow_provider_whitebit.operators.flex, airflow_provider_whitebit.operators.account; "
-        "print(sorted(m for m in set(sys.modules) - before if not m.startswith('airflow_provider_whitebit')))"
+        "own = ('airflow_provider_whitebit', 'airflow.sdk.'); "
+        "print(sorted(m for m in set(sys.modules) - before if not m.startswith(own)))"
     )
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
     assert done.stdout.strip().splitlines()[-1] == "[]"

@@ -43,6 +43,10 @@ def intent(**changes):
     return Intent(**given)
 
 
+def in_doubt():
+    return intent(attempts=(Attempt(NOW, NOW // 1000),))
+
+
 class Script:
     """Performs effects: a clock that waits at once, a journal, an exchange that answers as told."""
 
@@ -293,3 +297,52 @@ def test_documents_come_back_as_they_were():
         assert Intent.from_json(one.to_json()) == one
     receipt = executed().receipt
     assert Receipt.from_json(receipt.to_json()) == receipt
+
+
+def test_what_a_trigger_found_is_taken_over_and_written_down():
+    old = in_doubt()
+    found = old.executed("tx_1", Decimal(25), pendulum.from_timestamp(NOW // 1000, tz="UTC"), reconciled=True)
+    script = Script(journal=[old])
+    receipt = run(p.execute(errand(settled=found.to_json())), script)
+    assert (receipt.transaction_id, receipt.reconciled) == ("tx_1", True)
+    assert script.done == ["ReadJournal", "WriteJournal"]
+    assert Intent.from_json(script.journal[0]) == found
+
+
+def test_what_a_trigger_found_absent_is_sent_again_without_asking_twice():
+    old = in_doubt()
+    script = Script(journal=[old], answers=["tx_2"])
+    receipt = run(p.execute(errand(settled=old.found_absent().to_json(), sent=1)), script)
+    assert (receipt.transaction_id, receipt.attempts) == ("tx_2", 2)
+    assert "WaitUntil" not in script.done
+
+
+def test_a_move_that_was_put_off_is_not_sent_for_ever():
+    old = in_doubt()
+    script = Script(journal=[old], answers=["tx_2"])
+    with pytest.raises(e.WhiteBitUnavailableError, match="none of them") as caught:
+        run(p.execute(errand(settled=old.found_absent().to_json(), sent=4)), script)
+    assert caught.value.money_moved is False
+    assert "Send" not in script.done
+
+
+@pytest.mark.parametrize("journal", [[], ["other"], ["more"]])
+def test_what_a_trigger_found_counts_only_for_the_journals_own_intent(journal):
+    old = in_doubt()
+    found = old.executed("tx_1", Decimal(25), pendulum.from_timestamp(NOW // 1000, tz="UTC"), reconciled=True)
+    kept = {
+        "other": intent(id="another", attempts=old.attempts),
+        "more": intent(attempts=(*old.attempts, Attempt(NOW + 9, NOW // 1000))),
+    }
+    script = Script(journal=[kept[name] for name in journal], answers=["tx_9"])
+    receipt = run(p.execute(errand(settled=found.to_json())), script)
+    assert receipt.transaction_id == "tx_9"
+
+
+def test_a_trigger_with_another_account_settles_nothing():
+    old = in_doubt()
+    found = intent(account="b", attempts=old.attempts).found_absent()
+    script = Script(journal=[old], records=[record()])
+    receipt = run(p.execute(errand(settled=found.to_json())), script)
+    assert receipt.reconciled
+    assert "WaitUntil" in script.done

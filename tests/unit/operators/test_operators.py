@@ -3,11 +3,13 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+from airflow.sdk import DAG
 
 from airflow_provider_whitebit.client import errors as e
 from airflow_provider_whitebit.hooks.airflow_compat import AirflowFailException
+from airflow_provider_whitebit.moves.journal import JournalError
 from airflow_provider_whitebit.operators import account, flex
-from airflow_provider_whitebit.operators.base import as_boolean
+from airflow_provider_whitebit.operators.base import WhiteBitRetryPolicy, as_boolean
 
 OPERATORS = [
     account.WhiteBitBalanceOperator,
@@ -52,27 +54,58 @@ def test_plan_and_ticker_exclude_each_other():
             operator(task_id="t", plan_id="x", **needed)
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        e.WhiteBitConfigurationError("x"),
-        e.WhiteBitValidationError("x"),
-        e.WhiteBitLimitError("x"),
-        e.WhiteBitRefusedError("x"),
-        e.WhiteBitNotEnoughBalanceError("x"),
-        e.WhiteBitAuthenticationError("x"),
-        e.WhiteBitPermissionError("x"),
-        e.WhiteBitInDoubt("x"),
-    ],
-)
+FOR_GOOD = [
+    e.WhiteBitConfigurationError("x"),
+    e.WhiteBitValidationError("x"),
+    e.WhiteBitLimitError("x"),
+    e.WhiteBitRefusedError("x"),
+    e.WhiteBitNotEnoughBalanceError("x"),
+    e.WhiteBitAuthenticationError("x"),
+    e.WhiteBitPermissionError("x"),
+    e.WhiteBitInDoubt("x"),
+]
+NO_POLICY = WhiteBitRetryPolicy is None
+
+
+@pytest.mark.parametrize("error", FOR_GOOD)
 def test_no_retries_for_what_cannot_succeed(error):
     def fails():
         raise error
 
-    with pytest.raises(AirflowFailException) as caught:
-        flex.WhiteBitFlexPlansOperator(task_id="t").ask(fails)
-    assert type(error).__name__ in str(caught.value)
-    assert caught.value.__cause__ is error
+    task = flex.WhiteBitFlexPlansOperator(task_id="t")
+    with pytest.raises(AirflowFailException if NO_POLICY else type(error)) as caught:
+        task.ask(fails)
+    if NO_POLICY:
+        assert type(error).__name__ in str(caught.value)
+        assert caught.value.__cause__ is error
+    else:
+        decision = task.retry_policy.evaluate(caught.value, 1, 4)
+        assert decision.action.value == "fail"
+        assert type(error).__name__ in decision.reason
+
+
+@pytest.mark.skipif(NO_POLICY, reason="Airflow before 3.3 has no retry policies")
+class TestRetryPolicy:
+    def test_what_passes_is_retried_as_the_task_says(self):
+        for error in (e.WhiteBitUnavailableError("x"), e.WhiteBitRateLimitError("x"), JournalError("x"), OSError()):
+            assert WhiteBitRetryPolicy().evaluate(error, 1, 4).action.value == "default"
+
+    def test_a_policy_of_ones_own_is_kept(self):
+        own = type("Own", (WhiteBitRetryPolicy,), {})()
+        assert flex.WhiteBitFlexPlansOperator(task_id="t", retry_policy=own).retry_policy is own
+        with DAG("own", default_args={"retry_policy": own}):
+            assert flex.WhiteBitFlexPlansOperator(task_id="t").retry_policy is own
+
+    def test_it_can_be_kept(self):
+        assert isinstance(WhiteBitRetryPolicy.deserialize(WhiteBitRetryPolicy().serialize()), WhiteBitRetryPolicy)
+
+
+def test_operators_can_be_mapped():
+    with DAG("mapped", schedule=None) as dag:
+        flex.WhiteBitFlexInvestOperator.partial(task_id="t", ticker="USDT").expand(amount=["10", "20"])
+    task = dag.get_task("t").unmap({"amount": "10"})
+    assert (task.ticker, task.amount) == ("USDT", "10")
+    assert (getattr(task, "retry_policy", None) is None) is NO_POLICY
 
 
 @pytest.mark.parametrize("kind", [e.WhiteBitUnavailableError, e.WhiteBitRateLimitError, e.WhiteBitNonceError])
@@ -109,7 +142,7 @@ def test_wrong_filters(filters):
 
     client = WhiteBitClient(SimpleNamespace(private=lambda *call: sent.append(call) or {"data": []}))
     task.__dict__["hook"] = SimpleNamespace(get_conn=lambda: client)
-    with pytest.raises(AirflowFailException):
+    with pytest.raises((AirflowFailException, e.WhiteBitValidationError)):
         task.execute({})
     assert sent == []
 
