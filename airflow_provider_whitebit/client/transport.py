@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import ssl
 import threading
 import time
@@ -296,11 +297,17 @@ class Transport:
 
 SERVER_TIME = "/api/v4/public/time"
 _USER_AGENT = "airflow-provider-whitebit"
+_WHOLE_DATE = re.compile(r"[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT")
 
 
 @lru_cache(maxsize=4)
 def _seconds_of(date: str) -> int:
-    """Unix seconds of an HTTP date. Many answers bear the same one."""
+    """Unix seconds of an HTTP date. Many answers bear the same one.
+
+    :raises ValueError: if it is not whole: a date that was cut off would still be read, as another time.
+    """
+    if not _WHOLE_DATE.fullmatch(date):
+        raise ValueError(date)
     return int(parsedate_to_datetime(date).timestamp())
 
 

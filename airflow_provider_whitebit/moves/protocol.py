@@ -222,13 +222,15 @@ def execute(errand: Errand, rules: Rules | None = None) -> Protocol:
         intents = yield from _with_settled(errand, intents, errand.settled)
     tries_left = rules.tries - errand.sent
     pause = rules.first_pause_ms
+    last_error: WhiteBitError | None = None
     while True:
         intent = yield from _catch_up(errand, rules, intents)
         if intent is not None and intent.state is not State.OPEN:
             return _conclude(errand, intent)
         if tries_left <= 0:
             raise WhiteBitUnavailableError(
-                f"The move was sent {rules.tries} times and the exchange carried out none of them.",
+                f"The move was sent {rules.tries} times and the exchange carried out none of them"
+                f"{f' (the last time: {last_error.message})' if last_error else ''}.",
                 money_moved=False,
             )
         tries_left -= 1
@@ -241,16 +243,16 @@ def execute(errand: Errand, rules: Rules | None = None) -> Protocol:
             if _tells_more(written, intents):
                 intents = written
                 continue
-        error, intent = yield from _send(errand, rules, intent, move, turn)
+        last_error, intent = yield from _send(errand, rules, intent, move, turn)
         intents[intent.id] = intent
         if intent.state is State.EXECUTED:
             yield from _keep(intent)
             return _conclude(errand, intent)
-        if error is not None:
-            log.info("Move %s did not run and is tried again: %s", intent.id, error)
-            if tries_left <= 0:
+        log.info("Move %s: %s", intent.id, last_error)
+        if not intent.in_doubt:
+            if tries_left <= 0 and last_error is not None:
                 yield from _keep(intent)
-                raise error
+                raise last_error
             yield Pause(pause)
             pause *= 2
 
@@ -389,7 +391,8 @@ def _take_turn(errand: Errand, rules: Rules, move: Move) -> Generator[Effect, An
         after = yield ReadClock()
         # Whoever had the turn before can have been accepted up to here; our own records begin later.
         ended = (reading.estimate_ms - TURN_APART_MS + NONCE_LIFE_MS - NONCE_AGE_MS) // 1000
-        if after.last_seconds > ended:
+        # What is far ahead of our own idea of the time was not the exchange's word, or this process stood still.
+        if ended < after.last_seconds <= (reading.estimate_ms + NONCE_LIFE_MS) // 1000:
             return Turn(reading.estimate_ms, after.last_seconds)
         yield AskTime()
         yield Pause(1_000)
@@ -414,7 +417,8 @@ def _send(
 ) -> Generator[Effect, Any, tuple[WhiteBitError | None, Intent]]:
     """Write one attempt down and send it.
 
-    :returns: the error of a sending that certainly did not run and may be repeated, and the intent as it stands.
+    :raises WhiteBitError: the exchange refused it for good, or it could not be written down.
+    :returns: the intent as it stands, and the error if the exchange did not say yes.
     """
     if intent is None:
         intent = Intent(
@@ -440,9 +444,12 @@ def _send(
     try:
         transaction_id = yield Send(move.call(), turn.nonce)
     except (WhiteBitRateLimitError, WhiteBitNonceError) as error:
-        return error, intent.last_refused()
+        # It may be the answer to a second delivery of this request, by whoever stands in between: then the first one
+        # has run. A refusal by the rules proves that it has not, because the exchange looks at the nonce before.
+        error.money_moved = None
+        return error, intent
     except WhiteBitUnavailableError as error:
-        return (None, intent) if error.money_moved is None else (error, intent.last_refused())
+        return error, intent if error.money_moved is None else intent.last_refused()
     except WhiteBitError as error:
         yield from _keep(intent.refused(error))
         raise

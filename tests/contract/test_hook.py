@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
+import math
+import time
 
 import pytest
 
 from airflow_provider_whitebit.client import errors as e
+from airflow_provider_whitebit.client.clock import ExchangeClock
+from airflow_provider_whitebit.hooks import whitebit as module
 from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
-from airflow_provider_whitebit.moves.drivers import SettleLater
+from airflow_provider_whitebit.moves.drivers import SettleLater, execute_move
 
 USDT = "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f"
 
@@ -27,6 +32,18 @@ def make_hook(sandbox, monkeypatch):
         monkeypatch.setenv("AIRFLOW_CONN_WHITEBIT_DEFAULT", json.dumps(connection))
         hook = WhiteBitHook()
         if host is None:
+            # Waits pass on the sandbox's clock and on the client's: both show what they would after real waiting.
+            ahead = 0
+
+            def wait(seconds):
+                nonlocal ahead
+                whole = math.ceil(seconds)
+                ahead += whole * 1000
+                sandbox.advance(whole)
+
+            monkeypatch.setattr(module, "execute_move", functools.partial(execute_move, sleep=wait))
+            transport = hook.get_conn()._transport
+            transport.clock = ExchangeClock(lambda: int(time.time() * 1000) + ahead)
             hook.get_conn().server_time()
         return hook
 
@@ -215,7 +232,6 @@ def test_several_moves_of_one_task(hook, sandbox, monkeypatch):
     from types import SimpleNamespace
 
     from airflow_provider_whitebit.hooks import journals
-    from airflow_provider_whitebit.hooks import whitebit as module
     from airflow_provider_whitebit.moves.protocol import WhiteBitAlreadyMovedError
 
     kept = {}

@@ -137,7 +137,8 @@ class RunningAirflow:
 
     def problems(self, dag_id: str) -> str:
         """The errors in a DAG's task logs, for a test that fails."""
-        return "\n".join(line[:3000] for line in self.logs(dag_id).splitlines() if '"level":"error"' in line)
+        found = [line[:1500] for line in self.logs(dag_id).splitlines() if '"level":"error"' in line]
+        return "\n".join(found[-5:])
 
 
 @pytest.fixture(scope="session")

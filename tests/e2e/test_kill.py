@@ -36,6 +36,7 @@ def insist(airflow, run_id):
 @pytest.mark.parametrize("number", range(KILLS))
 def test_a_killed_task_moves_its_money_once(airflow, number):
     chance = random.Random(number)
+    airflow.sandbox.fund("SOL", "2.5")
     airflow.sandbox.clear_faults()
     # Every answer takes its time, so that kills fall between all steps.
     airflow.sandbox.fault("delay_reply", path="/api/*", seconds="0.15")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from airflow_provider_whitebit.client.errors import WhiteBitNonceError, WhiteBitUnavailableError
 from airflow_provider_whitebit.moves.drivers import execute_move
 
 
@@ -48,6 +49,20 @@ class _TakesNoTurn(_Proxy):
 
     def take_nonce(self, nonce: int, *, plan: str) -> None:
         pass
+
+
+class _TrustsARefusedNonce(_Proxy):
+    """A client that takes a refused nonce for proof that the move did not run."""
+
+    def send_move(self, call: Any, *, nonce: int) -> Any:
+        try:
+            return self._inner.send_move(call, nonce=nonce)
+        except WhiteBitNonceError as error:
+            raise WhiteBitUnavailableError(error.message, money_moved=False) from None
+
+
+def trusting_a_refused_nonce(client: Any, journal: Any, **options: Any) -> Any:
+    return execute_move(_TrustsARefusedNonce(client), journal, **options)
 
 
 def without_write_ahead(client: Any, journal: Any, **options: Any) -> Any:

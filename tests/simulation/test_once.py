@@ -22,7 +22,13 @@ def test_money_moves_once(start):
 
 @pytest.mark.parametrize(
     "flaw",
-    [sabotage.without_write_ahead, sabotage.without_wait, sabotage.without_baseline, sabotage.without_turn],
+    [
+        sabotage.without_write_ahead,
+        sabotage.without_wait,
+        sabotage.without_baseline,
+        sabotage.without_turn,
+        sabotage.trusting_a_refused_nonce,
+    ],
 )
 def test_a_missing_safeguard_is_noticed(flaw):
     assert first_failure(range(2000), flaw) is not None

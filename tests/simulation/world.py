@@ -177,6 +177,7 @@ WIRE_FAULTS = (
     "late_arrival",
     "late_reply",
     "duplicate",
+    "second_answer",
     "arrives_after_timeout",
 )
 
@@ -222,8 +223,9 @@ class SimulatedWire:
             process.step("giving up", 2_000)
             raise requests.ReadTimeout("simulated")
         answer = self._deliver(path, prepared, moves)
-        if fault == "duplicate":
-            self._deliver(path, prepared, moves)
+        if fault in ("duplicate", "second_answer"):
+            second = self._deliver(path, prepared, moves)
+            answer = second if fault == "second_answer" else answer
         process.step(f"after {path}", shop.latency())
         if fault == "lost_after":
             raise requests.ConnectionError("simulated")

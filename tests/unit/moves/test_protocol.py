@@ -156,11 +156,40 @@ def test_after_so_many_tries_it_gives_up_and_says_that_nothing_moved():
     assert script.done.count("Send") == p.Rules().tries
 
 
-@pytest.mark.parametrize("error", [e.WhiteBitRateLimitError("429"), e.WhiteBitNonceError("Too many requests.")])
-def test_what_certainly_did_not_run_is_repeated_without_waiting_for_records(error):
-    script = Script(answers=[error, "tx_2"])
+def test_what_certainly_did_not_run_is_repeated_without_waiting_for_records():
+    script = Script(answers=[e.WhiteBitUnavailableError("no connection", money_moved=False), "tx_2"])
     assert run(p.execute(errand()), script).transaction_id == "tx_2"
     assert "WaitUntil" not in script.done
+
+
+@pytest.mark.parametrize("error", [e.WhiteBitRateLimitError("429"), e.WhiteBitNonceError("Too many requests.")])
+def test_what_may_be_the_answer_to_a_second_delivery_is_settled_first(error):
+    script = Script(answers=[error])
+
+    def perform(effect):
+        if isinstance(effect, p.WaitUntil):
+            script.records = [record("tx_first", NOW // 1000 + 1)]
+        return script(effect)
+
+    receipt = run(p.execute(errand()), perform)
+    assert (receipt.transaction_id, receipt.reconciled) == ("tx_first", True)
+    assert script.done.count("Send") == 1
+
+
+@pytest.mark.parametrize("seconds", [3600, -3600])
+def test_a_time_that_cannot_be_is_asked_for_again(seconds):
+    """An answer's date that is far off must not decide which records count."""
+    script = Script(answers=["tx_1"])
+    wrong = [p.ClockReading(NOW, NOW // 1000 + seconds)]
+
+    def perform(effect):
+        if isinstance(effect, p.ReadClock) and "TakeNonce" in script.done and wrong:
+            return wrong.pop()
+        return script(effect)
+
+    run(p.execute(errand()), perform)
+    (attempt,) = Intent.from_json(script.journal[0]).attempts
+    assert abs(attempt.earliest - script.now // 1000) <= 2
 
 
 def test_a_refusal_is_kept_raised_again_and_forgotten_by_a_clear():
