@@ -29,6 +29,7 @@ KINDS = {
     "html_ok": "executed; HTTP 200 with an HTML body",
     "ok_with_error": "HTTP 200 with an error object in it; nothing is executed",
     "duplicate": "delivered twice; the first answer is returned",
+    "duplicate_reply": "delivered twice; the second answer, a refused nonce, is returned",
     "history_lag": "a setting: transactions appear in the histories only `seconds` after they ran",
 }
 _JSON, _HTML = "application/json", "text/html"
@@ -186,6 +187,8 @@ class Faults:
         answer = handle()
         if fault.kind == "duplicate":
             handle()
+        elif fault.kind == "duplicate_reply":
+            return Delivery(handle())
         elif fault.kind == "delay_reply":
             yield fault.seconds
         elif fault.kind == "lost_reply_after":

@@ -165,7 +165,16 @@ def test_two_moves_of_one_hook_are_two_moves(hook, sandbox):
 
 
 @pytest.mark.parametrize(
-    "fault", ["lost_reply_after", "error_500_after", "unavailable_after", "cut_reply", "garbage", "html_ok"]
+    "fault",
+    [
+        "lost_reply_after",
+        "error_500_after",
+        "unavailable_after",
+        "cut_reply",
+        "garbage",
+        "html_ok",
+        "duplicate_reply",
+    ],
 )
 def test_a_lost_answer_is_found_in_the_records(hook, sandbox, fault):
     sandbox.fault(fault, path="*/investments/invest", count=1, bytes=7)
@@ -174,7 +183,9 @@ def test_a_lost_answer_is_found_in_the_records(hook, sandbox, fault):
     assert [entry["transaction_id"] for entry in moved(sandbox)] == [receipt.transaction_id]
 
 
-@pytest.mark.parametrize("fault", ["lost_reply_before", "reset", "error_500_before", "unavailable", "ok_with_error"])
+@pytest.mark.parametrize(
+    "fault", ["lost_reply_before", "reset", "error_500_before", "unavailable", "rate_limit", "ok_with_error"]
+)
 def test_what_never_ran_is_sent_again(hook, sandbox, fault):
     sandbox.fault(fault, path="*/investments/invest", count=1)
     receipt = hook.flex_invest(plan_id=USDT, amount="10")

@@ -40,7 +40,8 @@ WEATHERS = {
     "stalls": Faults(stall=0.8),
     "stalls_and_wire": Faults(wire=0.06, stall=0.7),
     "journal": Faults(journal=0.3),
-    "everything": Faults(wire=0.08, journal=0.15, kill=0.4, stall=0.4),
+    "everything": Faults(wire=0.08, journal=0.15, kill=0.4, stall=0.4, jump=0.3),
+    "clocks": Faults(wire=0.06, kill=0.2, jump=0.9),
     "slow": Faults(wire=0.04, kill=0.3, latency_ms=500),
 }
 
@@ -66,7 +67,7 @@ class Scenario:
         self.lag = chance.choice((0, 0, 0, 2, 8))
         # Somebody else on the same account makes the same move by hand shortly before. Where the exchange's history
         # lags as well, nobody could tell the two apart: that is a stated limit of the promise.
-        self.outsider = self.lag == 0 and chance.random() < 0.25
+        self.outsider = self.lag == 0 and chance.random() < 0.4
         exchange = Exchange(clock=world.clock, seed=self.seed, scenario=BALANCES, rate_limits=False)
         self.shop = Shop(world, exchange, Faults())
         self._by_hand("invest", plan=PLAN, amount="500")

@@ -105,6 +105,7 @@ class Faults:
     journal: float = 0.0
     kill: float = 0.0
     stall: float = 0.0
+    jump: float = 0.0
     latency_ms: int = 60
 
 
@@ -123,6 +124,8 @@ class Process:
     kill_at: int | None = None
     stall_at: int | None = None
     stall_ms: int = 0
+    jump_at: int | None = None
+    jump_ms: int = 0
 
     def local_ms(self) -> int:
         passed = self.world.clock.now - START_MS
@@ -139,6 +142,10 @@ class Process:
             self.stall_at = None
             self.world.note(f"{self.name}: STALLS {self.stall_ms} ms {what}")
             self.world.wait(self.stall_ms)
+        if self.jump_at is not None and self.steps >= self.jump_at:
+            self.jump_at = None
+            self.world.note(f"{self.name}: its clock JUMPS {self.jump_ms} ms {what}")
+            self.skew_ms += self.jump_ms
         if delay_ms:
             self.world.wait(delay_ms)
 
@@ -401,6 +408,9 @@ class Task:
         elif chance.random() < faults.stall:
             process.stall_at = chance.randint(1, 26)
             process.stall_ms = chance.choice((3_000, 7_000, 25_000, 60_000, 200_000))
+        if chance.random() < faults.jump:
+            process.jump_at = chance.randint(1, 26)
+            process.jump_ms = chance.choice((-1, 1)) * chance.choice((700, 4_000, 9_000, 60_000, 3_600_000))
         self.current = process
         self.world.note(f"{process.name}: begins, skew {process.skew_ms} ms")
         self.world.spawn(lambda: self._run(process))

@@ -61,6 +61,7 @@ def test_a_lost_reply_is_not_a_byte(sandbox):
         ("html_ok", 1, 200, "text/html", b"<html>"),
         ("ok_with_error", 0, 200, "application/json", b'"message"'),
         ("duplicate", 1, 201, "application/json", b"transaction_id"),
+        ("duplicate_reply", 1, 422, "application/json", b"Too many requests."),
     ],
 )
 def test_answers_in_place_of_the_answer(sandbox, kind, moves, status, content_type, body):

@@ -37,6 +37,7 @@ SEEN = {
     "html_ok": (200, b"<html>"),
     "ok_with_error": (200, b'"errors"'),
     "duplicate": (201, b"transaction_id"),
+    "duplicate_reply": (422, b"Too many requests."),
     "delay_before": (201, b"transaction_id"),
     "delay_reply": (201, b"transaction_id"),
 }
