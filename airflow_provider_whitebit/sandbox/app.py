@@ -70,6 +70,24 @@ class PlanBody(_Body):
     cap: Decimal | None = Field(default=None, ge=0)
 
 
+class FixedPlanBody(_Body):
+    """``POST /sandbox/fixed-plans/{id}``."""
+
+    status: Literal[1, 2, 3, 4] | None = None
+    percent: Decimal | None = Field(default=None, ge=0)
+    minimum: Decimal | None = Field(default=None, ge=0)
+    maximum: Decimal | None = Field(default=None, ge=0)
+    coins: Decimal | None = Field(default=None, ge=0)
+    interest_fund: Decimal | None = Field(default=None, ge=0)
+
+
+class AssetBody(_Body):
+    """``POST /sandbox/assets/{ticker}``."""
+
+    deposits: bool | None = None
+    withdrawals: bool | None = None
+
+
 class Sandbox:
     """The ASGI application.
 
@@ -216,6 +234,22 @@ def controls(exchange: Exchange) -> FastAPI:
             raise HTTPException(404, f"there is no plan {identifier!r}")
         with _said():
             exchange.change_plan(identifier, **body.model_dump(exclude_none=True))
+        return {"ok": True}
+
+    @app.post("/sandbox/fixed-plans/{identifier}")
+    async def change_fixed_plan(identifier: str, body: FixedPlanBody) -> dict[str, Any]:
+        if identifier not in exchange.fixed.plans:
+            raise HTTPException(404, f"there is no fixed plan {identifier!r}")
+        with _said():
+            exchange.change_fixed_plan(identifier, **body.model_dump(exclude_none=True))
+        return {"ok": True}
+
+    @app.post("/sandbox/assets/{ticker}")
+    async def change_asset(ticker: str, body: AssetBody) -> dict[str, Any]:
+        if ticker not in exchange.balances.assets:
+            raise HTTPException(404, f"there is no asset {ticker!r}")
+        with _said():
+            exchange.change_asset(ticker, **body.model_dump())
         return {"ok": True}
 
     @app.get("/sandbox/ledger")

@@ -17,16 +17,39 @@ from typing import Any
 from airflow_provider_whitebit.sandbox import fields
 from airflow_provider_whitebit.sandbox.answers import Answer, Refusal, encode, refuse
 from airflow_provider_whitebit.sandbox.authentication import Caller, authenticate, require
+from airflow_provider_whitebit.sandbox.balances import ACCOUNTS, Balances
 from airflow_provider_whitebit.sandbox.clock import Clock, SandboxClock
 from airflow_provider_whitebit.sandbox.faults import Faults
-from airflow_provider_whitebit.sandbox.flex import Flex, Success
+from airflow_provider_whitebit.sandbox.fields import Success
+from airflow_provider_whitebit.sandbox.fixed import Fixed
+from airflow_provider_whitebit.sandbox.flex import Flex
 from airflow_provider_whitebit.sandbox.ledger import OUTSIDE, Ledger, LedgerError
 from airflow_provider_whitebit.sandbox.limits import RateLimits
-from airflow_provider_whitebit.sandbox.plans import STATUSES, Key, Plan, ScenarioError, read_amount, read_scenario
+from airflow_provider_whitebit.sandbox.plans import (
+    ALL_PERMISSIONS,
+    FIXED_STATUSES,
+    STATUSES,
+    AssetFacts,
+    FixedPlan,
+    Key,
+    Plan,
+    ScenarioError,
+    read_amount,
+    read_scenario,
+)
 
 API = "/api/v4"
 _PUBLIC = f"{API}/public/"
 _FLEX = f"{API}/main-account/smart-flex"
+_FIXED = f"{API}/main-account/smart"
+#: Calls that move money, of which the books keep a list.
+_MOVES = frozenset(
+    {
+        *(f"{_FLEX}/investments/{name}" for name in ("invest", "withdraw", "close")),
+        *(f"{_FIXED}/investment{name}" for name in ("", "/close")),
+        f"{API}/main-account/transfer",
+    }
+)
 _LARGEST_BODY = 1024 * 1024
 _REQUESTS_KEPT = 10_000
 
@@ -75,6 +98,8 @@ class Exchange:
         self.limits = RateLimits()
         self.keys = {key.api_key: key for key in self.scenario.keys}
         self.flex = Flex(self.ledger, self.scenario, self.seed, lambda: self.faults.history_lag_ms)
+        self.fixed = Fixed(self.ledger, self.scenario, self.seed, lambda: self.faults.history_lag_ms)
+        self.balances = Balances(self.ledger, self.scenario)
         self._requests: deque[dict[str, Any]] = deque(maxlen=_REQUESTS_KEPT)
         with self.ledger.transaction():
             if not self.ledger.setting("begun", 0):
@@ -92,7 +117,15 @@ class Exchange:
             f"{_FLEX}/investments/withdraw": ("flex", self.flex.withdraw),
             f"{_FLEX}/investments/close": ("flex", self.flex.close),
             f"{_FLEX}/investments/auto-invest": ("flex", self.flex.auto_invest),
-            f"{API}/main-account/balance": ("balance", self._main_balance),
+            f"{_FIXED}/plans": ("fixed", self.fixed.list_plans),
+            f"{_FIXED}/investment": ("fixed", self.fixed.invest),
+            f"{_FIXED}/investment/close": ("fixed", self.fixed.close),
+            f"{_FIXED}/investments": ("fixed", self.fixed.list_investments),
+            f"{_FIXED}/interest-payment-history": ("fixed", self.fixed.list_payments),
+            f"{API}/main-account/balance": ("balance", self.balances.main),
+            f"{API}/trade-account/balance": ("balance", self.balances.trade),
+            f"{API}/collateral-account/balance": ("balance", self.balances.collateral),
+            f"{API}/main-account/transfer": ("balance", self.balances.transfer),
         }
         self._public: dict[str, Callable[[int], Any]] = {
             f"{API}/public/time": lambda now_ms: {"time": now_ms // 1000},
@@ -140,7 +173,7 @@ class Exchange:
                     "path": path,
                     "status": status,
                     **(_seen(caller) if caller else _claimed(headers, body)),
-                    "transaction_id": _transaction_of(answer) if status == 201 else None,
+                    "transaction_id": _reference(answer) if status == 201 else None,
                 }
             )
             date = _http_date(now_ms // 1000)
@@ -186,12 +219,14 @@ class Exchange:
             raise refuse(413, "Payload too large")
         permission, call = self._private[path]
         refusal: Refusal | None = None
-        self.flex.bring_up_to(now_ms)
+        self._bring_up_to(now_ms)
         with self.ledger.transaction():
             try:
                 caller = authenticate(self.keys, self.ledger, path, headers, body, now_ms)
                 require(caller, permission)
                 status, answer = call(caller, now_ms)
+                if path in _MOVES:
+                    self._note_move(path, caller, answer, now_ms)
             except Refusal as error:
                 # Rules refuse before they write; a nonce that was used up stays used up.
                 refusal = error
@@ -199,25 +234,24 @@ class Exchange:
             raise refusal
         return status, answer, caller
 
-    def _main_balance(self, caller: Caller, now_ms: int) -> Success:
-        ticker = caller.params.get("ticker")
-        if ticker is None:
-            held = self.ledger.balances(caller.account)
-            return 200, {
-                name: {"main_balance": fields.plain(held.get(name, Decimal(0)))} for name in self.scenario.assets
-            }
-        if not isinstance(ticker, str):
-            raise refuse(400, "Validation failed", ticker="validation.string")
-        known = ticker in self.scenario.assets
-        return 200, {"main_balance": fields.plain(self.ledger.balance(caller.account, ticker)) if known else "0"}
+    def _bring_up_to(self, now_ms: int) -> None:
+        """Let everything happen that time alone brings: interest and the end of terms."""
+        self.flex.bring_up_to(now_ms)
+        self.fixed.bring_up_to(now_ms)
+
+    def _note_move(self, path: str, caller: Caller, answer: Any, now_ms: int) -> None:
+        self.ledger.db.execute(
+            "INSERT INTO move (at_ms, account, path, nonce, params, reference) VALUES (?,?,?,?,?,?)",
+            (now_ms, caller.account, path, caller.nonce, json.dumps(caller.params, default=str), _reference(answer)),
+        )
 
     def _assets(self) -> dict[str, Any]:
         return {
             ticker: {
                 "name": facts.name,
                 "unified_cryptoasset_id": None,
-                "can_withdraw": True,
-                "can_deposit": True,
+                "can_withdraw": facts.withdrawals,
+                "can_deposit": facts.deposits,
                 "min_withdraw": "0",
                 "max_withdraw": "0",
                 "maker_fee": "0.1",
@@ -227,7 +261,7 @@ class Exchange:
                 "currency_precision": facts.precision,
                 "is_memo": False,
             }
-            for ticker, facts in self.scenario.assets.items()
+            for ticker, facts in self.balances.assets.items()
         }
 
     def fund(
@@ -238,14 +272,14 @@ class Exchange:
         :param ticker: one of the scenario's assets.
         :param amount: how much, more than nothing, with no more decimals than the asset carries.
         :param api_key: a key of the account; the first one by default.
-        :param account: ``main``.
+        :param account: ``main``, ``spot`` or ``collateral``.
         :raises ValueError: what is wrong.
         """
         key = self.keys.get(api_key) if api_key else next(iter(self.keys.values()))
         if key is None:
             raise ValueError(f"there is no key {api_key!r}")
-        if account != "main":
-            raise ValueError(f"there is no account {account!r}; known is main")
+        if account not in ACCOUNTS:
+            raise ValueError(f"there is no account {account!r}; known are {', '.join(ACCOUNTS)}")
         if ticker not in self.scenario.assets:
             raise ValueError(f"there is no asset {ticker!r}; known are {', '.join(self.scenario.assets)}")
         precision = self.scenario.assets[ticker].precision
@@ -253,7 +287,7 @@ class Exchange:
         if exact is None or exact <= 0:
             raise ValueError(f"amount is a number above 0 with at most {precision} decimals, not {amount!r}")
         with self._lock, self.ledger.transaction():
-            self.ledger.enter(ticker, exact, OUTSIDE, f"main:{key.user}", "deposit", self.clock.now_ms())
+            self.ledger.enter(ticker, exact, OUTSIDE, f"{account}:{key.user}", "deposit", self.clock.now_ms())
 
     def add_key(
         self,
@@ -262,12 +296,12 @@ class Exchange:
         *,
         user: str = "sandbox",
         enabled: bool = True,
-        permissions: Iterable[str] = ("flex", "balance"),
+        permissions: Iterable[str] = ALL_PERMISSIONS,
     ) -> Key:
         """Add an API key until the next :meth:`reset`, or replace the one of that name.
 
         :param user: whose account it opens; a new name is a new, empty account.
-        :param permissions: out of ``flex`` and ``balance``.
+        :param permissions: out of ``flex``, ``fixed`` and ``balance``.
         """
         key = self.keys[api_key] = Key(api_key, secret, user, enabled, tuple(permissions))
         return key
@@ -291,7 +325,7 @@ class Exchange:
             raise ValueError("this sandbox's clock cannot be put forward")
         with self._lock:
             self.clock.advance(seconds)
-            self.flex.bring_up_to(self.clock.now_ms())
+            self._bring_up_to(self.clock.now_ms())
             with self.ledger.transaction():
                 self.ledger.keep_setting("clock_ahead_ms", self.clock.ahead_ms)
 
@@ -324,11 +358,59 @@ class Exchange:
         names = ("at_ms", "account", "plan", "investment", "ticker", "amount", "transaction_id", "action", "nonce")
         return [dict(zip(names, row, strict=True)) for row in rows]
 
+    def moves(self) -> list[dict[str, Any]]:
+        """Every money-moving call that was carried out, Flex, Fixed and transfers, in order; ``reference`` is the
+        identifier that it was answered with, if any."""
+        rows = self.ledger.db.execute("SELECT at_ms, account, path, nonce, params, reference FROM move ORDER BY id")
+        return [
+            {
+                "at_ms": at_ms,
+                "account": account,
+                "path": path,
+                "nonce": nonce,
+                "params": json.loads(params),
+                "reference": reference,
+            }
+            for at_ms, account, path, nonce, params, reference in rows
+        ]
+
+    def change_fixed_plan(self, identifier: str, **changes: Any) -> FixedPlan:
+        """Change a Fixed plan until the next :meth:`reset`. Investments keep the terms under which they were made.
+
+        :param changes: ``status`` (1 to 4), ``percent``, ``minimum``, ``maximum``, ``coins``, ``interest_fund``.
+        :raises ValueError: what is wrong.
+        """
+        if identifier not in self.fixed.plans:
+            raise ValueError(f"there is no fixed plan {identifier!r}")
+        for name, value in changes.items():
+            if name == "status":
+                if value not in FIXED_STATUSES:
+                    raise ValueError(f"status is one of {', '.join(map(str, FIXED_STATUSES))}, not {value!r}")
+            elif name in ("percent", "minimum", "maximum", "coins", "interest_fund"):
+                changes[name] = read_amount(name, value)
+            else:
+                raise ValueError(f"{name!r} of a fixed plan cannot be changed")
+        with self._lock:
+            return self.fixed.set_plan(identifier, **changes)
+
+    def change_asset(self, ticker: str, *, deposits: bool | None = None, withdrawals: bool | None = None) -> AssetFacts:
+        """Let an asset go between balances or not, until the next :meth:`reset`.
+
+        :param deposits: out of Main.
+        :param withdrawals: back to Main.
+        :raises ValueError: if there is no such asset.
+        """
+        if ticker not in self.balances.assets:
+            raise ValueError(f"there is no asset {ticker!r}")
+        given = {"deposits": deposits, "withdrawals": withdrawals}
+        with self._lock:
+            return self.balances.set_asset(ticker, **{n: value for n, value in given.items() if value is not None})
+
     def ledger_view(self) -> dict[str, Any]:
         """The books as JSON: balances by account, entries (the last 1000), investments, transactions, and whether
         it all adds up."""
         with self._lock:
-            self.flex.bring_up_to(self.clock.now_ms())
+            self._bring_up_to(self.clock.now_ms())
             return self._ledger_view()
 
     def _ledger_view(self) -> dict[str, Any]:
@@ -350,6 +432,8 @@ class Exchange:
             "entries": [dict(zip(names, row, strict=True)) for row in entries],
             "investments": self.flex.show_all(),
             "transactions": self.transactions(),
+            "fixed_investments": self.fixed.show_all(),
+            "moves": self.moves(),
         }
 
     def requests_view(self) -> list[dict[str, Any]]:
@@ -362,6 +446,7 @@ class Exchange:
         with self._lock:
             self.ledger.audit()
             self.flex.audit()
+            self.fixed.audit()
 
     def reset(self) -> None:
         """Begin again: first balances, no history, no faults. The clock stays, because time never runs backwards."""
@@ -397,9 +482,12 @@ def _claimed(headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
     return {"api_key": api_key, "nonce": nonce if isinstance(nonce, int | str) else None}
 
 
-def _transaction_of(answer: Any) -> str | None:
-    data = answer.get("data") if isinstance(answer, dict) else None
-    return data.get("transaction_id") if isinstance(data, dict) else None
+def _reference(answer: Any) -> str | None:
+    """The identifier in the answer to a money-moving call: of the transaction, or of the Fixed investment."""
+    if not isinstance(answer, dict):
+        return None
+    data = answer.get("data")
+    return data.get("transaction_id") if isinstance(data, dict) else answer.get("id")
 
 
 __all__ = ["Answer", "Exchange"]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from decimal import Decimal
 from typing import Any
 
 from airflow_provider_whitebit.sandbox.answers import Validation
+
+#: HTTP status and JSON body of a call that was carried out.
+Success = tuple[int, Any]
 
 LARGEST_PAGE = 100
 LARGEST_OFFSET = 10_000
@@ -79,6 +82,12 @@ def text(value: Any) -> str | None:
     except UnicodeEncodeError:
         return None
     return value
+
+
+def must_be_among(known: Container[str], params: Mapping[str, Any], name: str, wrong: Validation) -> None:
+    """A field that may be missing, but names something if it is there."""
+    if params.get(name) is not None and text(params[name]) not in known:
+        wrong.add(name, f"The selected {name} is invalid.")
 
 
 def plain(amount: Decimal) -> str:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import random
 import sqlite3
 import uuid
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from decimal import ROUND_DOWN, Decimal
 from typing import Any
@@ -25,6 +25,7 @@ from typing import Any
 from airflow_provider_whitebit.sandbox import fields
 from airflow_provider_whitebit.sandbox.answers import Validation, inner
 from airflow_provider_whitebit.sandbox.authentication import Caller
+from airflow_provider_whitebit.sandbox.fields import Success, must_be_among
 from airflow_provider_whitebit.sandbox.ledger import INTEREST, Ledger, LedgerError
 from airflow_provider_whitebit.sandbox.plans import OPEN, PAUSED, Plan, Scenario
 
@@ -34,8 +35,6 @@ ACTIVE, CLOSED = 1, 0
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 _HOURS_A_YEAR = 8_760
 _FINEST = Decimal(1).scaleb(-18)
-
-Success = tuple[int, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +94,7 @@ class Flex:
     def list_plans(self, caller: Caller, now_ms: int) -> Success:
         wrong = Validation()
         ticker = caller.params.get("ticker")
-        _must_be_among(self.scenario.assets, caller.params, "ticker", wrong)
+        must_be_among(self.scenario.assets, caller.params, "ticker", wrong)
         limit, offset = fields.page(caller.params, wrong, 100)
         wrong.done()
         found = [
@@ -115,8 +114,8 @@ class Flex:
 
     def list_investments(self, caller: Caller, now_ms: int) -> Success:
         wrong, params = Validation(), caller.params
-        _must_be_among(self.scenario.assets, params, "ticker", wrong)
-        _must_be_among(self.plans, params, "plan", wrong)
+        must_be_among(self.scenario.assets, params, "ticker", wrong)
+        must_be_among(self.plans, params, "plan", wrong)
         if params.get("investment") is not None and not self._has("investment", "id", caller, params["investment"]):
             wrong.add("investment", "The selected investment is invalid.")
         status = fields.whole_number(params.get("investmentStatus"))
@@ -214,7 +213,7 @@ class Flex:
         if not params.get("plan"):
             wrong.add("plan", "The plan field is required.")
         else:
-            _must_be_among(self.plans, params, "plan", wrong)
+            must_be_among(self.plans, params, "plan", wrong)
         if not isinstance(params.get("enabled", False), bool):
             wrong.add("enabled", "The enabled field must be true or false.")
         wrong.done()
@@ -415,7 +414,7 @@ class Flex:
 
     def _history(self, caller: Caller, now_ms: int, actions: list[int] | None) -> Success:
         wrong, params = Validation(), caller.params
-        _must_be_among(self.plans, params, "plan", wrong)
+        must_be_among(self.plans, params, "plan", wrong)
         if params.get("investment") is not None and not self._has("investment", "id", caller, params["investment"]):
             wrong.add("investment", "The selected investment is invalid.")
         transaction = params.get("transaction")
@@ -473,9 +472,3 @@ def _actions(raw: Any, wrong: Validation) -> list[int] | None:
         if number not in ACTIONS:
             wrong.add(f"actionTypes.{place}", "The selected action type is invalid.")
     return [number for number in numbers if number is not None]
-
-
-def _must_be_among(known: Container[str], params: dict[str, Any], name: str, wrong: Validation) -> None:
-    """A field that may be missing, but names something if it is there."""
-    if params.get(name) is not None and fields.text(params[name]) not in known:
-        wrong.add(name, f"The selected {name} is invalid.")

@@ -39,9 +39,22 @@ CREATE TABLE IF NOT EXISTS history (
     investment TEXT NOT NULL, ticker TEXT NOT NULL, amount TEXT NOT NULL, transaction_id TEXT NOT NULL,
     action INTEGER NOT NULL, nonce INTEGER);
 CREATE INDEX IF NOT EXISTS history_by_plan ON history (account, plan, id);
+CREATE TABLE IF NOT EXISTS fixed_investment (
+    id TEXT PRIMARY KEY, account TEXT NOT NULL, plan TEXT NOT NULL, ticker TEXT NOT NULL, terms TEXT NOT NULL,
+    status INTEGER NOT NULL, created_ms INTEGER NOT NULL, updated_ms INTEGER NOT NULL, payment_ms INTEGER NOT NULL,
+    amount TEXT NOT NULL, interest_ticker TEXT NOT NULL, interest TEXT NOT NULL, interest_paid TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS fixed_payment (
+    id INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, account TEXT NOT NULL, plan TEXT NOT NULL,
+    investment TEXT NOT NULL, ticker TEXT NOT NULL, amount TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS move (
+    id INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, account TEXT NOT NULL, path TEXT NOT NULL, nonce INTEGER NOT NULL,
+    params TEXT NOT NULL, reference TEXT);
 CREATE TABLE IF NOT EXISTS setting (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 """
-_TABLES = ("entry", "balance", "nonce", "last_nonce", "investment", "history", "setting")
+_TABLES = (
+    *("entry", "balance", "nonce", "last_nonce", "investment", "history"),
+    *("fixed_investment", "fixed_payment", "move", "setting"),
+)
 
 
 @lru_cache(maxsize=1)

@@ -7,7 +7,12 @@ from collections import defaultdict, deque
 from airflow_provider_whitebit.sandbox.answers import refuse
 
 WINDOW_MS = 10_000
-LIMITS = (("/api/v4/main-account/", 1000), ("/api/v4/public/", 20_000))
+LIMITS = (
+    ("/api/v4/main-account/", 1000),
+    ("/api/v4/trade-account/", 12_000),
+    ("/api/v4/collateral-account/", 12_000),
+    ("/api/v4/public/", 20_000),
+)
 
 
 class RateLimits:

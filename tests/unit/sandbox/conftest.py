@@ -49,11 +49,13 @@ class Bench:
 
     def call(self, call: str, **params: Any) -> tuple[int, Any]:
         """Call ``main-account/...``; ``nonce`` and ``request`` are filled in unless given (``...`` leaves one out)."""
-        path = f"{MAIN}/{call}"
+        answer = self.send_call(f"{MAIN}/{call}", params)
+        return answer.status, json.loads(answer.body)
+
+    def send_call(self, path: str, params: dict[str, Any]) -> Answer:
         params = {"request": path, "nonce": self.nonce()} | params
         params = {name: value for name, value in params.items() if value is not ...}
-        answer = self.send(path, json.dumps(params).encode())
-        return answer.status, json.loads(answer.body)
+        return self.send(path, json.dumps(params).encode())
 
     def flex(self, call: str, **params: Any) -> tuple[int, Any]:
         return self.call(f"smart-flex/{call}", **params)
