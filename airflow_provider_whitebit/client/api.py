@@ -1,6 +1,7 @@
 """One method for each reading call of the exchange, one iterator for each paged list, and the one door for moves.
 
-Vendor pages: Lending (Flex plans), Main balance, Server time, Asset status list.
+Vendor pages: Lending (Flex and Fixed plans), Main balance, Trading balance, Collateral account balance, Transfer
+between balances, Server time, Asset status list.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from enum import StrEnum
 from typing import Any, TypeVar
 
 import pendulum
@@ -17,16 +19,24 @@ from airflow_provider_whitebit.client.clock import ExchangeClock
 from airflow_provider_whitebit.client.errors import WhiteBitUnavailableError, WhiteBitValidationError
 from airflow_provider_whitebit.client.models import (
     Asset,
+    FixedInvestment,
+    FixedPlan,
     FlexInvestment,
     FlexPlan,
     FlexTransaction,
+    InterestPayment,
     Record,
+    TradeBalance,
     parse_amount,
 )
 from airflow_provider_whitebit.client.transport import SERVER_TIME, Transport, server_seconds
 
 FLEX = "/api/v4/main-account/smart-flex"
+FIXED = "/api/v4/main-account/smart"
 MAIN_BALANCE = "/api/v4/main-account/balance"
+TRADE_BALANCE = "/api/v4/trade-account/balance"
+COLLATERAL_BALANCE = "/api/v4/collateral-account/balance"
+TRANSFER = "/api/v4/main-account/transfer"
 ASSETS = "/api/v4/public/assets"
 
 _LARGEST_PAGE = 100
@@ -35,12 +45,21 @@ _LARGEST_OFFSET = 10_000
 RecordT = TypeVar("RecordT", bound=Record)
 
 
+class Reference(StrEnum):
+    """What identifies a move in the answer to its call."""
+
+    TRANSACTION = "transaction"
+    INVESTMENT = "investment"
+    NOTHING = "nothing"
+
+
 @dataclass(frozen=True, slots=True)
 class MoveCall:
-    """A call that moves money, not yet sent: its path and its parameters."""
+    """A call that moves money, not yet sent: its path, its parameters, and what its answer names."""
 
     path: str
     params: dict[str, Any] = field(default_factory=dict)
+    names: Reference = Reference.TRANSACTION
 
 
 def flex_invest_call(plan_id: str, amount: Decimal, *, with_reinvest: bool = False) -> MoveCall:
@@ -57,6 +76,46 @@ def flex_withdraw_call(plan_id: str, amount: Decimal) -> MoveCall:
 def flex_close_call(plan_id: str) -> MoveCall:
     """Close the investment in a Flex plan. Answers with a transaction id."""
     return MoveCall(f"{FLEX}/investments/close", {"plan": plan_id})
+
+
+def fixed_invest_call(plan_id: str, amount: Decimal) -> MoveCall:
+    """Invest in a Fixed plan. Answers with the id of the investment."""
+    params = {"planId": plan_id, "amount": format(amount, "f")}
+    return MoveCall(f"{FIXED}/investment", params, Reference.INVESTMENT)
+
+
+def fixed_close_call(investment_id: str) -> MoveCall:
+    """Close an investment in a Fixed plan before its term ends: its interest is forfeited. Answers with nothing."""
+    return MoveCall(f"{FIXED}/investment/close", {"id": investment_id}, Reference.NOTHING)
+
+
+def transfer_call(ticker: str, amount: Decimal, source: str, target: str) -> MoveCall:
+    """Move an amount between ``main`` and ``spot`` or ``collateral``. Answers with nothing."""
+    params = {"ticker": ticker, "amount": format(amount, "f"), "from": source, "to": target}
+    return MoveCall(TRANSFER, params, Reference.NOTHING)
+
+
+@dataclass(frozen=True, slots=True)
+class IdleCall:
+    """A reading call that is only made for the nonce that it uses up."""
+
+    path: str
+    params: dict[str, Any] = field(default_factory=dict)
+
+
+def flex_idle_call(plan_id: str) -> IdleCall:
+    """One line of a plan's history."""
+    return IdleCall(f"{FLEX}/investments/history", {"plan": plan_id, "limit": 1})
+
+
+def fixed_idle_call(ticker: str) -> IdleCall:
+    """One line of the list of Fixed investments."""
+    return IdleCall(f"{FIXED}/investments", {"ticker": ticker, "limit": 1})
+
+
+def balance_idle_call(ticker: str) -> IdleCall:
+    """One Main balance."""
+    return IdleCall(MAIN_BALANCE, {"ticker": ticker})
 
 
 class WhiteBitClient:
@@ -191,31 +250,100 @@ class WhiteBitClient:
         """
         self._transport.private(f"{FLEX}/investments/auto-invest", {"plan": plan_id, "enabled": enabled})
 
+    def trade_balance(self, ticker: str | None = None) -> dict[str, TradeBalance]:
+        """Trade (spot) balance by ticker; with ``ticker`` only that one.
+
+        :raises WhiteBitError: one of its subclasses, by what the exchange answered.
+        """
+        answer = _mapping(TRADE_BALANCE, self._transport.private(TRADE_BALANCE, _given(ticker=ticker)))
+        by_ticker = answer if ticker is None else {ticker: answer}
+        return {name: TradeBalance.from_api(raw) for name, raw in by_ticker.items()}
+
+    def collateral_balance(self, ticker: str | None = None) -> dict[str, Decimal]:
+        """Collateral balance by ticker; with ``ticker`` only that one.
+
+        :raises WhiteBitError: one of its subclasses, by what the exchange answered.
+        """
+        answer = _mapping(COLLATERAL_BALANCE, self._transport.private(COLLATERAL_BALANCE, _given(ticker=ticker)))
+        if ticker is not None:
+            answer = {ticker: answer.get(ticker)}
+        return {name: _plain_balance(COLLATERAL_BALANCE, name, raw) for name, raw in answer.items()}
+
+    def fixed_plans(self, *, ticker: str | None = None) -> list[FixedPlan]:
+        """Fixed plans, those among them that cannot be invested in now.
+
+        :param ticker: only plans of this asset.
+        :raises WhiteBitError: one of its subclasses, by what the exchange answered.
+        """
+        path = f"{FIXED}/plans"
+        return [FixedPlan.from_api(raw) for raw in _records(path, self._transport.private(path, _given(ticker=ticker)))]
+
+    def fixed_investments(
+        self,
+        *,
+        investment: str | None = None,
+        ticker: str | None = None,
+        investment_status: int | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> Iterator[FixedInvestment]:
+        """Fixed investments of the account, page by page as they are asked for.
+
+        :param investment: only the investment with this id.
+        :param ticker: only of this asset.
+        :param investment_status: 1 active, 2 closed; both by default.
+        :param limit: at most so many; all of them by default.
+        :param offset: leave out so many at the beginning.
+        :raises WhiteBitError: one of its subclasses, by what the exchange answered.
+        """
+        params = _given(id=investment, ticker=ticker, status=investment_status)
+        return self._pages(f"{FIXED}/investments", params, FixedInvestment.from_api, limit, offset)
+
+    def fixed_payments(
+        self, *, plan: str | None = None, ticker: str | None = None, limit: int | None = None, offset: int = 0
+    ) -> Iterator[InterestPayment]:
+        """Interest that Fixed investments have paid, page by page as it is asked for.
+
+        :param plan: only of the plan with this id.
+        :param ticker: only paid in this asset.
+        :param limit: at most so many; all of them by default.
+        :param offset: leave out so many at the beginning.
+        :raises WhiteBitError: one of its subclasses, by what the exchange answered.
+        """
+        params = _given(planId=plan, ticker=ticker)
+        return self._pages(f"{FIXED}/interest-payment-history", params, InterestPayment.from_api, limit, offset)
+
     def send_move(self, call: MoveCall, *, nonce: int) -> str | None:
         """Send a money-moving call exactly once. Only ``moves/`` may call this: it keeps count of what was sent.
 
         :param nonce: milliseconds; the exchange accepts the call at most 5 s from it on its own clock.
-        :returns: the exchange's transaction id.
+        :returns: the identifier that the exchange gave it: of a transaction, of an investment, or none.
         :raises WhiteBitError: ``money_moved`` is ``False`` where it certainly did not run, else ``None``.
         """
         answer = self._transport.once(call.path, call.params, nonce=nonce)
-        data = answer.get("data") if isinstance(answer, Mapping) else None
-        identifier = data.get("transaction_id") if isinstance(data, Mapping) else None
+        if call.names is Reference.NOTHING and isinstance(answer, Mapping | list):
+            return None
+        found = answer if isinstance(answer, Mapping) else {}
+        if call.names is Reference.TRANSACTION:
+            data = found.get("data")
+            identifier = data.get("transaction_id") if isinstance(data, Mapping) else None
+        else:
+            identifier = found.get("id")
         if not isinstance(identifier, str | int) or identifier in ("", True, False):
             raise WhiteBitUnavailableError(
-                "The exchange's answer names no transaction.", path=call.path, money_moved=None
+                f"The exchange's answer names no {call.names}.", path=call.path, money_moved=None
             )
         return str(identifier)
 
-    def take_nonce(self, nonce: int, *, plan: str) -> None:
-        """Use up one nonce with a harmless call (a one-line history of a plan).
+    def take_nonce(self, nonce: int, *, call: IdleCall) -> None:
+        """Use up one nonce with a harmless call.
 
         :param nonce: milliseconds, within the five-second window.
-        :param plan: id of a plan.
+        :param call: what is asked; its answer does not matter.
         :raises WhiteBitNonceError: somebody with the same key has used it, or it is outside the window.
         :raises WhiteBitError: another refusal, or no usable answer: then it is not known whether it was used up.
         """
-        self._transport.once(f"{FLEX}/investments/history", {"plan": plan, "limit": 1}, nonce=nonce)
+        self._transport.once(call.path, call.params, nonce=nonce)
 
     def _pages(
         self,
@@ -293,8 +421,8 @@ def _unix_seconds(name: str, moment: datetime | int | None) -> int | None:
 
 
 def _records(path: str, answer: Any) -> Sequence[Any]:
-    """The list in an answer: plans come bare, the other lists under ``data``."""
-    found = answer.get("data") if isinstance(answer, Mapping) else answer
+    """The list in an answer: plans come bare, Flex lists under ``data``, Fixed lists under ``records``."""
+    found = answer.get("data", answer.get("records")) if isinstance(answer, Mapping) else answer
     if not isinstance(found, list):
         raise WhiteBitUnavailableError("The exchange sent no list where one was expected.", path=path)
     return found
@@ -310,9 +438,11 @@ def _mapping(path: str, answer: Any) -> Mapping[str, Any]:
 
 
 def _main_balance(ticker: str, raw: Any) -> Decimal:
+    return _plain_balance(MAIN_BALANCE, ticker, raw.get("main_balance") if isinstance(raw, Mapping) else None)
+
+
+def _plain_balance(path: str, ticker: str, raw: Any) -> Decimal:
     try:
-        return parse_amount(raw["main_balance"])
-    except (KeyError, TypeError, ValueError):
-        raise WhiteBitUnavailableError(
-            f"The exchange sent no readable main balance for {ticker}.", path=MAIN_BALANCE
-        ) from None
+        return parse_amount(raw)
+    except ValueError:
+        raise WhiteBitUnavailableError(f"The exchange sent no readable balance of {ticker}.", path=path) from None

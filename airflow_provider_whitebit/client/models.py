@@ -1,7 +1,8 @@
 """What the exchange answers, as frozen records: exact amounts, times in UTC, identifiers untouched.
 
-Vendor page: Lending (Flex plans), Main balance, Asset status list. Fields that the exchange adds later are
-ignored; a missing field is an error only where a caller could not do without it, and the error names it.
+Vendor pages: Lending (Flex and Fixed plans), Main balance, Trading balance, Asset status list. Fields that the
+exchange adds later are ignored; a missing field is an error only where a caller could not do without it, and the
+error names it.
 """
 
 from __future__ import annotations
@@ -39,6 +40,22 @@ class FlexInvestmentStatus(IntEnum):
     ACTIVE = 1
 
 
+class FixedPlanStatus(IntEnum):
+    """State of a Fixed plan (``status``)."""
+
+    ACTIVE = 1
+    NO_COINS_LEFT = 2
+    INACTIVE = 3
+    PAUSED = 4
+
+
+class FixedInvestmentStatus(IntEnum):
+    """State of a Fixed investment (``status``)."""
+
+    ACTIVE = 1
+    CLOSED = 2
+
+
 class Record:
     """Common to all records: how they turn into plain JSON."""
 
@@ -57,6 +74,8 @@ def to_json(value: Any) -> Any:
         return value.isoformat().replace("+00:00", "Z")
     if isinstance(value, IntEnum):
         return int(value)
+    if isinstance(value, Record):
+        return value.to_json()
     return value
 
 
@@ -149,6 +168,128 @@ class FlexTransaction(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class FixedPlan(Record):
+    """A Fixed plan.
+
+    ``percent`` is the interest over the whole term, ``duration`` the term in minutes; interest is paid in
+    ``interest_ticker``, one unit of which stands for ``interest_ratio`` units of ``ticker``. ``status`` is a
+    :class:`FixedPlanStatus` number.
+    """
+
+    id: str
+    ticker: str
+    status: int
+    percent: Decimal
+    duration: int
+    interest_ticker: str
+    interest_ratio: Decimal
+    min_investment: Decimal
+    max_investment: Decimal | None
+    max_possible_investment: Decimal | None
+
+    @classmethod
+    def from_api(cls, raw: Mapping[str, Any]) -> Self:
+        """:raises WhiteBitUnavailableError: if a needed field is missing or unreadable."""
+        read = _Reader("FixedPlan", raw)
+        ticker = read.text("ticker")
+        return cls(
+            id=read.identifier("id"),
+            ticker=ticker,
+            status=read.integer("status"),
+            percent=read.amount("percent", default=Decimal(0)),
+            duration=read.integer("duration", default=0),
+            interest_ticker=read.text("interestTicker", default=ticker),
+            interest_ratio=read.amount("interestRatio", default=Decimal(1)),
+            min_investment=read.amount("minInvestment", default=Decimal(0)),
+            max_investment=read.optional_amount("maxInvestment"),
+            max_possible_investment=read.optional_amount("maxPossibleInvestment"),
+        )
+
+    @property
+    def active(self) -> bool:
+        """Whether it can be invested in."""
+        return self.status == FixedPlanStatus.ACTIVE
+
+    def admits(self, amount: Decimal) -> bool:
+        """Whether the plan's own limits, and what is left in it, admit an investment of this amount."""
+        limits = (self.max_investment, self.max_possible_investment)
+        return self.min_investment <= amount and all(limit is None or amount <= limit for limit in limits)
+
+
+@dataclass(frozen=True, slots=True)
+class FixedInvestment(Record):
+    """An investment in a Fixed plan, with the plan as the exchange shows it beside. ``status`` is a
+    :class:`FixedInvestmentStatus` number; ``payment_time`` is the end of its term."""
+
+    id: str
+    plan: FixedPlan
+    status: int
+    created: pendulum.DateTime
+    updated: pendulum.DateTime
+    payment_time: pendulum.DateTime | None
+    amount: Decimal
+    interest_paid: Decimal
+
+    @classmethod
+    def from_api(cls, raw: Mapping[str, Any]) -> Self:
+        """:raises WhiteBitUnavailableError: if a needed field is missing or unreadable."""
+        read = _Reader("FixedInvestment", raw)
+        created = read.time("created")
+        return cls(
+            id=read.identifier("id"),
+            plan=FixedPlan.from_api(read.value("plan")),
+            status=read.integer("status"),
+            created=created,
+            updated=read.optional_time("updated") or created,
+            payment_time=read.optional_time("paymentTime"),
+            amount=read.amount("amount"),
+            interest_paid=read.amount("interestPaid", default=Decimal(0)),
+        )
+
+    @property
+    def active(self) -> bool:
+        """Whether its term runs."""
+        return self.status == FixedInvestmentStatus.ACTIVE
+
+
+@dataclass(frozen=True, slots=True)
+class InterestPayment(Record):
+    """Interest that a Fixed investment has paid."""
+
+    plan_id: str
+    investment_id: str
+    amount: Decimal
+    ticker: str
+    timestamp: pendulum.DateTime
+
+    @classmethod
+    def from_api(cls, raw: Mapping[str, Any]) -> Self:
+        """:raises WhiteBitUnavailableError: if a needed field is missing or unreadable."""
+        read = _Reader("InterestPayment", raw)
+        return cls(
+            plan_id=read.identifier("planId", default=""),
+            investment_id=read.identifier("investmentId", default=""),
+            amount=read.amount("amount"),
+            ticker=read.text("ticker", default=""),
+            timestamp=read.time("timestamp"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TradeBalance(Record):
+    """The trade (spot) balance of one asset: what is free, and what open orders hold."""
+
+    available: Decimal
+    freeze: Decimal
+
+    @classmethod
+    def from_api(cls, raw: Mapping[str, Any]) -> Self:
+        """:raises WhiteBitUnavailableError: if a needed field is missing or unreadable."""
+        read = _Reader("TradeBalance", raw)
+        return cls(available=read.amount("available"), freeze=read.amount("freeze", default=Decimal(0)))
+
+
+@dataclass(frozen=True, slots=True)
 class Asset(Record):
     """Public facts of one asset; amounts of it carry at most ``currency_precision`` decimals."""
 
@@ -225,6 +366,9 @@ class _Reader:
     def _fault(self, name: str, what: str) -> WhiteBitUnavailableError:
         return WhiteBitUnavailableError(f"The exchange sent a {self._record} whose field {name!r} {what}.")
 
+    def value(self, name: str) -> Any:
+        return self._get(name)
+
     def identifier(self, *names: str, default: Any = _MISSING) -> str:
         for name in names:
             if self._raw.get(name) is not None:
@@ -243,8 +387,8 @@ class _Reader:
     def optional_amount(self, name: str) -> Decimal | None:
         return None if self._raw.get(name) is None else self.amount(name)
 
-    def integer(self, name: str) -> int:
-        number = self.amount(name)
+    def integer(self, name: str, default: Any = _MISSING) -> int:
+        number = self.amount(name, default)
         if number != number.to_integral_value():
             raise self._fault(name, "is not a whole number")
         return int(number)

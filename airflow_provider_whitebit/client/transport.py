@@ -300,7 +300,7 @@ _USER_AGENT = "airflow-provider-whitebit"
 _WHOLE_DATE = re.compile(r"[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT")
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=256)
 def _seconds_of(date: str) -> int:
     """Unix seconds of an HTTP date. Many answers bear the same one.
 

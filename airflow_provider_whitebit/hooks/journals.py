@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_whitebit.hooks.airflow_compat import current_context, never_expire
-from airflow_provider_whitebit.moves.journal import Journal, JournalError, MemoryJournal
+from airflow_provider_whitebit.moves.journal import Journal, JournalError, Marks, MemoryJournal, MemoryMarks
 
 _PREFIX = "whitebit_move"
 _LONGEST_VARIABLE = 250
@@ -74,25 +74,52 @@ class VariableJournal:
         return [_document(self.identity, json.loads(text)) for text in found if text is not None]
 
     def write(self, document: dict[str, Any]) -> None:
-        from airflow.sdk import Variable
-
-        text = json.dumps(document, sort_keys=True)
-        try:
-            Variable.set(self.name(self._own), text, description=f"Move of {self.identity}")
-        except Exception as error:
-            raise JournalError(f"The Airflow Variable could not be written ({type(error).__name__}).") from error
-        # Variable.set of these versions only logs a failure: what is not there again was not kept.
-        if self._get(self._own) != text:
-            raise JournalError("The Airflow Variable was not kept.")
+        _keep_variable(self.name(self._own), json.dumps(document, sort_keys=True), f"Move of {self.identity}")
 
     def _get(self, number: int) -> str | None:
-        from airflow.sdk import Variable
+        return _variable(self.name(number))
 
-        try:
-            text = Variable.get(self.name(number), default=None)
-        except Exception as error:
-            raise JournalError(f"The Airflow Variable could not be read ({type(error).__name__}).") from error
-        return None if text is None else str(text)
+
+class VariableMarks:
+    """Marks in Airflow Variables, for all tasks that use an API key.
+
+    :param account: fingerprint of host and API key.
+    """
+
+    def __init__(self, account: str) -> None:
+        self._account = account
+
+    def name(self, likeness: str) -> str:
+        """Name of the Variable of one likeness."""
+        return f"whitebit_mark__{self._account}__{_plain(likeness)}"
+
+    def read(self, name: str) -> str | None:
+        return _variable(self.name(name))
+
+    def write(self, name: str, mark: str) -> None:
+        _keep_variable(self.name(name), mark, f"The latest {name} with one API key: intent and nonce")
+
+
+def _variable(name: str) -> str | None:
+    from airflow.sdk import Variable
+
+    try:
+        text = Variable.get(name, default=None)
+    except Exception as error:
+        raise JournalError(f"The Airflow Variable could not be read ({type(error).__name__}).") from error
+    return None if text is None else str(text)
+
+
+def _keep_variable(name: str, text: str, description: str) -> None:
+    from airflow.sdk import Variable
+
+    try:
+        Variable.set(name, text, description=description)
+    except Exception as error:
+        raise JournalError(f"The Airflow Variable could not be written ({type(error).__name__}).") from error
+    # Variable.set only logs some failures: what is not there again was not kept.
+    if _variable(name) != text:
+        raise JournalError("The Airflow Variable was not kept.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +135,20 @@ class Place:
     journal: Journal
     generation: str
     run: str
+
+
+#: Marks of moves outside a task, by account.
+_MEMORY_MARKS: dict[str, MemoryMarks] = {}
+
+
+def marks_for(account: str) -> Marks:
+    """What all tasks with this API key share; outside a task, what this process shares.
+
+    :param account: fingerprint of host and API key.
+    """
+    if current_context() is not None:
+        return VariableMarks(account)
+    return _MEMORY_MARKS.setdefault(account, MemoryMarks())
 
 
 def place_for(key: str, *, otherwise: MemoryJournal) -> Place:

@@ -17,11 +17,18 @@ from airflow_provider_whitebit.client.errors import (
     WhiteBitPermissionError,
     WhiteBitValidationError,
 )
-from airflow_provider_whitebit.client.models import Asset, FlexInvestment, FlexInvestmentStatus, FlexPlan
+from airflow_provider_whitebit.client.models import (
+    Asset,
+    FixedInvestmentStatus,
+    FixedPlan,
+    FlexInvestment,
+    FlexInvestmentStatus,
+    FlexPlan,
+)
 from airflow_provider_whitebit.client.transport import NO_RETRIES, RetryPolicy, Timeout, Transport
 from airflow_provider_whitebit.hooks import connection_form
 from airflow_provider_whitebit.hooks.airflow_compat import BaseHook, mask_secret
-from airflow_provider_whitebit.hooks.journals import place_for
+from airflow_provider_whitebit.hooks.journals import marks_for, place_for
 from airflow_provider_whitebit.hooks.settings import Settings, read_settings
 from airflow_provider_whitebit.moves.drivers import execute_move
 from airflow_provider_whitebit.moves.intent import Move, Operation, Receipt
@@ -285,6 +292,184 @@ class WhiteBitHook(BaseHook):
             "status": "planned" if dry_run else "executed",
         }
 
+    def fixed_invest(
+        self,
+        *,
+        plan_id: str | None = None,
+        ticker: str | None = None,
+        days: int | str | None = None,
+        amount: str | int | Decimal,
+        dry_run: bool = False,
+        key: str | None = None,
+        deferrable: bool = False,
+    ) -> Receipt:
+        """Invest in a Fixed plan, once. Vendor page: Lending (Fixed plans), Invest.
+
+        :param plan_id: the plan; or
+        :param ticker: the asset: the open plan of it with the highest percentage per day that admits the amount.
+        :param days: with ``ticker``: only plans of this term.
+        :param amount: how much, in units of the asset.
+        :param dry_run: check everything, send nothing.
+        :param key: name of this move within the task, where the task makes several whose order may change.
+        :param deferrable: raise ``SettleLater`` in place of waiting in this process.
+        :raises WhiteBitError: refused, unreachable or in doubt; the error says whether money moved.
+        """
+        wanted_plan, wanted_ticker = choice.one_of(plan_id, ticker)
+        term = choice.read_days(days)
+        exact = choice.read_amount(amount)
+        requested = _requested(Operation.FIXED_INVEST, wanted_plan, wanted_ticker, amount=format(exact, "f"), days=term)
+
+        def resolve() -> Move:
+            if wanted_ticker is not None:
+                choice.known_ticker(wanted_ticker, self._assets)
+                plan = choice.fixed_plan_for_investment(
+                    self.get_conn().fixed_plans(ticker=wanted_ticker), wanted_ticker, exact, term
+                )
+                self.log.info("Chose fixed plan %s: %s %% over %s minutes", plan.id, plan.percent, plan.duration)
+            else:
+                plan = self._fixed_plan(wanted_plan or "")
+            choice.check_decimals(exact, plan.ticker, self._asset(plan.ticker).currency_precision)
+            choice.check_fixed_plan_admits(plan, exact)
+            return Move(Operation.FIXED_INVEST, plan.id, plan.ticker, exact)
+
+        return self._move(requested, resolve, dry_run=dry_run, key=key, deferrable=deferrable)
+
+    def fixed_close(
+        self,
+        *,
+        investment_id: str | None = None,
+        plan_id: str | None = None,
+        ticker: str | None = None,
+        dry_run: bool = False,
+        key: str | None = None,
+        deferrable: bool = False,
+    ) -> Receipt:
+        """Close a Fixed investment before its term ends, once: its interest is forfeited. Vendor page: Lending
+        (Fixed plans), Close.
+
+        :param investment_id: the investment; or
+        :param plan_id: the plan, if one investment in it is active; or
+        :param ticker: the asset, if one Fixed investment of it is active.
+        :param dry_run: check everything, send nothing.
+        :param key: name of this move within the task, where the task makes several whose order may change.
+        :param deferrable: raise ``SettleLater`` in place of waiting in this process.
+        :raises WhiteBitError: refused, unreachable or in doubt; the error says whether money moved.
+        """
+        if investment_id not in (None, ""):
+            if plan_id not in (None, "") or ticker not in (None, ""):
+                raise WhiteBitValidationError("Give either investment_id, or plan_id, or ticker.")
+            wanted, wanted_plan, wanted_ticker = choice.read_identifier("investment_id", investment_id), None, None
+        else:
+            wanted = None
+            wanted_plan, wanted_ticker = choice.one_of(plan_id, ticker)
+        requested = _requested(Operation.FIXED_CLOSE, wanted_plan, wanted_ticker, investment_id=wanted)
+
+        def resolve() -> Move:
+            client = self.get_conn()
+            if wanted is not None:
+                held = next(iter(client.fixed_investments(investment=wanted)), None)
+                if held is None or not held.active:
+                    raise WhiteBitValidationError(f"investment_id is {wanted}, which is no active Fixed investment.")
+            else:
+                active = client.fixed_investments(ticker=wanted_ticker, investment_status=FixedInvestmentStatus.ACTIVE)
+                held = choice.fixed_investment_for_close(list(active), wanted_plan, wanted_ticker)
+            return Move(Operation.FIXED_CLOSE, held.plan.id, held.plan.ticker, held.amount, investment_id=held.id)
+
+        return self._move(requested, resolve, dry_run=dry_run, key=key, deferrable=deferrable)
+
+    def transfer(
+        self,
+        *,
+        ticker: str,
+        amount: str | int | Decimal,
+        source: str,
+        target: str,
+        dry_run: bool = False,
+        key: str | None = None,
+        deferrable: bool = False,
+    ) -> list[Receipt]:
+        """Move an asset between balances, once. Vendor page: Transfer between balances.
+
+        :param ticker: the asset.
+        :param amount: how much, in units of the asset, or ``"all"`` that ``source`` holds.
+        :param source: ``main``, ``spot`` or ``collateral``.
+        :param target: likewise.
+        :param dry_run: check everything, send nothing.
+        :param key: name of this move within the task, where the task makes several whose order may change.
+        :param deferrable: raise ``SettleLater`` in place of waiting in this process.
+        :raises WhiteBitError: refused, unreachable or in doubt; the error says whether money moved.
+        :returns: a receipt for each move: two from ``spot`` to ``collateral`` or back, because they go through Main.
+        """
+        asset = choice.read_ticker(ticker)
+        steps = choice.ways(choice.read_account("source", source), choice.read_account("target", target))
+        everything = isinstance(amount, str) and amount.strip().lower() == choice.ALL
+        exact = None if everything else choice.read_amount(amount)
+        receipts: list[Receipt] = []
+        for number, (leaves, enters) in enumerate(steps, 1):
+            # The second step moves what the first one has moved, whatever lies in Main besides.
+            taken = receipts[0].amount if receipts else exact
+            name = key if key is None or len(steps) == 1 else f"{key}.{number}"
+            receipts.append(
+                self._transfer_step(
+                    asset, taken, leaves, enters, dry_run=dry_run, key=name, deferrable=deferrable, first=number == 1
+                )
+            )
+        return receipts
+
+    def _transfer_step(
+        self,
+        ticker: str,
+        amount: Decimal | None,
+        source: str,
+        target: str,
+        *,
+        dry_run: bool,
+        key: str | None,
+        deferrable: bool,
+        first: bool,
+    ) -> Receipt:
+        requested = _requested(
+            Operation.TRANSFER,
+            None,
+            ticker,
+            amount=choice.ALL if amount is None else format(amount, "f"),
+            source=source,
+            target=target,
+        )
+
+        def resolve() -> Move:
+            decimals = min(self._asset(ticker).currency_precision, choice.TRANSFER_DECIMALS)
+            taken = amount
+            if first:
+                held = self.balances(source, ticker)[ticker]
+                taken = held if taken is None else taken
+                choice.check_decimals(taken, ticker, decimals)
+                if taken > held or taken == 0:
+                    raise WhiteBitValidationError(
+                        f"amount is {taken:f}, but the {source} balance holds {held:f} {ticker}."
+                    )
+            return Move(Operation.TRANSFER, "", ticker, taken, source=source, target=target)
+
+        return self._move(requested, resolve, dry_run=dry_run, key=key, deferrable=deferrable)
+
+    def balances(self, account: str = choice.MAIN, ticker: str | None = None) -> dict[str, Decimal]:
+        """What one of the account's balances holds by ticker; of the spot balance, what is available.
+
+        :param account: ``main``, ``spot`` (also ``trade``) or ``collateral``.
+        :param ticker: only this asset; all by default.
+        :raises WhiteBitError: unknown account or asset, refused or unreachable.
+        """
+        where = choice.read_account("account", account)
+        client = self.get_conn()
+        if ticker is not None:
+            # The exchange itself answers 0 for a ticker that it does not know: a typing error would look like poverty.
+            choice.known_ticker(ticker, self._assets)
+        if where == choice.MAIN:
+            return client.main_balance(ticker)
+        if where == choice.COLLATERAL:
+            return client.collateral_balance(ticker)
+        return {name: balance.available for name, balance in client.trade_balance(ticker).items()}
+
     def _move(
         self,
         requested: dict[str, Any],
@@ -313,6 +498,7 @@ class WhiteBitHook(BaseHook):
             requested=requested,
             resolve=resolve,
             permit=self._permit,
+            marks=marks_for(settings.account),
             account=settings.account,
             generation=place.generation,
             settle_margin_ms=settings.settle_margin_ms,
@@ -320,12 +506,11 @@ class WhiteBitHook(BaseHook):
             settled=self._settled.get("intent"),
             sent=self._settled.get("sent", 0),
         )
-        other = receipt.plan_id.lower() != (requested["plan_id"] or receipt.plan_id.lower())
-        if key is None and (other or receipt.ticker != (requested["ticker"] or receipt.ticker)):
+        if key is None and _is_another(receipt, requested):
             raise WhiteBitAlreadyMovedError(
-                f"An earlier run of this task made its move {place.journal.identity} with plan {receipt.plan_id} "
-                f"(transaction {receipt.transaction_id}); now it asks for {requested}. Where a task makes several "
-                "moves whose order may change, give each a name: key=..."
+                f"An earlier run of this task made its move {place.journal.identity} as {receipt.to_json()}; now it "
+                f"asks for {requested}. Where a task makes several moves whose order may change, give each a name: "
+                "key=..."
             )
         return receipt
 
@@ -369,6 +554,12 @@ class WhiteBitHook(BaseHook):
             "or is private to others."
         )
 
+    def _fixed_plan(self, plan_id: str) -> FixedPlan:
+        for plan in self.get_conn().fixed_plans():
+            if plan.id.lower() == plan_id:
+                return plan
+        raise WhiteBitValidationError(f"plan_id is {plan_id}, which is not among the Fixed plans.")
+
     def _investment(
         self, plan_id: str | None, ticker: str | None, plans: list[FlexPlan], amount: Decimal | None
     ) -> FlexInvestment:
@@ -385,6 +576,15 @@ class WhiteBitHook(BaseHook):
         if not held_here:
             raise WhiteBitValidationError(f"There is no active investment in plan {plan_id}.")
         return held_here[0]
+
+
+def _is_another(receipt: Receipt, requested: Mapping[str, Any]) -> bool:
+    """Whether a receipt's plan, ticker, investment or ways are others than what was asked for by name."""
+    for name in ("plan_id", "ticker", "investment_id", "source", "target"):
+        wanted, got = requested.get(name), getattr(receipt, name)
+        if wanted is not None and (got is None or str(got).lower() != str(wanted).lower()):
+            return True
+    return False
 
 
 def _requested(operation: Operation, plan_id: str | None, ticker: str | None, **more: Any) -> dict[str, Any]:

@@ -6,13 +6,16 @@ import asyncio
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Generator, Mapping
+from decimal import Decimal
 from typing import Any, TypeVar
 
 from airflow_provider_whitebit.client.api import WhiteBitClient
 from airflow_provider_whitebit.client.errors import WhiteBitError
+from airflow_provider_whitebit.client.models import FixedInvestment, FlexTransaction
 from airflow_provider_whitebit.moves import protocol as p
-from airflow_provider_whitebit.moves.intent import Intent, Move, Receipt
-from airflow_provider_whitebit.moves.journal import Journal
+from airflow_provider_whitebit.moves.evidence import ACTIONS
+from airflow_provider_whitebit.moves.intent import Balances, Intent, Move, Operation, Receipt
+from airflow_provider_whitebit.moves.journal import Journal, Marks
 
 ResultT = TypeVar("ResultT")
 
@@ -39,6 +42,7 @@ def execute_move(
     requested: Mapping[str, Any],
     resolve: Callable[[], Move],
     permit: Callable[[Move], None] = lambda move: None,
+    marks: Marks,
     account: str,
     generation: str = "",
     settle_margin_ms: int = 10_000,
@@ -55,6 +59,7 @@ def execute_move(
     :param requested: the caller's own parameters as plain JSON, before anything was looked up.
     :param resolve: says which move they come to now; only asked when the journal holds nothing.
     :param permit: raises a :class:`WhiteBitError` if the account's limits forbid a move; asked before each sending.
+    :param marks: what tasks with this API key share; only transfers use them.
     :param account: fingerprint of host and API key.
     :param generation: changes when a person clears the task, not when Airflow retries it.
     :param settle_margin_ms: how late the exchange may record what it accepted, in milliseconds.
@@ -86,6 +91,10 @@ def execute_move(
                 return journal.read()
             case p.WriteJournal(intent):
                 return journal.write(intent.to_json())
+            case p.ReadMark(name):
+                return marks.read(name)
+            case p.WriteMark(name, mark):
+                return marks.write(name, mark)
             case p.Resolve():
                 return resolve()
             case p.Permit(move):
@@ -114,14 +123,37 @@ def ask_exchange(client: WhiteBitClient, effect: p.Effect) -> Any:
         case p.AskTime():
             client.clock.forget()
             return client.server_time().int_timestamp
-        case p.TakeNonce(nonce, plan_id):
-            return client.take_nonce(nonce, plan=plan_id)
-        case p.ReadRecords(plan_id, since, actions):
-            return list(client.flex_history(plan=plan_id, date_from=since, action_types=actions))
+        case p.TakeNonce(nonce, call):
+            return client.take_nonce(nonce, call=call)
+        case p.ReadRecords(move, since):
+            return _records(client, move, since)
+        case p.ReadBalances(move):
+            return Balances(_held(client, move.source, move.ticker), _held(client, move.target, move.ticker))
         case p.Send(call, nonce):
             return client.send_move(call, nonce=nonce)
         case _:
             raise TypeError(f"no way to perform {effect!r}")
+
+
+def _records(client: WhiteBitClient, move: Move, since: int) -> list[FlexTransaction] | list[FixedInvestment]:
+    match move.operation:
+        case Operation.FIXED_INVEST:
+            return list(client.fixed_investments(ticker=move.ticker))
+        case Operation.FIXED_CLOSE:
+            return list(client.fixed_investments(investment=move.investment_id))
+        case operation:
+            actions = tuple(sorted(ACTIONS[operation]))
+            return list(client.flex_history(plan=move.plan_id, date_from=since, action_types=actions))
+
+
+def _held(client: WhiteBitClient, account: str, ticker: str) -> Decimal:
+    """What one balance holds, with what open orders hold of it: placing an order moves nothing away."""
+    if account == "main":
+        return client.main_balance(ticker)[ticker]
+    if account == "collateral":
+        return client.collateral_balance(ticker)[ticker]
+    balance = client.trade_balance(ticker)[ticker]
+    return balance.available + balance.freeze
 
 
 async def settle_in_background(
@@ -129,12 +161,14 @@ async def settle_in_background(
     intent: Intent,
     *,
     settle_margin_ms: int,
+    read_mark: Callable[[str], Awaitable[str | None]],
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> Intent:
     """Settle a doubt without blocking the event loop: the client's calls run in a thread. Sends nothing.
 
     :param intent: the intent in doubt.
     :param settle_margin_ms: how late the exchange may record what it accepted, in milliseconds.
+    :param read_mark: reads one of the :class:`~.journal.Marks`.
     :param sleep: waits, in seconds.
     :raises WhiteBitInDoubt: the records cannot tell.
     :raises WhiteBitError: the exchange cannot be asked.
@@ -144,6 +178,8 @@ async def settle_in_background(
     async def perform(effect: p.Effect) -> Any:
         if isinstance(effect, p.WaitUntil):
             return await sleep(effect.left_ms / 1000)
+        if isinstance(effect, p.ReadMark):
+            return await read_mark(effect.name)
         return await asyncio.to_thread(ask_exchange, client, effect)
 
     return await run_async(p.settle(intent, settle_margin_ms), perform)

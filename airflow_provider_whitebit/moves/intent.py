@@ -11,10 +11,18 @@ from typing import Any, Self
 import pendulum
 
 from airflow_provider_whitebit.client.api import (
+    IdleCall,
     MoveCall,
+    Reference,
+    balance_idle_call,
+    fixed_close_call,
+    fixed_idle_call,
+    fixed_invest_call,
     flex_close_call,
+    flex_idle_call,
     flex_invest_call,
     flex_withdraw_call,
+    transfer_call,
 )
 from airflow_provider_whitebit.client.errors import (
     WhiteBitError,
@@ -33,6 +41,9 @@ class Operation(StrEnum):
     FLEX_INVEST = "flex_invest"
     FLEX_WITHDRAW = "flex_withdraw"
     FLEX_CLOSE = "flex_close"
+    FIXED_INVEST = "fixed_invest"
+    FIXED_CLOSE = "fixed_close"
+    TRANSFER = "transfer"
 
 
 class State(StrEnum):
@@ -48,10 +59,13 @@ class Move:
     """One movement of money, fully decided.
 
     :param operation: what to do.
-    :param plan_id: the plan.
-    :param ticker: the asset, for the receipt.
+    :param plan_id: the plan; empty for a transfer.
+    :param ticker: the asset.
     :param amount: how much, in units of the asset; for a close, what was invested when it was decided.
     :param with_reinvest: whether an invested amount gets auto-reinvest.
+    :param investment_id: the Fixed investment to close.
+    :param source: the balance that a transfer leaves: ``main``, ``spot`` or ``collateral``.
+    :param target: the balance that it goes to.
     """
 
     operation: Operation
@@ -59,36 +73,61 @@ class Move:
     ticker: str
     amount: Decimal | None
     with_reinvest: bool = False
+    investment_id: str = ""
+    source: str = ""
+    target: str = ""
 
     def call(self) -> MoveCall:
         """The exchange's call that makes this move."""
-        if self.operation is Operation.FLEX_CLOSE:
-            return flex_close_call(self.plan_id)
+        match self.operation:
+            case Operation.FLEX_CLOSE:
+                return flex_close_call(self.plan_id)
+            case Operation.FIXED_CLOSE:
+                return fixed_close_call(self.investment_id)
         if self.amount is None:
             raise ValueError(f"{self.operation} needs an amount")
-        if self.operation is Operation.FLEX_WITHDRAW:
-            return flex_withdraw_call(self.plan_id, self.amount)
-        return flex_invest_call(self.plan_id, self.amount, with_reinvest=self.with_reinvest)
+        match self.operation:
+            case Operation.FLEX_INVEST:
+                return flex_invest_call(self.plan_id, self.amount, with_reinvest=self.with_reinvest)
+            case Operation.FLEX_WITHDRAW:
+                return flex_withdraw_call(self.plan_id, self.amount)
+            case Operation.FIXED_INVEST:
+                return fixed_invest_call(self.plan_id, self.amount)
+            case _:
+                return transfer_call(self.ticker, self.amount, self.source, self.target)
+
+    def idle_call(self) -> IdleCall:
+        """A harmless call that whoever may make this move may make too."""
+        match self.operation:
+            case Operation.TRANSFER:
+                return balance_idle_call(self.ticker)
+            case Operation.FIXED_INVEST | Operation.FIXED_CLOSE:
+                return fixed_idle_call(self.ticker)
+            case _:
+                return flex_idle_call(self.plan_id)
 
     @property
     def likeness(self) -> str:
         """Moves with the same likeness cannot be told apart in the exchange's records.
 
-        A withdrawal of everything and a close leave the same record, so all that leaves a plan is alike.
+        A withdrawal of everything and a close leave the same record, so all that leaves a plan is alike. Transfers
+        leave no record at all, only balances, so all of one asset are alike.
         """
-        if self.operation is Operation.FLEX_INVEST:
-            return f"in|{self.plan_id}|{_plain(self.amount or Decimal(0))}"
-        return f"out|{self.plan_id}"
+        match self.operation:
+            case Operation.FLEX_INVEST:
+                return f"in|{self.plan_id}|{_plain(self.amount or Decimal(0))}"
+            case Operation.FLEX_WITHDRAW | Operation.FLEX_CLOSE:
+                return f"out|{self.plan_id}"
+            case Operation.FIXED_INVEST:
+                return f"fixed in|{self.plan_id}|{_plain(self.amount or Decimal(0))}"
+            case Operation.FIXED_CLOSE:
+                return f"fixed out|{self.investment_id}"
+            case _:
+                return f"transfer|{self.ticker}"
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON; :meth:`from_json` reads it."""
-        return {
-            "operation": str(self.operation),
-            "plan_id": self.plan_id,
-            "ticker": self.ticker,
-            "amount": to_json(self.amount),
-            "with_reinvest": self.with_reinvest,
-        }
+        return {name: to_json(getattr(self, name)) for name in self.__slots__}
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Self:
@@ -98,6 +137,9 @@ class Move:
             ticker=str(raw["ticker"]),
             amount=None if raw["amount"] is None else Decimal(raw["amount"]),
             with_reinvest=bool(raw["with_reinvest"]),
+            investment_id=str(raw["investment_id"]),
+            source=str(raw["source"]),
+            target=str(raw["target"]),
         )
 
 
@@ -118,6 +160,21 @@ _KNOWLEDGE = (Outcome.PENDING, Outcome.ABSENT, Outcome.REFUSED)
 
 
 @dataclass(frozen=True, slots=True)
+class Balances:
+    """What the two sides of a transfer held."""
+
+    source: Decimal
+    target: Decimal
+
+    def to_json(self) -> dict[str, str]:
+        return {"source": format(self.source, "f"), "target": format(self.target, "f")}
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> Self:
+        return cls(Decimal(raw["source"]), Decimal(raw["target"]))
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """One sending of a move.
 
@@ -125,27 +182,45 @@ class Attempt:
     :param earliest: the exchange's Unix seconds before it was sent: what it did, it did not do before.
     :param outcome: pending: not known; absent: the records were asked after its end and did not show it;
         refused: the exchange said no, or was never reached.
+    :param before: for a transfer, what both sides held before it was sent.
     """
 
     nonce: int
     earliest: int
     outcome: Outcome = Outcome.PENDING
+    before: Balances | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {"nonce": self.nonce, "earliest": self.earliest, "outcome": str(self.outcome)}
+        before = None if self.before is None else self.before.to_json()
+        return {"nonce": self.nonce, "earliest": self.earliest, "outcome": str(self.outcome), "before": before}
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Self:
-        return cls(nonce=int(raw["nonce"]), earliest=int(raw["earliest"]), outcome=Outcome(raw["outcome"]))
+        return cls(
+            nonce=int(raw["nonce"]),
+            earliest=int(raw["earliest"]),
+            outcome=Outcome(raw["outcome"]),
+            before=None if raw["before"] is None else Balances.from_json(raw["before"]),
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What a move came to. ``reconciled``: known from the exchange's records, not from its reply."""
+    """What a move came to.
+
+    :param transaction_id: the exchange's, for Flex; ``None`` for what it gives none.
+    :param plan_id: the plan; ``None`` for a transfer.
+    :param status: ``executed``, or ``planned`` for a dry run.
+    :param attempts: how often it was sent.
+    :param reconciled: whether it is known from the exchange's records, not from its reply.
+    :param investment_id: the Fixed investment that was made or closed.
+    :param source: the balance that a transfer left.
+    :param target: the balance that it went to.
+    """
 
     operation: str
     transaction_id: str | None
-    plan_id: str
+    plan_id: str | None
     ticker: str
     amount: Decimal | None
     status: str
@@ -153,10 +228,17 @@ class Receipt:
     attempts: int
     reconciled: bool
     intent_id: str | None
+    investment_id: str | None = None
+    source: str | None = None
+    target: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON: the amount as a decimal string, the time as ISO 8601 UTC; :meth:`from_json` reads it."""
-        return {name: to_json(getattr(self, name)) for name in self.__slots__}
+        """Plain JSON: the amount as a decimal string, the time as ISO 8601 UTC; :meth:`from_json` reads it.
+
+        ``investment_id``, ``source`` and ``target`` only stand in receipts of the moves that have them.
+        """
+        told = {name: to_json(getattr(self, name)) for name in self.__slots__}
+        return {name: value for name, value in told.items() if value is not None or name not in _ONLY_IF_THERE}
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Self:
@@ -168,20 +250,34 @@ class Receipt:
         return cls(**values)
 
     @classmethod
-    def planned(cls, move: Move) -> Self:
-        """The receipt of a dry run: what would be moved."""
+    def of(cls, move: Move, **known: Any) -> Self:
+        """The receipt of a move."""
         return cls(
             operation=str(move.operation),
-            transaction_id=None,
-            plan_id=move.plan_id,
+            plan_id=move.plan_id or None,
             ticker=move.ticker,
+            source=move.source or None,
+            target=move.target or None,
+            **known,
+        )
+
+    @classmethod
+    def planned(cls, move: Move) -> Self:
+        """The receipt of a dry run: what would be moved."""
+        return cls.of(
+            move,
+            transaction_id=None,
             amount=move.amount,
             status="planned",
             executed_at=None,
             attempts=0,
             reconciled=False,
             intent_id=None,
+            investment_id=move.investment_id or None,
         )
+
+
+_ONLY_IF_THERE = ("investment_id", "source", "target")
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,24 +356,24 @@ class Intent:
 
     def executed(
         self,
-        transaction_id: str | None,
+        reference: str | None,
         amount: Decimal | None,
         executed_at: pendulum.DateTime,
         *,
         reconciled: bool,
     ) -> Intent:
-        """This intent, carried out, with its receipt."""
-        receipt = Receipt(
-            operation=str(self.move.operation),
-            transaction_id=transaction_id,
-            plan_id=self.move.plan_id,
-            ticker=self.move.ticker,
+        """This intent, carried out, with its receipt. ``reference``: the identifier that the exchange gave it."""
+        made = reference if self.move.operation is Operation.FIXED_INVEST else self.move.investment_id
+        receipt = Receipt.of(
+            self.move,
+            transaction_id=reference if self.move.call().names is Reference.TRANSACTION else None,
             amount=amount,
             status="executed",
             executed_at=executed_at,
             attempts=len(self.attempts),
             reconciled=reconciled,
             intent_id=self.id,
+            investment_id=made or None,
         )
         return replace(self, state=State.EXECUTED, receipt=receipt)
 

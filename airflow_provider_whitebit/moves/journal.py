@@ -43,6 +43,33 @@ class Journal(Protocol):
         """
 
 
+class Marks(Protocol):
+    """Keeps one short text for each likeness, shared by all tasks that use an API key.
+
+    Transfers leave no record at the exchange. Whoever sends one leaves a mark before, so that whoever has lost an
+    answer can tell whether the balances were moved by somebody else meanwhile.
+    """
+
+    def read(self, name: str) -> str | None:
+        """The latest mark. :raises JournalError: if that cannot be told."""
+
+    def write(self, name: str, mark: str) -> None:
+        """Keep a mark; it is durable when this returns. :raises JournalError: if it is not known to be durable."""
+
+
+class MemoryMarks:
+    """Marks for use outside a task: they live as long as the object."""
+
+    def __init__(self) -> None:
+        self._marks: dict[str, str] = {}
+
+    def read(self, name: str) -> str | None:
+        return self._marks.get(name)
+
+    def write(self, name: str, mark: str) -> None:
+        self._marks[name] = mark
+
+
 class MemoryJournal:
     """A journal for use outside a task: it lives as long as the object."""
 

@@ -10,12 +10,12 @@ import hashlib
 import logging
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pendulum
 
-from airflow_provider_whitebit.client.api import MoveCall
+from airflow_provider_whitebit.client.api import IdleCall, MoveCall
 from airflow_provider_whitebit.client.errors import (
     WhiteBitError,
     WhiteBitInDoubt,
@@ -24,15 +24,15 @@ from airflow_provider_whitebit.client.errors import (
     WhiteBitUnavailableError,
     WhiteBitValidationError,
 )
-from airflow_provider_whitebit.client.models import FlexTransaction
 from airflow_provider_whitebit.moves.evidence import (
-    ACTIONS,
     NONCE_LIFE_MS,
+    Trace,
     Verdict,
     begins_at,
     ends_at_ms,
     judge,
-    looks_like,
+    judge_transfer,
+    traces_of,
 )
 from airflow_provider_whitebit.moves.intent import Attempt, Intent, Move, Operation, Receipt, State, merge
 from airflow_provider_whitebit.moves.journal import JournalError
@@ -46,6 +46,8 @@ TURN_REACH_MS = 4_200
 TURN_APART_MS = 2 * TURN_REACH_MS - TURN_GRID_MS
 #: A move's nonce is so much older than its turn: it is dead before the next turn can begin.
 NONCE_AGE_MS = 1_000
+#: Pauses after a failed writing of how a move ended; after the last one it is left as it is.
+_KEEPING_PAUSES_MS = (500, 2_000, 1)
 
 
 class WhiteBitAlreadyMovedError(WhiteBitValidationError):
@@ -96,21 +98,43 @@ class TakeNonce:
     """Wanted: one nonce used up by a harmless call."""
 
     nonce: int
-    plan_id: str
+    call: IdleCall
 
 
 @dataclass(frozen=True, slots=True)
 class ReadRecords:
-    """Wanted: the plan's history (``list[FlexTransaction]``) from these Unix seconds on, only these actions."""
+    """Wanted: the records in which this move would appear, from these Unix seconds on: of the Flex history
+    (``list[FlexTransaction]``) or the Fixed investments (``list[FixedInvestment]``)."""
 
-    plan_id: str
+    move: Move
     since: int
-    actions: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBalances:
+    """Wanted: what both sides of this transfer hold now (:class:`~.intent.Balances`)."""
+
+    move: Move
+
+
+@dataclass(frozen=True, slots=True)
+class ReadMark:
+    """Wanted: the latest mark of this name (``str | None``)."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class WriteMark:
+    """Wanted: this mark, of an attempt that is about to be sent, durable."""
+
+    name: str
+    mark: str
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Wanted: this call, sent once; its transaction id (``str``)."""
+    """Wanted: this call, sent once; the identifier that it is answered with (``str | None``)."""
 
     call: MoveCall
     nonce: int
@@ -141,6 +165,9 @@ Effect = (
     | AskTime
     | TakeNonce
     | ReadRecords
+    | ReadBalances
+    | ReadMark
+    | WriteMark
     | Send
     | Pause
     | WaitUntil
@@ -269,17 +296,27 @@ def settle(intent: Intent, margin_ms: int) -> Generator[Effect, Any, Intent]:
     try:
         while (now_ms := (yield AskTime()) * 1000) <= until_ms:
             yield WaitUntil(until_ms, until_ms - now_ms, intent)
-        records = yield _records_of(intent.move, begins_at(intent, margin_ms))
+        verdict = yield from _verdict(intent, margin_ms)
     except WhiteBitError as error:
         error.money_moved = None
         raise
-    verdict = judge(intent, records, margin_ms=margin_ms)
     if verdict.unclear:
         raise _doubt(intent, verdict)
     if verdict.found is None:
         log.info("Move %s never ran: nothing fits it in the exchange's records", intent.id)
         return intent.found_absent()
     return _reconciled(intent, verdict.found)
+
+
+def _verdict(intent: Intent, margin_ms: int) -> Generator[Effect, Any, Verdict]:
+    """What the exchange shows of the intent's attempts now."""
+    if intent.move.operation is Operation.TRANSFER:
+        after = yield ReadBalances(intent.move)
+        # Asked last: whoever sends after this has not moved the balances before they were read.
+        latest = yield ReadMark(intent.move.likeness)
+        return judge_transfer(intent, after, undisturbed=latest == _mark(intent, intent.attempts[-1]))
+    records = yield ReadRecords(intent.move, begins_at(intent, margin_ms))
+    return judge(intent, traces_of(intent.move, records), margin_ms=margin_ms)
 
 
 def _from_documents(errand: Errand, documents: Iterable[Mapping[str, Any]]) -> dict[str, Intent]:
@@ -352,8 +389,8 @@ def _conclude(errand: Errand, intent: Intent) -> Receipt:
     if intent.generation != errand.generation:
         if intent.requested != dict(errand.requested):
             raise WhiteBitAlreadyMovedError(
-                f"This task has already moved its money ({_in_words(intent)}, transaction "
-                f"{intent.receipt.transaction_id}) with the parameters {intent.requested}; now it has "
+                f"This task has already moved its money ({_in_words(intent)}, {_named(intent.receipt)}) with the "
+                f"parameters {intent.requested}; now it has "
                 f"{dict(errand.requested)}."
             )
         log.warning("Move %s was made before this task was cleared: its old receipt is returned", intent.id)
@@ -375,13 +412,13 @@ def _take_turn(errand: Errand, rules: Rules, move: Move) -> Generator[Effect, An
         deadline = deadline or reading.estimate_ms + rules.turn_patience_ms
         if reading.estimate_ms > deadline:
             raise WhiteBitUnavailableError(
-                f"Other moves like this one (plan {move.plan_id}, same key) left no turn to send it.",
+                f"Other moves like this one ({move.likeness}, same key) left no turn to send it.",
                 money_moved=False,
             )
         nonces = sorted(nonce for name in names for nonce in turn_nonces(name, reading.estimate_ms))
         try:
             for nonce in nonces:
-                yield TakeNonce(nonce, move.plan_id)
+                yield TakeNonce(nonce, move.idle_call())
         except (WhiteBitNonceError, WhiteBitUnavailableError, WhiteBitRateLimitError) as error:
             log.info("No turn yet for a move like this one: %s", error.message)
             if isinstance(error, WhiteBitNonceError) and error.outside_window:
@@ -429,20 +466,14 @@ def _send(
             move=move,
             created_at=turn.seconds,
         )
-    attempt = Attempt(turn.nonce, turn.seconds)
-    since = begins_at(intent.trying(attempt, ()), rules.settle_margin_ms)
-    records: list[FlexTransaction] = yield _records_of(move, since)
-    verdict = judge(intent, records, margin_ms=rules.settle_margin_ms)
-    if not verdict.absent:
-        raise _doubt(intent, verdict)
-    intent = intent.trying(attempt, [record.transaction_id for record in records if looks_like(move, record)])
     try:
+        intent = yield from _prepared(rules, intent, Attempt(turn.nonce, turn.seconds))
         yield WriteJournal(intent)
     except JournalError as error:
         error.money_moved = False
         raise
     try:
-        transaction_id = yield Send(move.call(), turn.nonce)
+        reference = yield Send(move.call(), turn.nonce)
     except (WhiteBitRateLimitError, WhiteBitNonceError) as error:
         # It may be the answer to a second delivery of this request, by whoever stands in between: then the first one
         # has run. A refusal by the rules proves that it has not, because the exchange looks at the nonce before.
@@ -453,42 +484,78 @@ def _send(
     except WhiteBitError as error:
         yield from _keep(intent.refused(error))
         raise
-    return None, (yield from _acknowledged(intent, turn, transaction_id))
+    return None, (yield from _acknowledged(intent, turn, reference))
 
 
-def _acknowledged(intent: Intent, turn: Turn, transaction_id: str) -> Generator[Effect, Any, Intent]:
+def _prepared(rules: Rules, intent: Intent, attempt: Attempt) -> Generator[Effect, Any, Intent]:
+    """The intent with one more attempt, and what the exchange showed before it: what is there now is not ours.
+
+    :raises WhiteBitInDoubt: something has appeared that an earlier attempt may have done.
+    """
+    move = intent.move
+    if move.operation is Operation.TRANSFER:
+        if intent.attempts:
+            # What is known of earlier attempts, before their mark is overwritten: it was part of their proof.
+            yield WriteJournal(intent)
+        # Before the balances: whoever sends after they were read has left another mark in place of this.
+        yield WriteMark(move.likeness, _mark(intent, attempt))
+        return intent.trying(replace(attempt, before=(yield ReadBalances(move))), ())
+    since = begins_at(intent.trying(attempt, ()), rules.settle_margin_ms)
+    traces = traces_of(move, (yield ReadRecords(move, since)))
+    verdict = judge(intent, traces, margin_ms=rules.settle_margin_ms)
+    if not verdict.absent:
+        raise _doubt(intent, verdict)
+    return intent.trying(attempt, [trace.reference for trace in traces if trace.reference is not None])
+
+
+def _mark(intent: Intent, attempt: Attempt) -> str:
+    return f"{intent.id}:{attempt.nonce}"
+
+
+def _acknowledged(intent: Intent, turn: Turn, reference: str | None) -> Generator[Effect, Any, Intent]:
     """The intent that the exchange said yes to."""
     amount = intent.move.amount
     executed_at = pendulum.from_timestamp(max(turn.seconds, (yield ReadClock()).estimate_ms // 1000), tz="UTC")
     if intent.move.operation is Operation.FLEX_CLOSE:
         # The amount closed is the exchange's to say: an earning may have been added since the investment was read.
         with suppress(WhiteBitError):
-            for record in (yield _records_of(intent.move, turn.seconds)):
-                if record.transaction_id == transaction_id:
-                    amount, executed_at = record.amount, record.created_at
-    return intent.executed(transaction_id, amount, executed_at, reconciled=False)
+            for trace in traces_of(intent.move, (yield ReadRecords(intent.move, turn.seconds))):
+                if trace.reference == reference:
+                    amount, executed_at = trace.amount, pendulum.from_timestamp(trace.made_at, tz="UTC")
+    return intent.executed(reference, amount, executed_at, reconciled=False)
 
 
 def _keep(intent: Intent) -> Generator[Effect, Any, None]:
     """Write down how it ended. If that fails the attempt stands, and the records tell the next run the same."""
-    try:
-        yield WriteJournal(intent)
-    except JournalError as error:
-        log.warning("The end of move %s (%s) could not be written down: %s", intent.id, intent.state, error.message)
+    for pause in _KEEPING_PAUSES_MS:
+        try:
+            yield WriteJournal(intent)
+        except JournalError as error:
+            log.warning("The end of move %s (%s) could not be written down: %s", intent.id, intent.state, error.message)
+            yield Pause(pause)
+        else:
+            return
 
 
-def _records_of(move: Move, since: int) -> ReadRecords:
-    return ReadRecords(move.plan_id, since, tuple(sorted(ACTIONS[move.operation])))
-
-
-def _reconciled(intent: Intent, found: FlexTransaction) -> Intent:
-    log.warning("Move %s did run: transaction %s is in the exchange's records", intent.id, found.transaction_id)
-    return intent.executed(found.transaction_id, found.amount, found.created_at, reconciled=True)
+def _reconciled(intent: Intent, found: Trace) -> Intent:
+    log.warning("Move %s did run: the exchange's records show it (%s)", intent.id, found.reference or "balances")
+    made_at = pendulum.from_timestamp(found.made_at, tz="UTC")
+    return intent.executed(found.reference, found.amount, made_at, reconciled=True)
 
 
 def _in_words(intent: Intent) -> str:
-    amount = "everything" if intent.move.amount is None else f"{intent.move.amount:f} {intent.move.ticker}"
-    return f"{intent.move.operation} of {amount}, plan {intent.move.plan_id}"
+    move = intent.move
+    amount = "everything" if move.amount is None else f"{move.amount:f} {move.ticker}"
+    if move.operation is Operation.TRANSFER:
+        return f"transfer of {amount} from {move.source} to {move.target}"
+    place = f"investment {move.investment_id}" if move.investment_id else f"plan {move.plan_id}"
+    return f"{move.operation} of {amount}, {place}"
+
+
+def _named(receipt: Receipt) -> str:
+    if receipt.transaction_id is not None:
+        return f"transaction {receipt.transaction_id}"
+    return f"investment {receipt.investment_id}" if receipt.investment_id else f"intent {receipt.intent_id}"
 
 
 def _doubt(intent: Intent, verdict: Verdict) -> WhiteBitInDoubt:
@@ -496,16 +563,22 @@ def _doubt(intent: Intent, verdict: Verdict) -> WhiteBitInDoubt:
         f"{pendulum.from_timestamp(attempt.nonce // 1000, tz='UTC').isoformat()} (nonce {attempt.nonce})"
         for attempt in intent.attempts
     )
-    shown = "; ".join(
-        f"{record.transaction_id} of {record.created_at.isoformat()}, {record.amount:f} {record.currency}"
-        for record in verdict.unclear
-    )
+    shown = "; ".join(verdict.unclear)
+    if intent.move.operation is Operation.TRANSFER:
+        records = f"A transfer leaves no record, and the balances cannot tell: {shown}."
+        look = (
+            "look at both balances and at everything else that moved this asset since then (other tasks, orders, "
+            "people). If the difference is there, the transfer ran: mark the task as success. If not, it did not run"
+        )
+    else:
+        records = f"The exchange's history shows transactions that may be this move or another like it: {shown}."
+        look = (
+            "find out which of them belong to other tasks, programs or people (their receipts name the transaction). "
+            "If one is left over, it is this move: mark the task as success. If none is left over, the move did not run"
+        )
     return WhiteBitInDoubt(
-        f"Move {intent.id} ({_in_words(intent)}) was sent at {sent} and its answer was lost. The exchange's history "
-        f"shows transactions that may be this move or another like it: {shown}. What to do: find out which of them "
-        "belong to other tasks, programs or people (their receipts name the transaction). If one is left over, it "
-        "is this move: mark the task as success. If none is left over, the move did not run: delete the task's "
-        "journal entry and clear the task (README, section 'When a move is in doubt').",
+        f"Move {intent.id} ({_in_words(intent)}) was sent at {sent} and its answer was lost. {records} What to do: "
+        f"{look}: delete the task's journal entry and clear the task (README, section 'When a move is in doubt').",
         intent_id=intent.id,
         path=intent.move.call().path,
     )

@@ -1,17 +1,24 @@
-"""Operators for the account. Vendor page: Main balance."""
+"""Operators for the account. Vendor pages: Main balance, Trading balance, Collateral account balance, Transfer
+between balances."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_whitebit.operators.base import WhiteBitOperator
+from airflow_provider_whitebit.operators.base import WhiteBitMoveOperator, WhiteBitOperator
+from airflow_provider_whitebit.operators.parameters import as_ticker, refuse_float
+
+if TYPE_CHECKING:
+    from airflow_provider_whitebit.moves.intent import Receipt
 
 
 class WhiteBitBalanceOperator(WhiteBitOperator):
     """Read balances: ticker -> amount as a decimal string.
 
-    :param account: which balance; ``main`` is where lending takes from and returns to.
+    Of the spot balance it is what is available; what open orders hold is not in it.
+
+    :param account: ``main`` (lending takes from it and returns to it), ``spot`` (also ``trade``) or ``collateral``.
     :param ticker: only this asset; all by default.
     """
 
@@ -24,17 +31,49 @@ class WhiteBitBalanceOperator(WhiteBitOperator):
 
     def execute(self, context: Mapping[str, Any]) -> dict[str, str]:
         """The balances as plain JSON."""
-        return self.ask(self._read)
+        return self.ask(
+            lambda: {
+                ticker: format(amount, "f")
+                for ticker, amount in self.hook.balances(self.account, as_ticker(self.ticker)).items()
+            }
+        )
 
-    def _read(self) -> dict[str, str]:
-        from airflow_provider_whitebit.client.errors import WhiteBitValidationError
-        from airflow_provider_whitebit.treasury.choice import read_ticker
 
-        if self.account != "main":
-            raise WhiteBitValidationError(f"account is {self.account!r}: this version reads main.")
-        wanted = None if self.ticker in (None, "") else read_ticker(self.ticker)
-        client = self.hook.get_conn()
-        if wanted is not None and wanted not in client.assets():
-            # The exchange itself answers 0 for a ticker that it does not know: a typing error would look like poverty.
-            raise WhiteBitValidationError(f"ticker is {wanted}: the exchange has no such asset.")
-        return {ticker: format(amount, "f") for ticker, amount in client.main_balance(wanted).items()}
+class WhiteBitTransferOperator(WhiteBitMoveOperator):
+    """Move an asset between balances, once, whatever is lost, killed or retried.
+
+    Between ``spot`` and ``collateral`` it goes through Main: two moves, and a list of their two receipts.
+
+    :param ticker: the asset.
+    :param amount: how much, in units of the asset, or ``"all"`` that ``source`` holds.
+    :param source: ``main``, ``spot`` (also ``trade``) or ``collateral``.
+    :param target: likewise.
+    :param dry_run: check everything, send nothing.
+    :param deferrable: let a triggerer do the waiting where a lost answer has to be waited out.
+    """
+
+    template_fields: Sequence[str] = (
+        *WhiteBitMoveOperator.template_fields,
+        "ticker",
+        "amount",
+        "source",
+        "target",
+    )
+
+    def __init__(self, *, ticker: str, amount: Any, source: str, target: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        refuse_float(amount)
+        self.ticker = ticker
+        self.amount = amount
+        self.source = source
+        self.target = target
+
+    def move(self) -> Receipt | list[Receipt]:
+        receipts = self.hook.transfer(
+            ticker=self.ticker,
+            amount=self.amount,
+            source=self.source,
+            target=self.target,
+            **self.options("transfer"),
+        )
+        return receipts[0] if len(receipts) == 1 else receipts

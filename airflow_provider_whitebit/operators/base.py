@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk import BaseOperator
+
+from airflow_provider_whitebit.operators.parameters import as_boolean, refuse_both
 
 try:
     from airflow_provider_whitebit.operators.retries import WhiteBitRetryPolicy
@@ -66,34 +68,33 @@ class WhiteBitOperator(BaseOperator):
             raise AirflowFailException(f"{type(error).__name__}: {error}") from error
 
 
+class WhiteBitListOperator(WhiteBitOperator):
+    """Base of the operators that read one list; the filters are the call's own."""
+
+    def records(self) -> Iterable[Any]:
+        """The records, checked filters applied; written by each operator."""
+        raise NotImplementedError
+
+    def execute(self, context: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The records as plain JSON, an empty list where there are none."""
+        return self.ask(lambda: [record.to_json() for record in self.records()])
+
+
 class WhiteBitMoveOperator(WhiteBitOperator):
     """Base of the operators that move money.
 
-    :param plan_id: the plan; or
-    :param ticker: the asset.
     :param dry_run: check everything, send nothing; the receipt's status is ``planned``.
-    :param deferrable: let a triggerer do the waiting where a lost answer has to be waited out.
+    :param deferrable: let a triggerer find out what came of a lost answer; Airflow's own default by default.
     """
 
-    template_fields: Sequence[str] = ("whitebit_conn_id", "plan_id", "ticker", "dry_run")
+    template_fields: Sequence[str] = ("whitebit_conn_id", "dry_run")
 
-    def __init__(
-        self,
-        *,
-        plan_id: str | None = None,
-        ticker: str | None = None,
-        dry_run: bool | str = False,
-        deferrable: bool | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *, dry_run: bool | str = False, deferrable: bool | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        refuse_both(plan_id, ticker)
-        self.plan_id = plan_id
-        self.ticker = ticker
         self.dry_run = dry_run  # type: ignore[assignment]
         self.deferrable = deferrable
 
-    def move(self) -> Receipt:
+    def move(self) -> Receipt | list[Receipt]:
         """Make the move by the hook; written by each operator."""
         raise NotImplementedError
 
@@ -102,23 +103,24 @@ class WhiteBitMoveOperator(WhiteBitOperator):
         from airflow_provider_whitebit.hooks.airflow_compat import default_deferrable
 
         return {
-            "plan_id": self.plan_id,
-            "ticker": self.ticker,
             "dry_run": as_boolean("dry_run", self.dry_run),
             "deferrable": default_deferrable() if self.deferrable is None else self.deferrable,
             "key": key,
         }
 
-    def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:
-        """Make the move; the receipt as plain JSON."""
+    def execute(self, context: Mapping[str, Any]) -> dict[str, Any] | list[dict[str, Any]]:
+        """Make the move; the receipt as plain JSON, or the list of them where it takes several."""
         from airflow_provider_whitebit.moves.drivers import SettleLater
 
         try:
-            receipt = self.ask(self.move)
+            made = self.ask(self.move)
         except SettleLater as later:
             self._defer(later)
-        self.log.info("%s", receipt)
-        told = receipt.to_json()
+        for receipt in made if isinstance(made, list) else [made]:
+            self.log.info("%s", receipt)
+        if isinstance(made, list):
+            return [receipt.to_json() for receipt in made]
+        told = made.to_json()
         # Each field of the receipt is an XCom too, so that .output["plan_id"] can be handed to the next task. Airflow's
         # own multiple_outputs would do the same, but Airflow 3.0 fails on fields that are empty.
         for name, value in told.items():
@@ -126,7 +128,9 @@ class WhiteBitMoveOperator(WhiteBitOperator):
                 context["ti"].xcom_push(name, value)
         return told
 
-    def execute_after_wait(self, context: Mapping[str, Any], event: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def execute_after_wait(
+        self, context: Mapping[str, Any], event: Mapping[str, Any] | None = None
+    ) -> dict[str, Any] | list[dict[str, Any]]:
         """Go on when the triggerer has settled the doubt."""
         if event is not None:
             self.hook.resume(event)
@@ -143,30 +147,21 @@ class WhiteBitMoveOperator(WhiteBitOperator):
         )
 
 
-def as_boolean(name: str, value: Any) -> bool:
-    """A boolean, or what a template makes of one.
+class WhiteBitPlanMoveOperator(WhiteBitMoveOperator):
+    """Base of the operators that move money into a plan or out of it.
 
-    :raises WhiteBitValidationError: if it is neither.
+    :param plan_id: the plan; or
+    :param ticker: the asset.
     """
-    from airflow_provider_whitebit.client.errors import WhiteBitValidationError
 
-    if isinstance(value, bool):
-        return value
-    text = str(value).strip().lower()
-    if text in ("true", "false"):
-        return text == "true"
-    raise WhiteBitValidationError(f"{name} is {value!r}: write true or false.")
+    template_fields: Sequence[str] = (*WhiteBitMoveOperator.template_fields, "plan_id", "ticker")
 
+    def __init__(self, *, plan_id: str | None = None, ticker: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        refuse_both(plan_id, ticker)
+        self.plan_id = plan_id
+        self.ticker = ticker
 
-def refuse_both(plan_id: Any, ticker: Any) -> None:
-    """:raises ValueError: if a plan and a ticker are given, as soon as the DAG file is read."""
-    if plan_id is not None and ticker is not None:
-        raise ValueError("give either plan_id or ticker, not both")
-
-
-def refuse_float(amount: Any) -> None:
-    """Refuse a float as soon as the DAG file is read. :raises WhiteBitValidationError: with the right spelling."""
-    if isinstance(amount, float):
-        from airflow_provider_whitebit.treasury.choice import read_amount
-
-        read_amount(amount)
+    def options(self, key: str) -> dict[str, Any]:
+        """What all moves of plans take, rendered."""
+        return {"plan_id": self.plan_id, "ticker": self.ticker, **super().options(key)}

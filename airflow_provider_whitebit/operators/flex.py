@@ -9,10 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_whitebit.operators.base import (
-    WhiteBitMoveOperator,
-    WhiteBitOperator,
+from airflow_provider_whitebit.operators.base import WhiteBitListOperator, WhiteBitOperator, WhiteBitPlanMoveOperator
+from airflow_provider_whitebit.operators.parameters import (
     as_boolean,
+    as_moment,
+    as_number,
+    as_numbers,
+    as_plan_id,
+    as_ticker,
     refuse_both,
     refuse_float,
 )
@@ -21,18 +25,7 @@ if TYPE_CHECKING:
     from airflow_provider_whitebit.moves.intent import Receipt
 
 
-class _FlexListOperator(WhiteBitOperator):
-    """Reads one list; the filters are the call's own."""
-
-    def records(self) -> Iterable[Any]:
-        raise NotImplementedError
-
-    def execute(self, context: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """The records as plain JSON, an empty list where there are none."""
-        return self.ask(lambda: [record.to_json() for record in self.records()])
-
-
-class WhiteBitFlexPlansOperator(_FlexListOperator):
+class WhiteBitFlexPlansOperator(WhiteBitListOperator):
     """Read the Flex plans on offer: ``id``, ``ticker``, ``min_investment``, ``max_investment``, ``max_rate``.
 
     :param ticker: only plans of this asset.
@@ -47,10 +40,10 @@ class WhiteBitFlexPlansOperator(_FlexListOperator):
         self.limit = limit
 
     def records(self) -> Iterable[Any]:
-        return self.hook.get_conn().flex_plans(ticker=_ticker(self.ticker), limit=_number("limit", self.limit))
+        return self.hook.get_conn().flex_plans(ticker=as_ticker(self.ticker), limit=as_number("limit", self.limit))
 
 
-class WhiteBitFlexInvestmentsOperator(_FlexListOperator):
+class WhiteBitFlexInvestmentsOperator(WhiteBitListOperator):
     """Read the account's Flex investments: ``id``, ``plan_id``, ``currency``, ``invested``, ``status``, ...
 
     :param ticker: only of this asset.
@@ -88,15 +81,15 @@ class WhiteBitFlexInvestmentsOperator(_FlexListOperator):
 
     def records(self) -> Iterable[Any]:
         return self.hook.get_conn().flex_investments(
-            ticker=_ticker(self.ticker),
-            plan=_plan(self.plan_id),
+            ticker=as_ticker(self.ticker),
+            plan=as_plan_id(self.plan_id),
             investment=self.investment or None,
-            investment_status=_number("investment_status", self.investment_status, least=0),
-            limit=_number("limit", self.limit),
+            investment_status=as_number("investment_status", self.investment_status, least=0),
+            limit=as_number("limit", self.limit),
         )
 
 
-class _FlexTransactionsOperator(_FlexListOperator):
+class _FlexTransactionsOperator(WhiteBitListOperator):
     """What history and payments share."""
 
     template_fields: Sequence[str] = (
@@ -131,12 +124,12 @@ class _FlexTransactionsOperator(_FlexListOperator):
     def filters(self) -> dict[str, Any]:
         """The filters that history and payments share, checked."""
         return {
-            "plan": _plan(self.plan_id),
+            "plan": as_plan_id(self.plan_id),
             "investment": self.investment or None,
             "transaction": self.transaction or None,
-            "date_from": _moment("date_from", self.date_from),
-            "date_to": _moment("date_to", self.date_to),
-            "limit": _number("limit", self.limit),
+            "date_from": as_moment("date_from", self.date_from),
+            "date_to": as_moment("date_to", self.date_to),
+            "limit": as_number("limit", self.limit),
         }
 
 
@@ -159,7 +152,7 @@ class WhiteBitFlexHistoryOperator(_FlexTransactionsOperator):
         self.action_types = action_types
 
     def records(self) -> Iterable[Any]:
-        return self.hook.get_conn().flex_history(**self.filters(), action_types=_numbers(self.action_types))
+        return self.hook.get_conn().flex_history(**self.filters(), action_types=as_numbers(self.action_types))
 
 
 class WhiteBitFlexPaymentsOperator(_FlexTransactionsOperator):
@@ -177,7 +170,7 @@ class WhiteBitFlexPaymentsOperator(_FlexTransactionsOperator):
         return self.hook.get_conn().flex_payments(**self.filters())
 
 
-class WhiteBitFlexInvestOperator(WhiteBitMoveOperator):
+class WhiteBitFlexInvestOperator(WhiteBitPlanMoveOperator):
     """Invest in a Flex plan, once, whatever is lost, killed or retried.
 
     :param plan_id: the plan; or
@@ -188,7 +181,7 @@ class WhiteBitFlexInvestOperator(WhiteBitMoveOperator):
     :param deferrable: let a triggerer do the waiting where a lost answer has to be waited out.
     """
 
-    template_fields: Sequence[str] = (*WhiteBitMoveOperator.template_fields, "amount", "with_reinvest")
+    template_fields: Sequence[str] = (*WhiteBitPlanMoveOperator.template_fields, "amount", "with_reinvest")
 
     def __init__(self, *, amount: Any, with_reinvest: bool | str = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -204,7 +197,7 @@ class WhiteBitFlexInvestOperator(WhiteBitMoveOperator):
         )
 
 
-class WhiteBitFlexWithdrawOperator(WhiteBitMoveOperator):
+class WhiteBitFlexWithdrawOperator(WhiteBitPlanMoveOperator):
     """Withdraw from the investment in a Flex plan, once, whatever is lost, killed or retried.
 
     :param plan_id: the plan; or
@@ -214,7 +207,7 @@ class WhiteBitFlexWithdrawOperator(WhiteBitMoveOperator):
     :param deferrable: let a triggerer do the waiting where a lost answer has to be waited out.
     """
 
-    template_fields: Sequence[str] = (*WhiteBitMoveOperator.template_fields, "amount")
+    template_fields: Sequence[str] = (*WhiteBitPlanMoveOperator.template_fields, "amount")
 
     def __init__(self, *, amount: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -225,7 +218,7 @@ class WhiteBitFlexWithdrawOperator(WhiteBitMoveOperator):
         return self.hook.flex_withdraw(amount=self.amount, **self.options("flex_withdraw"))
 
 
-class WhiteBitFlexCloseOperator(WhiteBitMoveOperator):
+class WhiteBitFlexCloseOperator(WhiteBitPlanMoveOperator):
     """Close the investment in a Flex plan, once, whatever is lost, killed or retried.
 
     :param plan_id: the plan; or
@@ -275,54 +268,3 @@ class WhiteBitFlexAutoReinvestOperator(WhiteBitOperator):
                 dry_run=as_boolean("dry_run", self.dry_run),
             )
         )
-
-
-def _ticker(raw: str | None) -> str | None:
-    from airflow_provider_whitebit.treasury.choice import read_ticker
-
-    return None if raw in (None, "") else read_ticker(raw)
-
-
-def _plan(raw: str | None) -> str | None:
-    from airflow_provider_whitebit.treasury.choice import read_plan_id
-
-    return None if raw in (None, "") else read_plan_id(raw)
-
-
-def _number(name: str, raw: int | str | None, *, least: int = 1) -> int | None:
-    from airflow_provider_whitebit.client.errors import WhiteBitValidationError
-
-    if raw is None or raw in ("", "None"):
-        return None
-    text = str(raw).strip()
-    if isinstance(raw, bool) or not (text.isascii() and text.isdecimal()) or int(text[:12]) < least:
-        raise WhiteBitValidationError(f"{name} is {raw!r}: write a whole number, at least {least}.")
-    return int(text[:12])
-
-
-def _numbers(raw: Sequence[int] | str | None) -> list[int] | None:
-    if raw is None or raw in ("", "None"):
-        return None
-    entries: Sequence[Any] = raw.strip("[]() ").split(",") if isinstance(raw, str) else raw
-    return [number for entry in entries if (number := _number("action_types", entry)) is not None]
-
-
-def _moment(name: str, raw: Any) -> Any:
-    """A time with zone, or Unix seconds, also as a template renders them."""
-    from datetime import datetime
-
-    from airflow_provider_whitebit.client.errors import WhiteBitValidationError
-
-    if raw is None or raw in ("", "None"):
-        return None
-    if not isinstance(raw, str):
-        return raw
-    text = raw.strip()
-    if text.isascii() and text.isdecimal():
-        return int(text)
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        raise WhiteBitValidationError(
-            f"{name} is {raw!r}: write a time like 2026-01-31T00:00:00+00:00, or Unix seconds."
-        ) from None

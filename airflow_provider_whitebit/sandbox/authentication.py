@@ -65,7 +65,7 @@ def authenticate(
 
     :raises Refusal: in the vendor's words.
     """
-    given = {name.lower(): value for name, value in headers.items()}
+    given = headers if "x-txc-payload" in headers else {name.lower(): value for name, value in headers.items()}
     payload = given.get("x-txc-payload", "")
     if not payload:
         raise refuse(401, "Payload not provided.")

@@ -8,12 +8,19 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 from airflow_provider_whitebit.client.errors import WhiteBitValidationError
-from airflow_provider_whitebit.client.models import FlexInvestment, FlexPlan
+from airflow_provider_whitebit.client.models import FixedInvestment, FixedPlan, FlexInvestment, FlexPlan
 
 #: A withdrawal of everything.
 ALL = "all"
 
 _AMOUNT = re.compile(r"\d{1,30}(\.\d{1,30})?", re.ASCII)
+#: The balances of an account, and whether a direct transfer leads to each other.
+MAIN, SPOT, COLLATERAL = ACCOUNTS = ("main", "spot", "collateral")
+#: Decimals that a transfer may carry, whatever the asset.
+TRANSFER_DECIMALS = 8
+
+_IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+_MINUTES_A_DAY = 1440
 _TICKER = re.compile(r"[A-Z0-9_]{1,20}", re.ASCII)
 
 
@@ -56,6 +63,31 @@ def read_plan_id(raw: object) -> str:
     return raw.strip().lower()
 
 
+def read_identifier(name: str, raw: object) -> str:
+    """An identifier of the exchange, as it gives it out.
+
+    :param name: of the parameter.
+    :raises WhiteBitValidationError: if it cannot be one.
+    """
+    text = str(raw).strip() if isinstance(raw, str | int) and not isinstance(raw, bool) else ""
+    if not _IDENTIFIER.fullmatch(text):
+        raise WhiteBitValidationError(f"{name} is {_brief(raw)}, which is no identifier of the exchange.")
+    return text
+
+
+def read_account(name: str, raw: object) -> str:
+    """One of the balances of an account: ``main``, ``spot`` (also ``trade``) or ``collateral``.
+
+    :param name: of the parameter.
+    :raises WhiteBitValidationError: if it is none of them.
+    """
+    text = raw.strip().lower() if isinstance(raw, str) else ""
+    text = SPOT if text == "trade" else text
+    if text not in ACCOUNTS:
+        raise WhiteBitValidationError(f"{name} is {_brief(raw)}: write one of {', '.join(ACCOUNTS)}.")
+    return text
+
+
 def read_ticker(raw: object) -> str:
     """A ticker, in capitals.
 
@@ -91,6 +123,85 @@ def known_ticker(ticker: str, known: Iterable[str]) -> None:
     """:raises WhiteBitValidationError: if the exchange has no such asset."""
     if ticker not in set(known):
         raise WhiteBitValidationError(f"ticker is {ticker}: the exchange has no such asset.")
+
+
+def read_days(raw: object) -> int | None:
+    """The term of a Fixed plan in whole days.
+
+    :raises WhiteBitValidationError: if it is none.
+    """
+    if raw is None or raw in ("", "None"):
+        return None
+    text = str(raw).strip()
+    if isinstance(raw, bool) or not (text.isascii() and text.isdecimal()) or not 0 < len(text) < 6 or int(text) < 1:
+        raise WhiteBitValidationError(f"days is {_brief(raw)}: write a whole number of days, for example 30.")
+    return int(text)
+
+
+def fixed_plan_for_investment(plans: Sequence[FixedPlan], ticker: str, amount: Decimal, days: int | None) -> FixedPlan:
+    """The open Fixed plan of a ticker with the highest percentage per day of its term that admits the amount.
+
+    Of equal ones the shorter, then the smaller id.
+
+    :param days: only plans of this term.
+    :raises WhiteBitValidationError: if none does; it lists the plans and their limits.
+    """
+    offered = [
+        plan for plan in plans if plan.ticker == ticker and (days is None or plan.duration == days * _MINUTES_A_DAY)
+    ]
+    fitting = [plan for plan in offered if plan.active and plan.duration > 0 and plan.admits(amount)]
+    if not fitting:
+        limits = "; ".join(_fixed_limits(plan) for plan in offered) or "there is none"
+        term = "" if days is None else f" over {days} days"
+        raise WhiteBitValidationError(
+            f"No open Fixed plan of {ticker}{term} admits {amount:f}. Fixed plans of {ticker}{term}: {limits}."
+        )
+    return min(fitting, key=lambda plan: (-plan.percent / plan.duration, plan.duration, plan.id))
+
+
+def check_fixed_plan_admits(plan: FixedPlan, amount: Decimal) -> None:
+    """:raises WhiteBitValidationError: if the plan is not open or its limits do not admit the amount."""
+    if not plan.active:
+        raise WhiteBitValidationError(f"plan_id is {plan.id}, which cannot be invested in now: {_fixed_limits(plan)}.")
+    if not plan.admits(amount):
+        raise WhiteBitValidationError(f"amount is {amount:f}, which the plan does not admit: {_fixed_limits(plan)}.")
+
+
+def fixed_investment_for_close(
+    investments: Sequence[FixedInvestment], plan_id: str | None, ticker: str | None
+) -> FixedInvestment:
+    """The one active Fixed investment that is meant.
+
+    :raises WhiteBitValidationError: if there is none, or several; it lists them.
+    """
+    held = [
+        entry
+        for entry in investments
+        if entry.active
+        and (plan_id is None or entry.plan.id.lower() == plan_id)
+        and (ticker is None or entry.plan.ticker == ticker)
+    ]
+    where = f"plan {plan_id}" if plan_id else str(ticker)
+    if not held:
+        raise WhiteBitValidationError(f"There is no active Fixed investment of {where}.")
+    if len(held) > 1:
+        listed = "; ".join(f"{entry.id} ({entry.amount:f} {entry.plan.ticker})" for entry in held)
+        raise WhiteBitValidationError(
+            f"Several Fixed investments of {where} are active: {listed}. Give an investment_id."
+        )
+    return held[0]
+
+
+def ways(source: str, target: str) -> list[tuple[str, str]]:
+    """The transfers that lead from one balance to another: one, or two by way of Main.
+
+    :raises WhiteBitValidationError: if they are the same.
+    """
+    if source == target:
+        raise WhiteBitValidationError(f"source and target are both {source}.")
+    if MAIN in (source, target):
+        return [(source, target)]
+    return [(source, MAIN), (MAIN, target)]
 
 
 def plan_for_investment(plans: Sequence[FlexPlan], ticker: str, amount: Decimal) -> FlexPlan:
@@ -175,6 +286,16 @@ def check_withdrawal(investment: FlexInvestment, plan: FlexPlan | None, amount: 
 def _limits(plan: FlexPlan) -> str:
     most = "no maximum" if plan.max_investment is None else f"at most {plan.max_investment:f}"
     return f"{plan.id} (at least {plan.min_investment:f}, {most}, rate {plan.max_rate:f})"
+
+
+def _fixed_limits(plan: FixedPlan) -> str:
+    most = "no maximum" if plan.max_investment is None else f"at most {plan.max_investment:f}"
+    left = "" if plan.max_possible_investment is None else f", now at most {plan.max_possible_investment:f}"
+    state = "open" if plan.active else f"not open (status {plan.status})"
+    return (
+        f"{plan.id} ({state}, at least {plan.min_investment:f}, {most}{left}, {plan.percent:f} % over "
+        f"{plan.duration // _MINUTES_A_DAY} days)"
+    )
 
 
 def _brief(raw: object) -> str:

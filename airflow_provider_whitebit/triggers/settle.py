@@ -16,6 +16,7 @@ from airflow_provider_whitebit.client.errors import (
     WhiteBitRateLimitError,
     WhiteBitUnavailableError,
 )
+from airflow_provider_whitebit.hooks.journals import VariableMarks
 from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
 from airflow_provider_whitebit.moves.drivers import settle_in_background
 from airflow_provider_whitebit.moves.intent import Intent
@@ -65,17 +66,20 @@ class WhiteBitSettleTrigger(BaseTrigger):
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
     async def _settled(self) -> Intent:
-        # Airflow hands connections to triggers through the event loop's own thread pool.
+        # Airflow hands connections and Variables to triggers through asgiref's thread.
         hook = WhiteBitHook(self.whitebit_conn_id)
         client = await sync_to_async(hook.get_conn)()
         intent = Intent.from_json(self.intent)
         if hook.settings.account != intent.account:
             raise WhiteBitConfigurationError("The connection has another API key or host than the move was made with.")
+        read_mark = sync_to_async(VariableMarks(intent.account).read)
         waited = 0
         try:
             while True:
                 try:
-                    return await settle_in_background(client, intent, settle_margin_ms=hook.settings.settle_margin_ms)
+                    return await settle_in_background(
+                        client, intent, settle_margin_ms=hook.settings.settle_margin_ms, read_mark=read_mark
+                    )
                 except (WhiteBitUnavailableError, WhiteBitRateLimitError, WhiteBitNonceError) as error:
                     if waited >= _PATIENCE:
                         raise

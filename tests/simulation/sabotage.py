@@ -34,8 +34,8 @@ class _DoesNotWait(_Proxy):
 class _SeesNoBaseline(_Proxy):
     """A client whose records are empty right after a turn was taken."""
 
-    def take_nonce(self, nonce: int, *, plan: str) -> None:
-        self._inner.take_nonce(nonce, plan=plan)
+    def take_nonce(self, nonce: int, *, call: Any) -> None:
+        self._inner.take_nonce(nonce, call=call)
         self._blind = True
 
     def flex_history(self, **filters: Any) -> Any:
@@ -47,7 +47,7 @@ class _SeesNoBaseline(_Proxy):
 class _TakesNoTurn(_Proxy):
     """A client that pretends to have used up nonces."""
 
-    def take_nonce(self, nonce: int, *, plan: str) -> None:
+    def take_nonce(self, nonce: int, *, call: Any) -> None:
         pass
 
 
@@ -63,6 +63,23 @@ class _TrustsARefusedNonce(_Proxy):
 
 def trusting_a_refused_nonce(client: Any, journal: Any, **options: Any) -> Any:
     return execute_move(_TrustsARefusedNonce(client), journal, **options)
+
+
+class _AlwaysItsOwn:
+    """Marks that nobody else ever seems to leave."""
+
+    def __init__(self) -> None:
+        self._mark: str | None = None
+
+    def read(self, name: str) -> str | None:
+        return self._mark
+
+    def write(self, name: str, mark: str) -> None:
+        self._mark = mark
+
+
+def without_marks(client: Any, journal: Any, **options: Any) -> Any:
+    return execute_move(client, journal, **{**options, "marks": _AlwaysItsOwn()})
 
 
 def without_write_ahead(client: Any, journal: Any, **options: Any) -> Any:

@@ -28,6 +28,7 @@ def test_money_moves_once(start):
         sabotage.without_baseline,
         sabotage.without_turn,
         sabotage.trusting_a_refused_nonce,
+        sabotage.without_marks,
     ],
 )
 def test_a_missing_safeguard_is_noticed(flaw):

@@ -26,7 +26,7 @@ from airflow_provider_whitebit.client.signing import Credentials
 from airflow_provider_whitebit.client.transport import RetryPolicy, Transport
 from airflow_provider_whitebit.moves import protocol
 from airflow_provider_whitebit.moves.drivers import SettleLater, ask_exchange, execute_move, run
-from airflow_provider_whitebit.moves.intent import Intent, Move, Receipt
+from airflow_provider_whitebit.moves.intent import Intent, Move, Operation, Receipt
 from airflow_provider_whitebit.moves.journal import JournalError
 
 START_MS = 1_790_000_000_000
@@ -56,6 +56,7 @@ class World:
         self.trace: list[str] = []
         self._queue: list[tuple[int, int, Any, Any]] = []
         self._order = itertools.count()
+        self._until_ms = START_MS + 10**9
         self._hub = greenlet.getcurrent()
 
     def note(self, text: str) -> None:
@@ -73,14 +74,21 @@ class World:
 
     def wait(self, delay_ms: int) -> None:
         """Let the calling process wait while the world goes on."""
+        until = self.clock.now + max(0, delay_ms)
+        if not self._queue or until < self._queue[0][0]:
+            # Nobody else has anything to do until then.
+            if until > self._until_ms:
+                raise AssertionError("the world does not come to rest")
+            self.clock.now = until
+            return
         self.at(delay_ms, greenlet.getcurrent().switch)
         self._hub.switch()
 
-    def run(self, until_ms: int = 10**9) -> None:
+    def run(self) -> None:
         """Run until nothing is left to do."""
         while self._queue:
             moment, _, action, _ = heapq.heappop(self._queue)
-            if moment > START_MS + until_ms:
+            if moment > self._until_ms:
                 raise AssertionError("the world does not come to rest")
             self.clock.now = max(self.clock.now, moment)
             action()
@@ -93,8 +101,8 @@ class Sent:
     process: Process
     path: str
     nonce: int
-    status: int
-    transaction_id: str | None
+    executed: bool
+    reference: str | None
 
 
 @dataclass
@@ -247,17 +255,15 @@ class SimulatedWire:
         return answer
 
     def _deliver(self, path: str, prepared: requests.PreparedRequest, moves: bool) -> Answered:
-        answer = self._shop.exchange.handle(
-            prepared.method or "POST", path, dict(prepared.headers), prepared.body or b""
-        )
+        answer = self._shop.exchange.handle(prepared.method or "POST", path, prepared.headers, prepared.body or b"")
         if moves:
             body = json.loads(prepared.body or b"{}")
-            done = json.loads(answer.body) if answer.status == 201 else {}
-            transaction = done["data"]["transaction_id"] if done else None
-            self._shop.sent.append(Sent(self._process, path, body["nonce"], answer.status, transaction))
+            done = json.loads(answer.body) if answer.status in (200, 201) else None
+            reference = done.get("id") or done.get("data", {}).get("transaction_id") if done else None
+            self._shop.sent.append(Sent(self._process, path, body["nonce"], done is not None, reference))
             self._world.note(
                 f"{self._process.name}: exchange has {path.rsplit('/', 1)[1]} {body.get('amount', '')} "
-                f"nonce {body['nonce'] - START_MS} -> {answer.status} {transaction or answer.body[:90]!r}"
+                f"nonce {body['nonce'] - START_MS} -> {answer.status} {reference or answer.body[:90]!r}"
             )
         return Answered(answer.status, answer.headers, answer.body)
 
@@ -276,7 +282,7 @@ class Shop:
         return self.world.random
 
     def moves_money(self, path: str) -> bool:
-        return path.endswith(("/invest", "/withdraw", "/close"))
+        return path.endswith(("/invest", "/withdraw", "/close", "/investment", "/transfer"))
 
     def latency(self) -> int:
         return 5 + int(self.random.random() * (self.faults.latency_ms - 4))
@@ -297,6 +303,35 @@ class Store:
         self.shop = shop
         self.fenced = fenced
         self.documents: dict[tuple[str, int], str] = {}
+        self.marks: dict[str, str] = {}
+
+
+class SimulatedMarks:
+    """One try's view of the marks, which all tries and tasks share."""
+
+    def __init__(self, store: Store, process: Process) -> None:
+        self._store = store
+        self._process = process
+
+    def read(self, name: str) -> str | None:
+        process, shop = self._process, self._store.shop
+        process.step("before reading a mark", shop.latency())
+        if shop.random.random() < shop.faults.journal / 2:
+            raise JournalError("simulated: no mark")
+        mark = self._store.marks.get(name)
+        process.step("after reading a mark", shop.latency())
+        return mark
+
+    def write(self, name: str, mark: str) -> None:
+        process, shop = self._process, self._store.shop
+        process.step("before writing a mark", shop.latency())
+        chance = shop.random.random()
+        if chance < shop.faults.journal / 2:
+            raise JournalError("simulated: mark not written")
+        self._store.marks[name] = mark
+        if chance < shop.faults.journal:
+            raise JournalError("simulated: mark written unheard")
+        process.step("after writing a mark", shop.latency())
 
 
 class SimulatedJournal:
@@ -380,6 +415,7 @@ class Task:
     tries: int = 0
     current: Process | None = None
     results: list[Result] = field(default_factory=list)
+    woke: bool = False
     settle_margin_ms: int = 10_000
     driver: Callable[..., Receipt] = execute_move
     deferrable: bool = False
@@ -437,6 +473,7 @@ class Task:
         if self.current is process:
             self._over(process, result)
         else:
+            self.woke = True
             self.world.note(f"airflow: nobody listens to {process.name}")
 
     def _work(self, process: Process) -> Receipt:
@@ -449,6 +486,7 @@ class Task:
                     SimulatedJournal(self.store, process),
                     requested=self.requested,
                     resolve=self.resolve,
+                    marks=SimulatedMarks(self.store, process),
                     account="account",
                     generation=str(self.generation),
                     settle_margin_ms=self.settle_margin_ms,
@@ -467,6 +505,8 @@ class Task:
         def perform(effect: protocol.Effect) -> Any:
             if isinstance(effect, protocol.WaitUntil):
                 return process.sleep(effect.left_ms / 1000)
+            if isinstance(effect, protocol.ReadMark):
+                return SimulatedMarks(self.store, process).read(effect.name)
             return ask_exchange(client, effect)
 
         try:
@@ -510,22 +550,34 @@ class Task:
         self.start()
 
 
-def invest(plan: str, amount: str) -> tuple[dict[str, Any], Callable[[], Move]]:
-    from airflow_provider_whitebit.moves.intent import Operation
-
-    move = Move(Operation.FLEX_INVEST, plan, "USDT", Decimal(amount))
-    return {"operation": "flex_invest", "plan_id": plan, "amount": amount}, lambda: move
+Wanted = tuple[dict[str, Any], Callable[[], Move]]
 
 
-def withdraw(plan: str, amount: str) -> tuple[dict[str, Any], Callable[[], Move]]:
-    from airflow_provider_whitebit.moves.intent import Operation
+def wanted(operation: Operation, plan: str = "", amount: str | None = None, **more: str) -> Wanted:
+    """What a task asks for, and the move that it comes to."""
+    move = Move(operation, plan, "USDT", None if amount is None else Decimal(amount), **more)
+    return {"operation": str(operation), "plan_id": plan, "amount": amount, **more}, lambda: move
 
-    move = Move(Operation.FLEX_WITHDRAW, plan, "USDT", Decimal(amount))
-    return {"operation": "flex_withdraw", "plan_id": plan, "amount": amount}, lambda: move
+
+def invest(plan: str, amount: str) -> Wanted:
+    return wanted(Operation.FLEX_INVEST, plan, amount)
 
 
-def close(plan: str) -> tuple[dict[str, Any], Callable[[], Move]]:
-    from airflow_provider_whitebit.moves.intent import Operation
+def withdraw(plan: str, amount: str) -> Wanted:
+    return wanted(Operation.FLEX_WITHDRAW, plan, amount)
 
-    move = Move(Operation.FLEX_CLOSE, plan, "USDT", None)
-    return {"operation": "flex_close", "plan_id": plan}, lambda: move
+
+def close(plan: str) -> Wanted:
+    return wanted(Operation.FLEX_CLOSE, plan)
+
+
+def fixed_invest(plan: str, amount: str) -> Wanted:
+    return wanted(Operation.FIXED_INVEST, plan, amount)
+
+
+def fixed_close(plan: str, investment: str, amount: str) -> Wanted:
+    return wanted(Operation.FIXED_CLOSE, plan, amount, investment_id=investment)
+
+
+def transfer(source: str, target: str, amount: str) -> Wanted:
+    return wanted(Operation.TRANSFER, "", amount, source=source, target=target)

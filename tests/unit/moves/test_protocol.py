@@ -11,7 +11,7 @@ from airflow_provider_whitebit.client import errors as e
 from airflow_provider_whitebit.client.models import FlexTransaction
 from airflow_provider_whitebit.moves import protocol as p
 from airflow_provider_whitebit.moves.drivers import run
-from airflow_provider_whitebit.moves.evidence import judge
+from airflow_provider_whitebit.moves.evidence import judge, traces_of
 from airflow_provider_whitebit.moves.intent import Attempt, Intent, Move, Operation, Outcome, Receipt, State, merge
 from airflow_provider_whitebit.moves.journal import JournalError
 
@@ -285,19 +285,19 @@ def test_two_that_fit_are_a_doubt_with_everything_a_person_needs():
 )  # fmt: skip
 def test_when_a_record_counts(second, verdict):
     tried = intent().trying(Attempt(NOW, NOW // 1000), [])
-    result = judge(tried, [record("tx", NOW // 1000 + second)], margin_ms=10_000)
+    result = judge(tried, traces_of(MOVE, [record("tx", NOW // 1000 + second)]), margin_ms=10_000)
     told = "found" if result.found else "unclear" if result.unclear else "absent"
     assert told == verdict
 
 
 def test_what_was_there_before_does_not_count():
     tried = intent().trying(Attempt(NOW, NOW // 1000), ["tx"])
-    assert judge(tried, [record("tx")], margin_ms=10_000).absent
+    assert judge(tried, traces_of(MOVE, [record("tx")]), margin_ms=10_000).absent
 
 
 def test_what_shows_up_for_an_attempt_that_was_found_absent_is_unclear():
     tried = intent().trying(Attempt(NOW, NOW // 1000), []).found_absent()
-    assert judge(tried, [record("tx")], margin_ms=10_000).unclear
+    assert judge(tried, traces_of(MOVE, [record("tx")]), margin_ms=10_000).unclear
 
 
 def test_turns_lie_apart():

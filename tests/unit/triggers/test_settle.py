@@ -67,8 +67,14 @@ class Client:
         self.seconds += int(seconds) + 1
 
 
+async def no_mark(name):
+    raise AssertionError("only transfers need marks")
+
+
 def settled(client):
-    return asyncio.run(settle_in_background(client, intent(), settle_margin_ms=10_000, sleep=client.sleep))
+    return asyncio.run(
+        settle_in_background(client, intent(), settle_margin_ms=10_000, read_mark=no_mark, sleep=client.sleep)
+    )
 
 
 def test_a_move_that_ran_is_found():
@@ -111,7 +117,7 @@ def test_the_event_loop_goes_on_while_the_exchange_is_slow():
             return inner()
 
         client.server_time = slow
-        task = asyncio.create_task(settle_in_background(client, intent(), settle_margin_ms=10_000))
+        task = asyncio.create_task(settle_in_background(client, intent(), settle_margin_ms=10_000, read_mark=no_mark))
         await asyncio.sleep(0)
         nonlocal going_on
         going_on = not task.done()
