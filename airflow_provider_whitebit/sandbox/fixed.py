@@ -5,6 +5,7 @@ Where the vendor's pages leave something open, the sandbox chooses:
 - ``percent`` is the interest over the whole term, and is paid on the day the term ends, with the principal.
 - Interest is cut off at the last decimal of the asset that it is paid in.
 - What is left of a plan's coins grows again when an investment ends; so does what is left for its interest.
+- Plans that are switched off, and special offers, are not listed.
 - An investment keeps the terms under which it was made.
 - ``updated`` is the second of the last change; for an investment that ran to its end, that of the payment.
 - Investments are listed newest first, payments latest first.
@@ -116,7 +117,7 @@ class Fixed:
         return 200, [
             self._show_plan(plan)
             for plan in self.plans.values()
-            if not plan.disabled and (ticker is None or plan.ticker == ticker)
+            if not plan.disabled and not plan.special and (ticker is None or plan.ticker == ticker)
         ]
 
     def list_investments(self, caller: Caller, now_ms: int) -> Success:

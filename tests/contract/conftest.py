@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+import json
+import math
+import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import pytest
 
 from airflow_provider_whitebit.client.api import WhiteBitClient
+from airflow_provider_whitebit.client.clock import ExchangeClock
 from airflow_provider_whitebit.client.signing import Credentials
 from airflow_provider_whitebit.client.transport import NO_RETRIES, Timeout, Transport
+from airflow_provider_whitebit.hooks import journals
+from airflow_provider_whitebit.hooks import whitebit as module
+from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
+from airflow_provider_whitebit.moves.drivers import execute_move
 from airflow_provider_whitebit.testing import SandboxProcess
 
 
@@ -45,3 +55,57 @@ def make_client(sandbox: SandboxProcess) -> Callable[..., WhiteBitClient]:
 @pytest.fixture
 def client(make_client: Callable[..., WhiteBitClient]) -> WhiteBitClient:
     return make_client()
+
+
+@pytest.fixture
+def make_hook(sandbox, monkeypatch):
+    def make(key="sandbox-key", secret=None, host=None, **extra):
+        connection = {
+            "conn_type": "whitebit",
+            "login": key,
+            "password": secret or key.replace("sandbox-key", "sandbox-secret"),
+            "host": host or sandbox.url,
+            "extra": {"settle_margin": 0, **extra},
+        }
+        monkeypatch.setenv("AIRFLOW_CONN_WHITEBIT_DEFAULT", json.dumps(connection))
+        hook = WhiteBitHook()
+        if host is None:
+            # Waits pass on the sandbox's clock and on the client's: both show what they would after real waiting.
+            ahead = 0
+
+            def wait(seconds):
+                nonlocal ahead
+                whole = math.ceil(seconds)
+                ahead += whole * 1000
+                sandbox.advance(whole)
+
+            monkeypatch.setattr(module, "execute_move", functools.partial(execute_move, sleep=wait))
+            transport = hook.get_conn()._transport
+            transport.clock = ExchangeClock(lambda: int(time.time() * 1000) + ahead)
+            hook.get_conn().server_time()
+        return hook
+
+    return make
+
+
+@pytest.fixture
+def hook(make_hook):
+    return make_hook()
+
+
+@pytest.fixture
+def as_task(monkeypatch):
+    """Lets the hook run as in a TaskFlow task: ``as_task(2)`` is its second try."""
+    kept: dict[str, object] = {}
+    variables: dict[str, str] = {}
+    store = SimpleNamespace(get=kept.get, set=lambda key, value, retention=None: kept.update({key: value}))
+    monkeypatch.setattr(journals, "never_expire", lambda: None)
+    monkeypatch.setattr(journals, "_variable", variables.get)
+    monkeypatch.setattr(journals, "_keep_variable", lambda name, text, _: variables.update({name: text}))
+    monkeypatch.setattr(module, "_MOVES_MADE", type(module._MOVES_MADE)())
+
+    def as_try(number):
+        instance = SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=-1, try_number=number, max_tries=3)
+        monkeypatch.setattr(journals, "current_context", lambda: {"ti": instance, "task_state_store": store})
+
+    return as_try

@@ -2,57 +2,14 @@
 
 from __future__ import annotations
 
-import functools
-import json
 import logging
-import math
-import time
 
 import pytest
 
 from airflow_provider_whitebit.client import errors as e
-from airflow_provider_whitebit.client.clock import ExchangeClock
-from airflow_provider_whitebit.hooks import whitebit as module
-from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
-from airflow_provider_whitebit.moves.drivers import SettleLater, execute_move
+from airflow_provider_whitebit.moves.drivers import SettleLater
 
 USDT = "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f"
-
-
-@pytest.fixture
-def make_hook(sandbox, monkeypatch):
-    def make(key="sandbox-key", secret=None, host=None, **extra):
-        connection = {
-            "conn_type": "whitebit",
-            "login": key,
-            "password": secret or key.replace("sandbox-key", "sandbox-secret"),
-            "host": host or sandbox.url,
-            "extra": {"settle_margin": 0, **extra},
-        }
-        monkeypatch.setenv("AIRFLOW_CONN_WHITEBIT_DEFAULT", json.dumps(connection))
-        hook = WhiteBitHook()
-        if host is None:
-            # Waits pass on the sandbox's clock and on the client's: both show what they would after real waiting.
-            ahead = 0
-
-            def wait(seconds):
-                nonlocal ahead
-                whole = math.ceil(seconds)
-                ahead += whole * 1000
-                sandbox.advance(whole)
-
-            monkeypatch.setattr(module, "execute_move", functools.partial(execute_move, sleep=wait))
-            transport = hook.get_conn()._transport
-            transport.clock = ExchangeClock(lambda: int(time.time() * 1000) + ahead)
-            hook.get_conn().server_time()
-        return hook
-
-    return make
-
-
-@pytest.fixture
-def hook(make_hook):
-    return make_hook()
 
 
 def moved(sandbox):
@@ -238,32 +195,20 @@ def test_no_secret_leaks(hook, sandbox, caplog):
     assert "sandbox-secret" not in repr(hook._client._transport)
 
 
-def test_several_moves_of_one_task(hook, sandbox, monkeypatch):
+def test_several_moves_of_one_task(hook, sandbox, as_task):
     """As in a TaskFlow task that is retried, clears its path, or changes its mind."""
-    from types import SimpleNamespace
-
-    from airflow_provider_whitebit.hooks import journals
     from airflow_provider_whitebit.moves.protocol import WhiteBitAlreadyMovedError
 
-    kept = {}
-    store = SimpleNamespace(get=kept.get, set=lambda key, value, retention=None: kept.update({key: value}))
-    monkeypatch.setattr(journals, "never_expire", lambda: None)
-    monkeypatch.setattr(module, "_MOVES_MADE", type(module._MOVES_MADE)())
-
-    def as_try(number):
-        instance = SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=-1, try_number=number, max_tries=3)
-        monkeypatch.setattr(journals, "current_context", lambda: {"ti": instance, "task_state_store": store})
-
-    as_try(1)
+    as_task(1)
     first = hook.flex_invest(plan_id=USDT, amount="11")
     second = hook.flex_invest(ticker="BTC", amount="0.5")
-    as_try(2)
+    as_task(2)
     assert hook.flex_invest(plan_id=USDT, amount="11") == first
     assert hook.flex_invest(ticker="BTC", amount="0.5") == second
-    as_try(3)
+    as_task(3)
     with pytest.raises(WhiteBitAlreadyMovedError, match="key="):
         hook.flex_invest(ticker="BTC", amount="0.5")
     named = hook.flex_invest(ticker="ETH", amount="1", key="idle eth")
-    as_try(4)
+    as_task(4)
     assert hook.flex_invest(ticker="ETH", amount="1", key="idle eth") == named
     assert len(moved(sandbox)) == 3
