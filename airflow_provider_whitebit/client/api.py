@@ -11,12 +11,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from itertools import islice
 from typing import Any, TypeVar
 
 import pendulum
 
 from airflow_provider_whitebit.client.clock import ExchangeClock
-from airflow_provider_whitebit.client.errors import WhiteBitUnavailableError, WhiteBitValidationError
+from airflow_provider_whitebit.client.errors import (
+    WhiteBitError,
+    WhiteBitUnavailableError,
+    WhiteBitValidationError,
+)
 from airflow_provider_whitebit.client.models import (
     Asset,
     FixedInvestment,
@@ -29,6 +34,7 @@ from airflow_provider_whitebit.client.models import (
     TradeBalance,
     parse_amount,
 )
+from airflow_provider_whitebit.client.paging import in_pages, in_pages_by_time
 from airflow_provider_whitebit.client.transport import SERVER_TIME, Transport, server_seconds
 
 FLEX = "/api/v4/main-account/smart-flex"
@@ -38,9 +44,6 @@ TRADE_BALANCE = "/api/v4/trade-account/balance"
 COLLATERAL_BALANCE = "/api/v4/collateral-account/balance"
 TRANSFER = "/api/v4/main-account/transfer"
 ASSETS = "/api/v4/public/assets"
-
-_LARGEST_PAGE = 100
-_LARGEST_OFFSET = 10_000
 
 RecordT = TypeVar("RecordT", bound=Record)
 
@@ -211,7 +214,7 @@ class WhiteBitClient:
         limit: int | None = None,
         offset: int = 0,
     ) -> Iterator[FlexTransaction]:
-        """Flex transactions, newest first, page by page as they are asked for.
+        """Flex transactions, newest first, page by page as they are asked for, however many there are.
 
         :param plan: only of the plan with this id.
         :param investment: only of the investment with this id.
@@ -226,7 +229,7 @@ class WhiteBitClient:
         params = _history_filters(plan, investment, transaction, date_from, date_to)
         if action_types is not None:
             params["actionTypes"] = [int(action) for action in action_types]
-        return self._pages(f"{FLEX}/investments/history", params, FlexTransaction.from_api, limit, offset)
+        return self._history(f"{FLEX}/investments/history", params, limit, offset)
 
     def flex_payments(
         self,
@@ -241,7 +244,7 @@ class WhiteBitClient:
     ) -> Iterator[FlexTransaction]:
         """Daily Flex earnings, newest first; parameters as for :meth:`flex_history`."""
         params = _history_filters(plan, investment, transaction, date_from, date_to)
-        return self._pages(f"{FLEX}/investments/payment-history", params, FlexTransaction.from_api, limit, offset)
+        return self._history(f"{FLEX}/investments/payment-history", params, limit, offset)
 
     def flex_auto_reinvest(self, plan_id: str, *, enabled: bool) -> None:
         """Switch auto-reinvest of the investment in a plan. Doing it again changes nothing, so it is repeatable.
@@ -353,41 +356,55 @@ class WhiteBitClient:
         limit: int | None,
         offset: int,
     ) -> Iterator[RecordT]:
-        for name, value, least in (("limit", 1 if limit is None else limit, 1), ("offset", offset, 0)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise WhiteBitValidationError(
-                    f"{name} must be a whole number, at least {least}, not {value!r}.", path=path
-                )
-        return self._iterate(path, params, record, limit, offset)
+        """The records of a list that can only be counted off."""
+        most = _checked(path, limit, offset)
+        fetch = self._fetch(path, params, record, limit)
+        return islice(_naming(path, in_pages(fetch, name=_whole, offset=offset)), most)
 
-    def _iterate(
-        self,
-        path: str,
-        params: dict[str, Any],
-        record: Callable[[Mapping[str, Any]], RecordT],
-        limit: int | None,
-        offset: int,
-    ) -> Iterator[RecordT]:
-        left = limit
-        previous: list[RecordT] = []
-        while left is None or left > 0:
-            size = _LARGEST_PAGE if left is None else min(_LARGEST_PAGE, left)
-            if offset > _LARGEST_OFFSET:
-                raise WhiteBitValidationError(
-                    f"The exchange gives no records beyond offset {_LARGEST_OFFSET}; narrow the dates or the filters.",
-                    path=path,
-                )
-            raw = _records(path, self._transport.private(path, {**params, "limit": size, "offset": offset}))
-            page = [record(entry) for entry in raw]
-            # Lists run newest first: a record that is added between two pages pushes one that was seen to the next.
-            fresh = [entry for entry in page if entry not in previous]
-            yield from fresh
-            if left is not None:
-                left -= len(fresh)
-            if len(page) < size:
-                return
-            offset += len(page)
-            previous = page
+    def _history(self, path: str, params: dict[str, Any], limit: int | None, offset: int) -> Iterator[FlexTransaction]:
+        """The records of a list that can be asked for by time."""
+        most = _checked(path, limit, offset)
+        fetch = self._fetch(path, params, FlexTransaction.from_api, limit)
+        records = in_pages_by_time(
+            fetch,
+            name=lambda record: record.transaction_id,
+            second=lambda record: int(record.created_at.timestamp()),
+            until=params.get("dateTo"),
+            offset=offset,
+        )
+        return islice(_naming(path, records), most)
+
+    def _fetch(
+        self, path: str, params: dict[str, Any], record: Callable[[Mapping[str, Any]], RecordT], limit: int | None
+    ) -> Callable[[int, int, int | None], list[RecordT]]:
+        def fetch(size: int, offset: int, until: int | None) -> list[RecordT]:
+            wanted = {**params, "limit": min(size, limit or size), "offset": offset}
+            if until is not None:
+                wanted["dateTo"] = until
+            return [record(entry) for entry in _records(path, self._transport.private(path, wanted))]
+
+        return fetch
+
+
+def _checked(path: str, limit: int | None, offset: int) -> int | None:
+    """How many records are wanted. :raises WhiteBitValidationError: if limit or offset make no sense."""
+    for name, value, least in (("limit", 1 if limit is None else limit, 1), ("offset", offset, 0)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise WhiteBitValidationError(f"{name} must be a whole number, at least {least}, not {value!r}.", path=path)
+    return limit
+
+
+def _naming(path: str, records: Iterator[RecordT]) -> Iterator[RecordT]:
+    """The same records; errors that are about the list as a whole name its path."""
+    try:
+        yield from records
+    except WhiteBitError as error:
+        error.path = error.path or path
+        raise
+
+
+def _whole(record: Record) -> object:
+    return getattr(record, "id", record)
 
 
 def _given(**params: Any) -> dict[str, Any]:
