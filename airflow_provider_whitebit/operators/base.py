@@ -75,7 +75,7 @@ class WhiteBitListOperator(WhiteBitOperator):
         """The records, checked filters applied; written by each operator."""
         raise NotImplementedError
 
-    def execute(self, context: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def execute(self, context: Mapping[str, Any]) -> Any:
         """The records as plain JSON, an empty list where there are none."""
         return self.ask(lambda: [record.to_json() for record in self.records()])
 

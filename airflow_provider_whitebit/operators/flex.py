@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_whitebit.operators.base import WhiteBitListOperator, WhiteBitOperator, WhiteBitPlanMoveOperator
 from airflow_provider_whitebit.operators.parameters import (
     as_boolean,
+    as_identifier,
     as_moment,
     as_number,
     as_numbers,
@@ -83,10 +84,14 @@ class WhiteBitFlexInvestmentsOperator(WhiteBitListOperator):
         return self.hook.get_conn().flex_investments(
             ticker=as_ticker(self.ticker),
             plan=as_plan_id(self.plan_id),
-            investment=self.investment or None,
+            investment=as_identifier("investment", self.investment),
             investment_status=as_number("investment_status", self.investment_status, least=0),
             limit=as_number("limit", self.limit),
         )
+
+
+#: Most records that a task returns; Airflow keeps what it returns in its database.
+_LARGEST_RESULT = 10_000
 
 
 class _FlexTransactionsOperator(WhiteBitListOperator):
@@ -100,6 +105,9 @@ class _FlexTransactionsOperator(WhiteBitListOperator):
         "date_from",
         "date_to",
         "limit",
+        "output_path",
+        "output_format",
+        "output_conn_id",
     )
 
     def __init__(
@@ -111,6 +119,9 @@ class _FlexTransactionsOperator(WhiteBitListOperator):
         date_from: Any = None,
         date_to: Any = None,
         limit: int | str | None = None,
+        output_path: str | None = None,
+        output_format: str | None = None,
+        output_conn_id: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -120,17 +131,46 @@ class _FlexTransactionsOperator(WhiteBitListOperator):
         self.date_from = date_from
         self.date_to = date_to
         self.limit = limit
+        self.output_path = output_path
+        self.output_format = output_format
+        self.output_conn_id = output_conn_id
 
     def filters(self) -> dict[str, Any]:
         """The filters that history and payments share, checked."""
         return {
             "plan": as_plan_id(self.plan_id),
-            "investment": self.investment or None,
-            "transaction": self.transaction or None,
+            "investment": as_identifier("investment", self.investment),
+            "transaction": as_identifier("transaction", self.transaction),
             "date_from": as_moment("date_from", self.date_from),
             "date_to": as_moment("date_to", self.date_to),
             "limit": as_number("limit", self.limit),
         }
+
+    def execute(self, context: Mapping[str, Any]) -> Any:
+        """The records as plain JSON, or with ``output_path`` where they were written to and what they come to."""
+        return self.ask(self._write if self.output_path else self._read)
+
+    def _read(self) -> list[dict[str, Any]]:
+        from itertools import islice
+
+        from airflow_provider_whitebit.client.errors import WhiteBitValidationError
+
+        found = [record.to_json() for record in islice(self.records(), _LARGEST_RESULT + 1)]
+        if len(found) > _LARGEST_RESULT:
+            raise WhiteBitValidationError(
+                f"There are more than {_LARGEST_RESULT} records, too many to return: give output_path to write them to "
+                "a file, or narrow the dates, or give a limit."
+            )
+        return found
+
+    def _write(self) -> dict[str, Any]:
+        from airflow_provider_whitebit.operators.export import write_records
+
+        told = write_records(
+            self.records(), self.output_path or "", wanted=self.output_format, conn_id=self.output_conn_id
+        )
+        self.log.info("Wrote %s records to %s", told["count"], told["path"])
+        return told
 
 
 class WhiteBitFlexHistoryOperator(_FlexTransactionsOperator):
@@ -142,6 +182,10 @@ class WhiteBitFlexHistoryOperator(_FlexTransactionsOperator):
     :param date_from: not before: an ISO 8601 time with zone, or Unix seconds.
     :param date_to: not after: likewise.
     :param limit: at most so many, newest first; all by default.
+    :param output_path: write them to this file in place of returning them: any path of Airflow's
+        ``ObjectStoragePath``. At most 10,000 records are returned without it.
+    :param output_format: ``jsonl``, ``csv`` or ``parquet``; by default what the path ends in.
+    :param output_conn_id: Airflow connection of the storage.
     :param action_types: only these: 1 invest, 2 reinvest, 3 withdraw, 4 daily earning, 5 close, 6 open.
     """
 
@@ -164,6 +208,10 @@ class WhiteBitFlexPaymentsOperator(_FlexTransactionsOperator):
     :param date_from: not before: an ISO 8601 time with zone, or Unix seconds.
     :param date_to: not after: likewise.
     :param limit: at most so many, newest first; all by default.
+    :param output_path: write them to this file in place of returning them: any path of Airflow's
+        ``ObjectStoragePath``. At most 10,000 records are returned without it.
+    :param output_format: ``jsonl``, ``csv`` or ``parquet``; by default what the path ends in.
+    :param output_conn_id: Airflow connection of the storage.
     """
 
     def records(self) -> Iterable[Any]:

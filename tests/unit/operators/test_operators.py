@@ -8,7 +8,7 @@ from airflow.sdk import DAG
 from airflow_provider_whitebit.client import errors as e
 from airflow_provider_whitebit.hooks.airflow_compat import AirflowFailException
 from airflow_provider_whitebit.moves.journal import JournalError
-from airflow_provider_whitebit.operators import account, flex
+from airflow_provider_whitebit.operators import account, fixed, flex
 from airflow_provider_whitebit.operators.base import WhiteBitRetryPolicy, as_boolean
 
 OPERATORS = [
@@ -21,12 +21,21 @@ OPERATORS = [
     flex.WhiteBitFlexWithdrawOperator,
     flex.WhiteBitFlexCloseOperator,
     flex.WhiteBitFlexAutoReinvestOperator,
+    fixed.WhiteBitFixedPlansOperator,
+    fixed.WhiteBitFixedInvestmentsOperator,
+    fixed.WhiteBitFixedPaymentsOperator,
+    fixed.WhiteBitFixedInvestOperator,
+    fixed.WhiteBitFixedCloseOperator,
+    account.WhiteBitTransferOperator,
 ]
 NEEDED = {
     flex.WhiteBitFlexInvestOperator: {"ticker": "USDT", "amount": "1"},
     flex.WhiteBitFlexWithdrawOperator: {"ticker": "USDT", "amount": "all"},
     flex.WhiteBitFlexCloseOperator: {"ticker": "USDT"},
     flex.WhiteBitFlexAutoReinvestOperator: {"ticker": "USDT", "enabled": True},
+    fixed.WhiteBitFixedInvestOperator: {"ticker": "USDT", "amount": "1"},
+    fixed.WhiteBitFixedCloseOperator: {"ticker": "USDT"},
+    account.WhiteBitTransferOperator: {"ticker": "USDT", "amount": "1", "source": "main", "target": "spot"},
 }
 
 
@@ -37,19 +46,22 @@ def test_every_user_value_is_templated(operator):
     own = values & {
         "whitebit_conn_id", "account", "ticker", "plan_id", "amount", "limit", "investment", "investment_status",
         "transaction", "date_from", "date_to", "action_types", "with_reinvest", "enabled", "dry_run",
+        "days", "investment_id", "source", "target", "output_path", "output_format", "output_conn_id",
     }  # fmt: skip
     assert own == set(operator.template_fields)
     assert operator.__doc__
 
 
-@pytest.mark.parametrize("operator", [flex.WhiteBitFlexInvestOperator, flex.WhiteBitFlexWithdrawOperator])
+@pytest.mark.parametrize("operator", [operator for operator in NEEDED if "amount" in NEEDED[operator]])
 def test_a_float_is_refused_when_the_dag_is_read(operator):
     with pytest.raises(e.WhiteBitValidationError, match=r'"0\.1"'):
-        operator(task_id="t", ticker="USDT", amount=0.1)
+        operator(task_id="t", **{**NEEDED[operator], "amount": 0.1})
 
 
 def test_plan_and_ticker_exclude_each_other():
     for operator, needed in NEEDED.items():
+        if operator is account.WhiteBitTransferOperator:
+            continue
         with pytest.raises(ValueError, match="either"):
             operator(task_id="t", plan_id="x", **needed)
 

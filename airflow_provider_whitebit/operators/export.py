@@ -1,0 +1,162 @@
+"""Writes records to a file in any storage that Airflow reaches, however many they are: never half a file."""
+
+from __future__ import annotations
+
+import csv
+import json
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from decimal import Decimal
+from itertools import islice
+from typing import IO, TYPE_CHECKING, Any
+
+from airflow_provider_whitebit.client.errors import WhiteBitConfigurationError, WhiteBitValidationError
+from airflow_provider_whitebit.client.models import FlexTransaction
+
+if TYPE_CHECKING:
+    from airflow.sdk import ObjectStoragePath
+
+#: Records in one write: some megabytes of memory at most.
+_BATCH = 10_000
+#: Parquet keeps amounts exactly, with so many digits and decimals.
+_DIGITS, _DECIMALS = 38, 18
+
+Tee = Iterator[FlexTransaction]
+
+
+def file_format(path: str, wanted: str | None) -> str:
+    """The format of a file: what is wanted, or what its name says.
+
+    :raises WhiteBitValidationError: if it is none of ``jsonl``, ``csv``, ``parquet``.
+    """
+    found = (wanted or path.rsplit("/", 1)[-1].rpartition(".")[2]).strip().lower()
+    found = {"ndjson": "jsonl", "json": "jsonl", "pq": "parquet"}.get(found, found)
+    if found not in _WRITERS:
+        raise WhiteBitValidationError(
+            f"output_format is {wanted!r} and output_path ends in {path[-20:]!r}: write one of {', '.join(_WRITERS)}."
+        )
+    return found
+
+
+def write_records(
+    records: Iterable[FlexTransaction], path: str, *, wanted: str | None = None, conn_id: str | None = None
+) -> dict[str, Any]:
+    """Write records to a file as they come. The file is written beside, and put in place when it is whole.
+
+    :param records: what to write; read once, never all at a time.
+    :param path: any path of Airflow's ``ObjectStoragePath``, for example ``s3://bucket/flex.parquet``.
+    :param wanted: ``jsonl``, ``csv`` or ``parquet``; by default what the path ends in.
+    :param conn_id: Airflow connection of the storage, if the path does not name one.
+    :raises WhiteBitValidationError: wrong format.
+    :raises WhiteBitConfigurationError: Parquet without pyarrow.
+    :returns: ``path``, ``format``, ``count``, ``totals`` (ticker -> amount) and ``totals_by_action`` (ticker ->
+        action type -> amount), amounts as decimal strings.
+    """
+    from airflow.sdk import ObjectStoragePath
+
+    form = file_format(path, wanted)
+    write = _WRITERS[form]()
+    target = ObjectStoragePath(path, conn_id=conn_id)
+    beside = ObjectStoragePath(f"{path}.{uuid.uuid4().hex}.part", conn_id=conn_id)
+    totals = _Totals()
+    if target.protocol in ("", "file"):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with beside.open("wb") as file:  # type: ignore[no-untyped-call]
+            write(totals.counting(records), file)
+        target.fs.mv(beside.path, target.path)
+    except BaseException:
+        _remove(beside)
+        raise
+    return {"path": path, "format": form, **totals.to_json()}
+
+
+def _remove(path: ObjectStoragePath) -> None:
+    try:
+        path.unlink()
+    except Exception:
+        # It may never have come to be, and what went wrong before is what counts.
+        return
+
+
+class _Totals:
+    """Counts what passes by."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._sums: dict[str, dict[int, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
+
+    def counting(self, records: Iterable[FlexTransaction]) -> Tee:
+        for record in records:
+            self.count += 1
+            self._sums[record.currency][record.action_type] += record.amount
+            yield record
+
+    def to_json(self) -> dict[str, Any]:
+        by_action = {
+            ticker: {str(action): format(total, "f") for action, total in sorted(sums.items())}
+            for ticker, sums in sorted(self._sums.items())
+        }
+        totals = {ticker: format(sum(sums.values(), Decimal(0)), "f") for ticker, sums in sorted(self._sums.items())}
+        return {"count": self.count, "totals": totals, "totals_by_action": by_action}
+
+
+_COLUMNS = tuple(FlexTransaction.__dataclass_fields__)
+Writer = Callable[[Tee, IO[bytes]], None]
+
+
+def _jsonl() -> Writer:
+    def write(records: Tee, file: IO[bytes]) -> None:
+        for record in records:
+            file.write(json.dumps(record.to_json(), separators=(",", ":")).encode() + b"\n")
+
+    return write
+
+
+class _Utf8:
+    """What ``csv`` writes to: text goes in, bytes go out. It is not closed with the writer."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def write(self, text: str) -> int:
+        return self._file.write(text.encode())
+
+
+def _csv() -> Writer:
+    def write(records: Tee, file: IO[bytes]) -> None:
+        rows = csv.DictWriter(_Utf8(file), _COLUMNS, lineterminator="\n")
+        rows.writeheader()
+        rows.writerows(record.to_json() for record in records)
+
+    return write
+
+
+def _parquet() -> Writer:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise WhiteBitConfigurationError(
+            "Parquet needs pyarrow, which is not installed: pip install 'airflow-provider-whitebit[parquet]'."
+        ) from None
+    text = pyarrow.string()
+    kinds = {
+        "created_at": pyarrow.timestamp("us", tz="UTC"),
+        "amount": pyarrow.decimal128(_DIGITS, _DECIMALS),
+        "action_type": pyarrow.int32(),
+    }
+    schema = pyarrow.schema([(name, kinds.get(name, text)) for name in _COLUMNS])
+
+    def write(records: Tee, file: IO[bytes]) -> None:
+        with pyarrow.parquet.ParquetWriter(file, schema) as rows:
+            while batch := list(islice(records, _BATCH)):
+                columns = [[getattr(record, name) for record in batch] for name in _COLUMNS]
+                arrays = [pyarrow.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+                rows.write_table(pyarrow.Table.from_arrays(arrays, schema=schema))
+
+    return write
+
+
+_WRITERS: dict[str, Callable[[], Writer]] = {"jsonl": _jsonl, "csv": _csv, "parquet": _parquet}
