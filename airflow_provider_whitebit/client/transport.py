@@ -35,6 +35,7 @@ from airflow_provider_whitebit.client.errors import (
     error_from_answer,
 )
 from airflow_provider_whitebit.client.signing import Credentials, sign
+from airflow_provider_whitebit.client.throttle import Throttle
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,8 @@ _LARGEST_ANSWER = 32 * 1024 * 1024
 _CHUNK = 64 * 1024
 _OK = range(200, 300)
 _SERVER_FAULT = range(500, 600)
+#: Seconds that a call with a nonce of its own may be held back.
+_LONGEST_HOLD = 1
 
 _decode = json.JSONDecoder(parse_float=Decimal).decode
 
@@ -118,6 +121,7 @@ class Transport:
     :param retry: how repeatable calls are repeated.
     :param clock: the exchange's clock; shared with whoever makes nonces for moves.
     :param sleep: waits between tries, in seconds.
+    :param throttle: keeps calls under the rate limits; ``None``: nothing does.
     :param wire: what carries the requests, if not HTTP.
     """
 
@@ -129,6 +133,7 @@ class Transport:
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     clock: ExchangeClock = field(default_factory=ExchangeClock)
     sleep: Callable[[float], None] = time.sleep
+    throttle: Throttle | None = None
     wire: Wire | None = None
     _wire: Wire = field(init=False, repr=False)
     _retrying: tenacity.Retrying = field(init=False, repr=False)
@@ -181,30 +186,63 @@ class Transport:
         :raises WhiteBitError: with ``money_moved=False`` where the call certainly did not run, ``None`` where
             that is not known.
         """
+        if self.throttle is not None and (delay := self.throttle.delay(path)) > 0:
+            if delay > _LONGEST_HOLD:
+                # The nonce would be dead by then.
+                raise WhiteBitUnavailableError(
+                    "Held back here: the exchange's rate limit was reached.", path=path, money_moved=False
+                )
+            self.sleep(delay)
         status, answer = self._post(path, params, nonce=nonce, nonce_window=True)
         refusal = error_from_answer(path, status, answer)
         if refusal is not None:
+            self._learn_limit(refusal)
             raise refusal
         if status not in _OK or _is_error_object(answer):
             raise _unusable(path, status, "an answer that is neither a success nor a refusal", money_moved=None)
         return answer
 
     def _private_once(self, path: str, params: Mapping[str, Any]) -> Any:
+        self._wait_for_turn(path)
         nonce = self.clock.next_nonce(window=self.nonce_window)
         try:
             status, answer = self._post(path, params, nonce=nonce, nonce_window=self.nonce_window)
         except WhiteBitUnavailableError as error:
             error.money_moved = False
             raise
-        return _judge(path, status, answer)
+        return self._judge(path, status, answer)
 
     def _public_once(self, path: str) -> Any:
+        self._wait_for_turn(path)
         try:
             status, answer = self._exchange("GET", path, None, {"Accept": "application/json"})
         except WhiteBitUnavailableError as error:
             error.money_moved = False
             raise
-        return _judge(path, status, answer)
+        return self._judge(path, status, answer)
+
+    def _wait_for_turn(self, path: str) -> None:
+        if self.throttle is not None:
+            while (delay := self.throttle.delay(path)) > 0:
+                self.sleep(delay)
+
+    def _judge(self, path: str, status: int, answer: Any) -> Any:
+        """The answer of a repeatable call, or the error it stands for."""
+        refusal = error_from_answer(path, status, answer)
+        self._learn_limit(refusal)
+        if refusal is not None:
+            raise refusal
+        if status not in _OK or _is_error_object(answer):
+            what = "a server error" if status in _SERVER_FAULT else "an answer that cannot be understood"
+            raise _unusable(path, status, what, money_moved=False)
+        return answer
+
+    def _learn_limit(self, error: WhiteBitError | None) -> None:
+        if self.throttle is not None:
+            if isinstance(error, WhiteBitRateLimitError):
+                self.throttle.refused()
+            else:
+                self.throttle.accepted()
 
     def _post(self, path: str, params: Mapping[str, Any], *, nonce: int, nonce_window: bool) -> tuple[int, Any]:
         if self.credentials is None:
@@ -243,9 +281,11 @@ class Transport:
             what = "an empty body" if not content.strip() else "a body that is not JSON"
             # 429 says by its status alone that the call was refused before it ran.
             if status == requests.codes.too_many_requests:
-                raise WhiteBitRateLimitError(
+                refusal = WhiteBitRateLimitError(
                     "The exchange's rate limit refused the call.", path=path, status=status
-                ) from None
+                )
+                self._learn_limit(refusal)
+                raise refusal from None
             raise _unusable(path, status, what, money_moved=None) from None
 
     def _read(self, path: str, response: requests.Response) -> bytes:
@@ -335,17 +375,6 @@ class _NonceAtOnce(tenacity.wait.wait_base):
         if isinstance(error, WhiteBitNonceError) and retry_state.attempt_number == 1:
             return 0
         return self._otherwise(retry_state)
-
-
-def _judge(path: str, status: int, answer: Any) -> Any:
-    """The answer of a repeatable call, or the error it stands for."""
-    refusal = error_from_answer(path, status, answer)
-    if refusal is not None:
-        raise refusal
-    if status not in _OK or _is_error_object(answer):
-        what = "a server error" if status in _SERVER_FAULT else "an answer that cannot be understood"
-        raise _unusable(path, status, what, money_moved=False)
-    return answer
 
 
 def _is_error_object(answer: Any) -> bool:

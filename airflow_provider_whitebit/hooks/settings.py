@@ -52,6 +52,17 @@ class Settings:
     verify_tls: bool = True
 
     @property
+    def limits_in_words(self) -> str:
+        """The limits that an administrator has set, as one phrase."""
+        parts = ["read only"] if self.read_only else []
+        if self.allowed_tickers:
+            parts.append(f"only {', '.join(sorted(self.allowed_tickers))}")
+        if self.max_move:
+            most = ", ".join(f"{amount:f} {ticker}" for ticker, amount in sorted(self.max_move.items()))
+            parts.append(f"at most {most} in one move")
+        return f"limits of this connection: {'; '.join(parts)}" if parts else "this connection sets no limits"
+
+    @property
     def account(self) -> str:
         """A fingerprint of host and API key: journals keep it, so that a doubt is never settled with another key."""
         return hashlib.sha256(f"{self.base_url}|{self.credentials.api_key}".encode()).hexdigest()[:16]

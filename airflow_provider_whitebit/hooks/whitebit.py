@@ -8,6 +8,7 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
+from airflow_provider_whitebit.client import throttle
 from airflow_provider_whitebit.client.api import WhiteBitClient
 from airflow_provider_whitebit.client.errors import (
     WhiteBitAuthenticationError,
@@ -111,6 +112,7 @@ class WhiteBitHook(BaseHook):
             verify=settings.verify_tls,
             nonce_window=settings.nonce_window,
             retry=retry,
+            throttle=throttle.shared(settings.base_url),
         )
 
     def get_conn(self) -> WhiteBitClient:
@@ -134,17 +136,22 @@ class WhiteBitHook(BaseHook):
             client.server_time()
         except WhiteBitError as error:
             return False, f"{where} does not answer: {error.message}"
-        balance = _refusal_of(lambda: client.main_balance("USDT"))
-        flex = _refusal_of(lambda: list(client.flex_plans(limit=1)))
-        for refusal in (balance, flex):
+        refusals = {
+            "Flex plans": _refusal_of(lambda: list(client.flex_plans(limit=1))),
+            "Fixed plans": _refusal_of(lambda: client.fixed_plans(ticker="USDC")),
+            "balances": _refusal_of(lambda: client.main_balance("USDC")),
+        }
+        for refusal in refusals.values():
             if refusal is not None and not isinstance(refusal, WhiteBitPermissionError):
                 return False, _why_not(where, refusal)
-        flex_words = "Flex plans allowed" if flex is None else "Flex plans not allowed (lending is not enabled)"
-        balance_words = "main balance readable" if balance is None else "main balance not readable"
-        return (
-            flex is None,
-            f"Key accepted by {where}: {flex_words}, {balance_words}, "
-            f"this machine's clock is {_offset(client)} the exchange's.",
+        rights = ", ".join(
+            f"{name} {'allowed' if refusal is None else 'NOT allowed'}" for name, refusal in refusals.items()
+        )
+        lending = refusals["Flex plans"] is None or refusals["Fixed plans"] is None
+        advice = "" if lending else f" {WhiteBitPermissionError.advice}"
+        return lending, (
+            f"Key accepted by {where}: {rights}; this machine's clock is {_offset(client)} the exchange's; "
+            f"{settings.limits_in_words}.{advice}"
         )
 
     def resume(self, event: Mapping[str, Any]) -> None:

@@ -123,7 +123,7 @@ def move_cost() -> tuple[int, int]:
     from airflow_provider_whitebit.client.transport import Transport
     from airflow_provider_whitebit.moves.drivers import execute_move
     from airflow_provider_whitebit.moves.intent import Move, Operation
-    from airflow_provider_whitebit.moves.journal import MemoryJournal
+    from airflow_provider_whitebit.moves.journal import MemoryJournal, MemoryMarks
     from airflow_provider_whitebit.testing import SandboxProcess
 
     writes = []
@@ -139,7 +139,7 @@ def move_cost() -> tuple[int, int]:
         client.server_time()
         before = len(sandbox.requests())
         move = Move(Operation.FLEX_INVEST, "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f", "USDT", Decimal(100))
-        execute_move(client, Counting(), requested={}, resolve=lambda: move, account="bench")
+        execute_move(client, Counting(), requested={}, resolve=lambda: move, marks=MemoryMarks(), account="bench")
         return len(writes), len(sandbox.requests()) - before
     finally:
         sandbox.stop()

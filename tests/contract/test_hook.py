@@ -159,8 +159,17 @@ def test_a_doubt_can_be_settled_elsewhere(hook, sandbox):
 @pytest.mark.parametrize(
     ("options", "good", "words"),
     [
-        ({}, True, "Flex plans allowed"),
-        ({"key": "sandbox-key-no-lending"}, False, "Flex plans not allowed"),
+        ({}, True, "Flex plans allowed, Fixed plans allowed, balances allowed"),
+        ({}, True, "this connection sets no limits"),
+        (
+            {"read_only": True, "allowed_tickers": "USDT, BTC", "max_move": {"USDT": "50"}},
+            True,
+            "read only; only BTC, USDT;",
+        ),
+        ({"max_move": {"USDT": "50.5"}}, True, "at most 50.5 USDT in one move"),
+        ({"key": "sandbox-key-no-fixed"}, True, "Flex plans allowed, Fixed plans NOT allowed, balances allowed"),
+        ({"key": "sandbox-key-no-lending"}, False, "Flex plans NOT allowed, Fixed plans NOT allowed, balances allowed"),
+        ({"key": "sandbox-key-no-lending"}, False, "B2B partner permission"),
         ({"key": "sandbox-key-disabled"}, False, "disabled"),
         ({"secret": "wrong-secret"}, False, "API key or API secret is wrong"),
         ({"key": "wrong-key", "secret": "sandbox-secret"}, False, "API key or API secret is wrong"),

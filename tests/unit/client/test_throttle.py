@@ -1,0 +1,145 @@
+"""One process stays under the exchange's rate limits, and one refusal holds all of it back."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from airflow_provider_whitebit.client import errors as e
+from airflow_provider_whitebit.client import throttle
+from airflow_provider_whitebit.client.signing import Credentials
+from airflow_provider_whitebit.client.throttle import Throttle
+from airflow_provider_whitebit.client.transport import NO_RETRIES, Transport
+
+FLEX = "/api/v4/main-account/smart-flex/plans"
+
+
+class Clock:
+    def __init__(self):
+        self.now = 1000.0
+        self.slept = []
+
+    def __call__(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+def test_calls_are_counted_by_group_of_paths(clock):
+    one = Throttle(share=1, clock=clock)
+    for _ in range(10):
+        assert one.delay(FLEX) == 0
+        clock.now += 0.5
+    assert one.delay("/api/v4/main-account/balance") == 5
+    assert one.delay("/api/v4/trade-account/balance") == 0
+    assert one.delay("/api/v4/public/time") == 0
+    assert one.delay("/elsewhere") == 0
+
+
+def test_no_window_of_ten_seconds_holds_more_than_the_limit(clock):
+    one = Throttle(share=1, clock=clock)
+    made = []
+    while len(made) < 100:
+        if delay := one.delay(FLEX):
+            clock.now += delay
+        else:
+            made.append(clock.now)
+            clock.now += 0.125
+    assert all(later - earlier >= 10 for earlier, later in zip(made, made[10:], strict=False))
+
+
+def test_each_refusal_holds_back_twice_as_long_up_to_the_vendors_cap(clock):
+    one = Throttle(clock=clock, jitter=lambda: 0.5)
+    held = []
+    for _ in range(7):
+        one.refused()
+        held.append(one.delay(FLEX))
+        clock.now += held[-1]
+        assert one.delay(FLEX) == 0
+    assert held == [1.5, 2.5, 4.5, 8.5, 16.5, 30.5, 30.5]
+    one.accepted()
+    one.refused()
+    assert one.delay(FLEX) == 1.5
+
+
+def test_refusals_of_calls_under_way_count_once(clock):
+    one = Throttle(clock=clock, jitter=lambda: 0)
+    for _ in range(20):
+        one.refused()
+    assert one.delay(FLEX) == 1
+
+
+def test_one_for_each_host():
+    assert throttle.shared("http://a") is throttle.shared("http://a")
+    assert throttle.shared("http://a") is not throttle.shared("http://b")
+
+
+class Wire:
+    """Answers as told, then with yes."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.sent = 0
+
+    def send(self, prepared):
+        self.sent += 1
+        status, body = self.answers.pop(0) if self.answers else (200, b"[]")
+        raw = SimpleNamespace(stream=lambda size, decode_content: [body])
+        return SimpleNamespace(status_code=status, headers={}, raw=raw, close=lambda: None)
+
+    def close(self):
+        pass
+
+
+def transport(clock, wire, one):
+    return Transport("http://x", Credentials("k", "s"), retry=NO_RETRIES, sleep=clock.sleep, throttle=one, wire=wire)
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        (429, b""),
+        (429, json.dumps({"code": 0, "message": "Too Many Attempts.", "errors": {}}).encode()),
+        (400, json.dumps({"code": 0, "message": "Too Many Attempts."}).encode()),
+    ],
+)
+def test_a_refusal_holds_every_client_of_the_process_back(clock, refusal):
+    one = Throttle(clock=clock, jitter=lambda: 0)
+    with pytest.raises(e.WhiteBitRateLimitError):
+        transport(clock, Wire(refusal), one).private(FLEX, {})
+    other = Wire()
+    assert transport(clock, other, one).private(FLEX, {}) == []
+    assert clock.slept == [1]
+
+
+def test_a_move_is_not_held_back_until_its_nonce_is_dead(clock):
+    one = Throttle(clock=clock, jitter=lambda: 0)
+    wire = Wire()
+    one.refused()
+    clock.now += 1
+    one.refused()
+    clock.now += 0.5
+    with pytest.raises(e.WhiteBitUnavailableError, match="Held back here") as caught:
+        transport(clock, wire, one).once(FLEX, {}, nonce=1)
+    assert caught.value.money_moved is False
+    assert wire.sent == 0
+    clock.now += 1
+    transport(clock, wire, one).once(FLEX, {}, nonce=1)
+    assert (wire.sent, clock.slept) == (1, [0.5])
+
+
+def test_a_refused_nonce_is_no_rate_limit(clock):
+    one = Throttle(clock=clock)
+    refused = (422, json.dumps({"code": 0, "message": "Too many requests.", "errors": {}}).encode())
+    with pytest.raises(e.WhiteBitNonceError):
+        transport(clock, Wire(refused), one).private(FLEX, {})
+    assert one.delay(FLEX) == 0
