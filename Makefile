@@ -61,5 +61,5 @@ constraints:
 	@for version in $(NEWEST) $(OLDER); do PYTHON=$(PYTHON) scripts/venv.sh --resolve $$version; done
 
 clean:
-	rm -rf .venv .venv-* .airflow .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
+	rm -rf .venv .venv-* .airflow .bench .peers .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

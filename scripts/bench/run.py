@@ -16,22 +16,20 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 REPO = HERE.parent.parent
-PEERS = {"sdk": ["whitebit-python-sdk==1.1.17"], "ccxt": ["ccxt==4.5.90", "requests"]}
+sys.path.insert(0, str(REPO / "scripts"))
+
+import peers  # noqa: E402
+
 TURNS, CALLS = 15, 120
 
 
-def peer_python(home: Path, name: str) -> Path | None:
-    """The interpreter of a peer's own environment, made if it is missing; ``None`` where that fails."""
-    python = home / name / "bin" / "python"
-    if not python.exists():
-        print(f"installing {name} into an environment of its own ...", flush=True)
-        try:
-            subprocess.run([sys.executable, "-m", "venv", str(home / name)], check=True)
-            subprocess.run([python, "-m", "pip", "install", "-q", *PEERS[name]], check=True)
-        except subprocess.CalledProcessError:
-            print(f"{name}: could not be installed; left out", flush=True)
-            return None
-    return python
+def peer_python(name: str) -> Path | None:
+    """The interpreter of a peer's own environment; ``None`` where it cannot be made."""
+    try:
+        return peers.python_of(name)
+    except subprocess.CalledProcessError:
+        print(f"{name}: could not be installed; left out", flush=True)
+        return None
 
 
 def calls(home: Path, airflow_home: Path) -> dict[str, float]:
@@ -42,7 +40,7 @@ def calls(home: Path, airflow_home: Path) -> dict[str, float]:
         assert server.stdout is not None
         port = server.stdout.readline().strip()
         ways = {name: Path(sys.executable) for name in ("bare_session", "quickstart", "bare_urllib3", "hook")}
-        ways |= {name: python for name in PEERS if (python := peer_python(home, name))}
+        ways |= {name: python for name in peers.PACKAGES if (python := peer_python(name))}
         for name, python in ways.items():
             callers[name] = subprocess.Popen(
                 [python, HERE / "caller.py", name, port],

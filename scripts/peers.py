@@ -1,0 +1,28 @@
+"""Other clients of the exchange, each in an environment of its own: their dependencies exclude each other's and
+Airflow's."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+HOME = Path(__file__).resolve().parent.parent / ".peers"
+PACKAGES = {"sdk": ["whitebit-python-sdk==1.1.17"], "ccxt": ["ccxt==4.5.90", "requests"]}
+
+
+def python_of(name: str) -> Path:
+    """The interpreter of a peer's own environment, made if it is missing.
+
+    :raises subprocess.CalledProcessError: if it cannot be installed.
+    """
+    folder = HOME / name
+    python, ready = folder / "bin" / "python", folder / "ready"
+    if not ready.exists():
+        print(f"Installing {name} into an environment of its own", flush=True)
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
+        subprocess.run(
+            [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PACKAGES[name]], check=True
+        )
+        ready.touch()
+    return python
