@@ -339,7 +339,7 @@ def parse_time(value: object) -> pendulum.DateTime:
     micros = int(number * 1_000_000)
     try:
         return pendulum.from_timestamp(micros // 1_000_000, tz="UTC").set(microsecond=micros % 1_000_000)
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, OSError):
         raise ValueError("is not a time") from None
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import ipaddress
 import json
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -92,7 +94,7 @@ def read_settings(
             raise read.fault(name, "holds spaces or characters that no API key has")
     region = read.choice("region", tuple(HOSTS))
     return Settings(
-        base_url=_base_url(read, region, host, port, schema),
+        base_url=_base_url(read, region, host, port, schema, custom=read.boolean("allow_custom_host")),
         credentials=Credentials(key, secret),
         region=region,
         timeout=read.seconds("timeout", least=1),
@@ -105,7 +107,9 @@ def read_settings(
     )
 
 
-def _base_url(read: _Fields, region: str, host: str | None, port: int | None, schema: str | None) -> str:
+def _base_url(
+    read: _Fields, region: str, host: str | None, port: int | None, schema: str | None, *, custom: bool
+) -> str:
     given = (host or "").strip().rstrip("/")
     if not given:
         return f"https://{HOSTS[region]}"
@@ -130,7 +134,7 @@ def _base_url(read: _Fields, region: str, host: str | None, port: int | None, sc
     for other, vendor in HOSTS.items():
         if name in (vendor, f"www.{vendor}") and other != region:
             raise read.fault("region", f"is {region!r}, but host is that of region {other!r}")
-    if not loopback and name not in HOSTS.values() and not read.boolean("allow_custom_host"):
+    if not loopback and name not in HOSTS.values() and not custom:
         raise read.fault("host", f"is {name}, neither the exchange's nor this machine; allow_custom_host allows it")
     shown = f"[{name}]" if ":" in name else name
     return f"{parts.scheme}://{shown}" + (f":{number}" if number else "")
@@ -145,6 +149,9 @@ def _is_loopback(name: str) -> bool:
         return False
 
 
+_TICKER = re.compile(r"[A-Z0-9_]{1,20}", re.ASCII)
+
+
 class _Fields:
     """Reads the extra. The UI sends booleans and numbers as strings, JSON connections send them as they are."""
 
@@ -154,6 +161,10 @@ class _Fields:
         self._extra = {name.removeprefix(prefix): value for name, value in extra.items()}
         self._defaults = {entry.name: entry.default for entry in FIELDS}
         unknown = sorted(set(self._extra) - set(self._defaults))
+        for name in unknown:
+            # A limit that is misspelt would be no limit.
+            if meant := difflib.get_close_matches(name, self._defaults, n=1, cutoff=0.75):
+                raise self.fault(name, f"is no field of the extra; did you mean {meant[0]}")
         if unknown:
             log.warning("Connection %r has fields in its extra that mean nothing here: %s", conn_id, ", ".join(unknown))
 
@@ -213,7 +224,7 @@ class _Fields:
                 limit = Decimal(-1)
             if limit < 0:
                 raise self.fault(name, f'has no amount for {ticker}; write it like {{"{ticker}": "5000"}}')
-            limits[str(ticker).upper()] = limit
+            limits[self._ticker(name, ticker)] = limit
         return limits
 
     def tickers(self, name: str) -> frozenset[str]:
@@ -230,4 +241,10 @@ class _Fields:
             return frozenset()
         if not isinstance(value, list | tuple) or not all(isinstance(ticker, str) for ticker in value):
             raise self.fault(name, "is not a list of tickers; write it like USDT, USDC")
-        return frozenset(ticker.strip().upper() for ticker in value if ticker.strip())
+        return frozenset(self._ticker(name, ticker) for ticker in value if ticker.strip())
+
+    def _ticker(self, name: str, raw: Any) -> str:
+        ticker = str(raw).strip().upper()
+        if not _TICKER.fullmatch(ticker):
+            raise self.fault(name, f"names {str(raw)[:30]!r}, which is no ticker; write it like USDT")
+        return ticker

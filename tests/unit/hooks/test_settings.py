@@ -114,8 +114,13 @@ def test_defaults_and_prefixed_names():
 
 
 def test_unknown_fields_are_named(caplog):
-    read({"regoin": "eu"})
-    assert "regoin" in caplog.text
+    read({"owner": "eu"})
+    assert "owner" in caplog.text
+
+
+def test_a_misspelt_field_is_an_error():
+    with pytest.raises(WhiteBitConfigurationError, match="did you mean region"):
+        read({"regoin": "eu"})
 
 
 def test_the_fingerprint_tells_accounts_apart():
