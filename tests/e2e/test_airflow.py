@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 from importlib.metadata import version
 
+import pytest
+
 from airflow_provider_whitebit.hooks.connection_form import FIELDS
 
 
@@ -78,6 +80,53 @@ def test_every_flex_operator(airflow):
     assert [entry["transaction_id"] for entry in returned("history")] == told
     assert returned("payments") == [] or returned("payments")[0]["action_type"] == 4
     assert returned("balance")["BTC"].startswith("1")
+
+
+def test_fixed_plans_transfers_and_export(airflow):
+    # The answer to the last transfer is lost: its doubt is settled in the triggerer, by balances and a Variable.
+    airflow.sandbox.fault("lost_reply_after", path="*/investment", count=1)
+    airflow.api.call("POST", "/api/v2/variables", {"key": "whitebit_e2e_folder", "value": str(airflow.home)})
+    before = len(airflow.sandbox.ledger()["moves"])
+    run_id = airflow.begin("whitebit_e2e_fixed")
+    airflow.api.wait(
+        "the balance",
+        lambda: airflow.task("whitebit_e2e_fixed", run_id, "held")["state"] in ("running", "success", "failed"),
+        150,
+        airflow.process,
+    )
+    airflow.sandbox.fault("lost_reply_after", path="*/transfer", count=1)
+    run = airflow.finished("whitebit_e2e_fixed", run_id, seconds=240)
+    assert run["state"] == "success", airflow.problems("whitebit_e2e_fixed")
+
+    def returned(task):
+        return airflow.returned("whitebit_e2e_fixed", run_id, task)
+
+    lent, ended = returned("lend"), returned("end")
+    assert (lent["reconciled"], lent["transaction_id"], lent["amount"]) == (True, None, "0.125")
+    assert [entry["id"] for entry in returned("running")] == [lent["investment_id"]]
+    assert ended["investment_id"] == lent["investment_id"]
+    assert [(step["source"], step["target"]) for step in returned("through")] == [
+        ("spot", "main"),
+        ("main", "collateral"),
+    ]
+    assert returned("held") == {"ETH": "1.5"}
+    assert (returned("home")["reconciled"], returned("home")["amount"]) == (True, "1.5")
+    done = airflow.sandbox.ledger()["moves"][before:]
+    assert [move["path"].rsplit("/main-account/")[1] for move in done] == [
+        "smart/investment",
+        "smart/investment/close",
+        *["transfer"] * 4,
+    ]
+    exported = returned("export")
+    assert exported["count"] == len(airflow.sandbox.ledger()["transactions"])
+    assert (airflow.home / "flex.parquet").stat().st_size > 0
+
+
+@pytest.mark.parametrize("dag_id", ["whitebit_fixed_term", "whitebit_bring_home"])
+def test_the_other_examples(airflow, dag_id):
+    airflow.sandbox.clear_faults()
+    run = airflow.run(dag_id)
+    assert run["state"] == "success", airflow.problems(dag_id)
 
 
 def test_a_cleared_task_returns_its_old_receipt(airflow):

@@ -6,7 +6,14 @@ from datetime import timedelta
 
 from airflow.sdk import DAG
 
-from airflow_provider_whitebit.operators.account import WhiteBitBalanceOperator
+from airflow_provider_whitebit.operators.account import WhiteBitBalanceOperator, WhiteBitTransferOperator
+from airflow_provider_whitebit.operators.fixed import (
+    WhiteBitFixedCloseOperator,
+    WhiteBitFixedInvestmentsOperator,
+    WhiteBitFixedInvestOperator,
+    WhiteBitFixedPaymentsOperator,
+    WhiteBitFixedPlansOperator,
+)
 from airflow_provider_whitebit.operators.flex import (
     WhiteBitFlexAutoReinvestOperator,
     WhiteBitFlexCloseOperator,
@@ -50,3 +57,22 @@ with DAG("whitebit_e2e_refused", schedule=None, default_args={"retries": 3, "ret
 
 with DAG("whitebit_e2e_deferred", schedule=None):
     WhiteBitFlexInvestOperator(task_id="invest", ticker="EURI", amount="12.5", deferrable=True)
+
+with DAG("whitebit_e2e_fixed", schedule=None, default_args={"retries": 1, "retry_delay": timedelta(seconds=2)}):
+    terms = WhiteBitFixedPlansOperator(task_id="terms", ticker="BTC")
+    lend = WhiteBitFixedInvestOperator(task_id="lend", ticker="BTC", amount="0.125", days="{{ 30 }}")
+    running = WhiteBitFixedInvestmentsOperator(task_id="running", investment=lend.output["investment_id"])
+    end = WhiteBitFixedCloseOperator(task_id="end", investment_id=lend.output["investment_id"])
+    interest = WhiteBitFixedPaymentsOperator(task_id="interest", ticker="USDT")
+    out = WhiteBitTransferOperator(task_id="out", ticker="ETH", amount="1.5", source="main", target="{{ 'spot' }}")
+    through = WhiteBitTransferOperator(
+        task_id="through", ticker="ETH", amount="all", source="spot", target="collateral"
+    )
+    held = WhiteBitBalanceOperator(task_id="held", account="collateral", ticker="ETH")
+    home = WhiteBitTransferOperator(
+        task_id="home", ticker="ETH", amount="1.5", source="collateral", target="main", deferrable=True
+    )
+    export = WhiteBitFlexHistoryOperator(
+        task_id="export", output_path="file://{{ var.value.get('whitebit_e2e_folder', '/nowhere') }}/flex.parquet"
+    )
+    terms >> lend >> running >> end >> interest >> out >> through >> held >> home >> export

@@ -1,15 +1,23 @@
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 
 import pendulum
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from airflow_provider_whitebit.client.errors import WhiteBitUnavailableError
 from airflow_provider_whitebit.client.models import (
+    Asset,
+    FixedInvestment,
+    FixedPlan,
     FlexInvestment,
     FlexPlan,
     FlexTransaction,
+    InterestPayment,
+    TradeBalance,
     parse_amount,
     parse_time,
 )
@@ -105,3 +113,51 @@ def test_no_time(raw):
 def test_an_object_is_expected():
     with pytest.raises(WhiteBitUnavailableError, match="FlexPlan"):
         FlexPlan.from_api("plan")
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.decimals() | st.text(max_size=8) | st.just("1.5"),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
+    max_leaves=4,
+)
+KINDS = [
+    FlexPlan.from_api,
+    FlexInvestment.from_api,
+    FlexTransaction.from_api,
+    FixedPlan.from_api,
+    FixedInvestment.from_api,
+    InterestPayment.from_api,
+    TradeBalance.from_api,
+    lambda raw: Asset.from_api("USDT", raw),
+]
+NAMES = [
+    *("id", "ticker", "minInvestment", "maxInvestment", "maxRate", "planId", "currency", "invested", "status"),
+    *("withAutoReinvest", "createdAt", "updatedAt", "amount", "transaction_id", "actionType", "plan", "created"),
+    *("updated", "paymentTime", "interestPaid", "percent", "duration", "timestamp", "available", "freeze"),
+    *("currency_precision", "name", "interestRatio", "investmentId"),
+]
+
+
+@given(kind=st.sampled_from(KINDS), raw=st.dictionaries(st.sampled_from(NAMES), values) | values)
+def test_any_answer_is_a_record_or_a_clear_error(kind, raw):
+    try:
+        record = kind(raw)
+    except WhiteBitUnavailableError as error:
+        assert "The exchange sent" in str(error)
+    else:
+        json.dumps(record.to_json())
+
+
+@given(amount=st.decimals(allow_nan=False, allow_infinity=False, places=18, min_value=0, max_value=10**18))
+def test_amounts_pass_through_exactly(amount):
+    raw = {**TRANSACTION, "amount": format(amount, "f")}
+    record = FlexTransaction.from_api(raw)
+    assert record.amount == amount
+    assert Decimal(record.to_json()["amount"]) == amount
+
+
+@given(moment=st.integers(0, 4_102_444_800), fraction=st.integers(0, 999))
+def test_times_in_seconds_and_milliseconds(moment, fraction):
+    assert parse_time(moment).int_timestamp == moment
+    if moment > 100_000_000:
+        assert parse_time(moment * 1000 + fraction).int_timestamp == moment

@@ -21,6 +21,14 @@ PLANS = [
     "7e1d8c2b-9a3b-4b1c-8d4e-5a6b7c8d9e0f",
 ]
 PLAN = PLANS[0]
+TERMS = [
+    "0a61d2f9-b4c6-47e8-93a4-8f90a1b2c3d4",
+    "1b72e30a-c5d7-48f9-a4b5-90a1b2c3d4e5",
+    "2c83f41b-d6e8-490a-b5c6-a1b2c3d4e5f6",
+    "82e95a71-3c4e-4f60-9b2c-0718293a4b5c",
+    "93fa6b82-4d5f-4071-ac3d-18293a4b5c6d",
+]
+WAYS = ["deposit", "withdraw", "collateral-deposit", "collateral-withdraw"]
 
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
@@ -33,7 +41,10 @@ moves = st.one_of(
     st.tuples(st.just("withdraw"), st.sampled_from(PLANS), amounts),
     st.tuples(st.just("close"), st.sampled_from(PLANS)),
     st.tuples(st.just("auto-invest"), st.sampled_from(PLANS), st.booleans()),
-    st.tuples(st.just("wait"), st.integers(1, 100)),
+    st.tuples(st.just("fixed_invest"), st.sampled_from(TERMS), amounts),
+    st.tuples(st.just("fixed_close"), st.integers(0, 3)),
+    st.tuples(st.just("transfer"), st.sampled_from(["USDT", "BTC"]), amounts, st.sampled_from(WAYS)),
+    st.tuples(st.just("wait"), st.integers(1, 400)),
     st.tuples(st.just("fund"), st.sampled_from(["USDT", "BTC"]), st.decimals("0.000001", "100", places=6)),
 )
 
@@ -48,6 +59,13 @@ def make(bench, move):
             return bench.flex("investments/close", plan=plan)
         case ("auto-invest", plan, enabled):
             return bench.flex("investments/auto-invest", plan=plan, enabled=enabled)
+        case ("fixed_invest", plan, amount):
+            return bench.call("smart/investment", planId=plan, amount=amount)
+        case ("fixed_close", number):
+            made = bench.call("smart/investments", status=1)[1]["records"]
+            return bench.call("smart/investment/close", id=made[number]["id"] if number < len(made) else "none")
+        case ("transfer", ticker, amount, way):
+            return bench.call("transfer", ticker=ticker, amount=amount, method=way)
         case ("wait", hours):
             bench.pass_time(hours=hours)
         case ("fund", ticker, amount):
@@ -60,9 +78,13 @@ def make(bench, move):
 def test_the_books_balance_whatever_is_called(bench_class, script):
     bench = bench_class(rate_limits=False)
     for move in script:
-        before = bench.exchange.transactions()
+        before, moved = bench.exchange.transactions(), len(bench.exchange.moves())
         answer = make(bench, move)
         bench.exchange.audit()
+        if answer and move[0] in ("fixed_invest", "fixed_close", "transfer"):
+            assert len(bench.exchange.moves()) - moved == (answer[0] < 300)
+            assert answer[0] in (200, 201, 400, 422), answer
+            continue
         if answer and answer[0] >= 300:
             made = [row for row in bench.exchange.transactions()[len(before) :] if row["nonce"]]
             assert made == [], "a refused call moved money"
@@ -98,6 +120,12 @@ def test_the_books_balance_whatever_is_called(bench_class, script):
             "smart-flex/investments/withdraw",
             "smart-flex/investments/close",
             "smart-flex/investments/auto-invest",
+            "smart/plans",
+            "smart/investment",
+            "smart/investment/close",
+            "smart/investments",
+            "smart/interest-payment-history",
+            "transfer",
         ]
     ),
     params=st.dictionaries(
@@ -105,6 +133,7 @@ def test_the_books_balance_whatever_is_called(bench_class, script):
             [
                 *("ticker", "plan", "amount", "investment", "transaction", "limit", "offset", "dateFrom", "dateTo"),
                 *("actionTypes", "investmentStatus", "withReinvest", "enabled", "nonce", "nonceWindow", "request"),
+                *("planId", "id", "status", "from", "to", "method"),
             ]
         ),
         anything,

@@ -1,0 +1,33 @@
+"""Bring what lies on the trade balance to Main, where lending takes it from, and say what is there.
+
+Try it without money: ``make ui`` or a sandbox of your own (``whitebit-sandbox serve``).
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk import DAG, Param
+
+from airflow_provider_whitebit.operators.account import WhiteBitBalanceOperator, WhiteBitTransferOperator
+
+with DAG(
+    "whitebit_bring_home",
+    description="Transfer between trade and Main balance",
+    schedule=None,
+    params={
+        "ticker": Param("USDT", type="string"),
+        "amount": Param("25", type="string", pattern=r"^\d+(\.\d+)?$"),
+    },
+    default_args={"retries": 3, "retry_delay": timedelta(minutes=1)},
+    tags=["whitebit"],
+):
+    out = WhiteBitTransferOperator(
+        task_id="out", ticker="{{ params.ticker }}", amount="{{ params.amount }}", source="main", target="spot"
+    )
+    spot = WhiteBitBalanceOperator(task_id="spot", account="spot", ticker="{{ params.ticker }}")
+    home = WhiteBitTransferOperator(
+        task_id="home", ticker="{{ params.ticker }}", amount=out.output["amount"], source="spot", target="main"
+    )
+    main = WhiteBitBalanceOperator(task_id="main", account="main", ticker="{{ params.ticker }}")
+    out >> spot >> home >> main
