@@ -39,6 +39,7 @@ CREATE TABLE IF NOT EXISTS history (
     investment TEXT NOT NULL, ticker TEXT NOT NULL, amount TEXT NOT NULL, transaction_id TEXT NOT NULL,
     action INTEGER NOT NULL, nonce INTEGER);
 CREATE INDEX IF NOT EXISTS history_by_plan ON history (account, plan, id);
+CREATE INDEX IF NOT EXISTS history_by_time ON history (account, at_ms DESC, id DESC);
 CREATE TABLE IF NOT EXISTS fixed_investment (
     id TEXT PRIMARY KEY, account TEXT NOT NULL, plan TEXT NOT NULL, ticker TEXT NOT NULL, terms TEXT NOT NULL,
     status INTEGER NOT NULL, created_ms INTEGER NOT NULL, updated_ms INTEGER NOT NULL, payment_ms INTEGER NOT NULL,

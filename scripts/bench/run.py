@@ -11,6 +11,7 @@ import json
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def peer_python(name: str) -> Path | None:
         return None
 
 
-def calls(home: Path, airflow_home: Path) -> dict[str, float]:
+def calls(airflow_home: Path) -> dict[str, float]:
     """Microseconds of one signed call, by way of calling: medians over the turns."""
     server = subprocess.Popen([sys.executable, HERE / "server.py"], stdout=subprocess.PIPE, text=True)
     callers: dict[str, subprocess.Popen[str]] = {}
@@ -97,7 +98,8 @@ print((time.perf_counter() - begin) * 1000)
 def importing(airflow_home: Path) -> float:
     """Milliseconds that the operators add to a DAG file that has imported ``airflow.sdk``: the median of 7."""
     source = IMPORT.format(
-        module="airflow_provider_whitebit.operators.flex, airflow_provider_whitebit.operators.account"
+        module="airflow_provider_whitebit.operators.flex, airflow_provider_whitebit.operators.fixed, "
+        "airflow_provider_whitebit.operators.account"
     )
     runs = []
     for _ in range(7):
@@ -143,14 +145,65 @@ def move_cost() -> tuple[int, int]:
         sandbox.stop()
 
 
+def long_history(path: Path, count: int) -> None:
+    """Books with so many Flex transactions: a daily earning each, a few in each second."""
+    from airflow_provider_whitebit.sandbox.ledger import Ledger
+
+    ledger = Ledger(path)
+    now_ms = int(time.time() * 1000)
+    plan = "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f"
+    rows = (
+        (
+            now_ms - (count - number) * 300,
+            "main:sandbox",
+            plan,
+            "inv_bench",
+            "USDT",
+            f"0.{number % 999983:06d}",
+            f"tx_{number:08d}-0000-4000-8000-000000000000",
+            4,
+            None,
+        )
+        for number in range(count)
+    )
+    with ledger.transaction():
+        ledger.db.executemany(
+            "INSERT INTO history (at_ms, account, plan, investment, ticker, amount, transaction_id, action, nonce) "
+            "VALUES (?,?,?,?,?,?,?,?,?)",
+            rows,
+        )
+    ledger.close()
+
+
+def exporting(count: int) -> dict[str, dict[str, float]]:
+    """Records, seconds and added megabytes of an export out of a sandbox, by format."""
+    from airflow_provider_whitebit.testing import SandboxProcess
+
+    with tempfile.TemporaryDirectory() as folder:
+        long_history(Path(folder) / "books.db", count)
+        sandbox = SandboxProcess("--db", str(Path(folder) / "books.db"), "--no-rate-limits")
+        try:
+            done = subprocess.run(
+                [sys.executable, HERE / "export.py", sandbox.url, folder, "jsonl", "parquet"],
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+        finally:
+            sandbox.stop()
+    told: dict[str, dict[str, float]] = json.loads(done.stdout.splitlines()[-1])
+    return told
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--home", type=Path, default=REPO / ".bench", help="where peers are installed")
+    parser.add_argument("--home", type=Path, default=REPO / ".bench", help="where its files are kept")
+    parser.add_argument("--records", type=int, default=1_000_000, help="how long a history is exported")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     options = parser.parse_args()
     options.home.mkdir(parents=True, exist_ok=True)
     airflow_home = options.home / "airflow"
-    figures = calls(options.home, airflow_home)
+    figures = calls(airflow_home)
     bare = figures["bare_session"]
     print(f"\nOne signed call on loopback, median of {TURNS} turns of {CALLS} calls")
     print(f"  {'way':<34}{'us':>8}{'ratio':>8}")
@@ -171,6 +224,13 @@ def main() -> None:
     print(f"Operators' import, over airflow.sdk: {figures['import_ms']:.1f} ms")
     figures["journal_writes"], figures["requests"] = move_cost()
     print(f"A move: {figures['journal_writes']} journal writes, {figures['requests']} requests (a bare call: 0 and 1)")
+    exported = exporting(options.records)
+    for form, told in exported.items():
+        print(
+            f"Export of {told['count']} records to {form}: {told['seconds']:.0f} s, "
+            f"{told['count'] / told['seconds']:.0f} records/s, {told['added_mb']:.0f} MB of memory added"
+        )
+        figures |= {f"export_{form}_{name}": value for name, value in told.items()}
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2))
 
