@@ -36,8 +36,17 @@ def get_provider_info() -> dict[str, Any]:
                 ],
             }
         ],
+        "sensors": [
+            {"integration-name": "WhiteBIT", "python-modules": ["airflow_provider_whitebit.sensors.whitebit"]},
+        ],
         "triggers": [
-            {"integration-name": "WhiteBIT", "python-modules": ["airflow_provider_whitebit.triggers.settle"]},
+            {
+                "integration-name": "WhiteBIT",
+                "python-modules": [
+                    "airflow_provider_whitebit.triggers.settle",
+                    "airflow_provider_whitebit.triggers.watch",
+                ],
+            },
         ],
         "connection-types": [
             {

@@ -422,12 +422,13 @@ def _history_filters(
         plan=plan,
         investment=investment,
         transaction=transaction,
-        dateFrom=_unix_seconds("date_from", date_from),
-        dateTo=_unix_seconds("date_to", date_to),
+        dateFrom=unix_seconds("date_from", date_from),
+        dateTo=unix_seconds("date_to", date_to),
     )
 
 
-def _unix_seconds(name: str, moment: datetime | int | None) -> int | None:
+def unix_seconds(name: str, moment: datetime | int | None) -> int | None:
+    """Unix seconds of an aware time, or of themselves. :raises WhiteBitValidationError: if it is neither."""
     if moment is None or (isinstance(moment, int) and not isinstance(moment, bool)):
         return moment
     if not isinstance(moment, datetime):

@@ -176,6 +176,9 @@ FOR_GOOD = (
     WhiteBitInDoubt,
 )
 
+#: What usually passes by itself.
+PASSING = (WhiteBitUnavailableError, WhiteBitRateLimitError, WhiteBitNonceError)
+
 _AVAILABLE = re.compile(r"[Aa]vailable (?P<available>\d+(?:\.\d+)?)(?: <|, in amount:) (?P<required>\d+(?:\.\d+)?)")
 
 _AUTHENTICATION = (

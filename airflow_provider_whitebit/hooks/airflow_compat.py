@@ -10,13 +10,26 @@ except (ImportError, AttributeError):  # 3.0
     from airflow.hooks.base import BaseHook  # type: ignore[attr-defined, no-redef]
 
 try:
-    from airflow.sdk.exceptions import AirflowFailException
+    from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
 except ImportError:  # 3.0 and 3.1
-    from airflow.exceptions import AirflowFailException  # type: ignore[no-redef]
+    from airflow.exceptions import (  # type: ignore[no-redef]
+        AirflowFailException,
+        AirflowSensorTimeout,
+        AirflowSkipException,
+    )
 
 from airflow.sdk.log import mask_secret
 
-__all__ = ["AirflowFailException", "BaseHook", "current_context", "default_deferrable", "mask_secret", "never_expire"]
+__all__ = [
+    "AirflowFailException",
+    "AirflowSensorTimeout",
+    "AirflowSkipException",
+    "BaseHook",
+    "current_context",
+    "default_deferrable",
+    "mask_secret",
+    "never_expire",
+]
 
 
 def current_context() -> Any | None:

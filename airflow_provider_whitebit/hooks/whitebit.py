@@ -36,6 +36,7 @@ from airflow_provider_whitebit.moves.intent import Move, Operation, Receipt
 from airflow_provider_whitebit.moves.journal import MemoryJournal
 from airflow_provider_whitebit.moves.protocol import WhiteBitAlreadyMovedError
 from airflow_provider_whitebit.treasury import choice
+from airflow_provider_whitebit.treasury.conditions import Question
 
 #: Moves that this process has made, by the run of a task that made them: two moves of one task need two journals.
 _MOVES_MADE: Counter[str] = Counter()
@@ -476,6 +477,25 @@ class WhiteBitHook(BaseHook):
         if where == choice.COLLATERAL:
             return client.collateral_balance(ticker)
         return {name: balance.available for name, balance in client.trade_balance(ticker).items()}
+
+    def observe(self, question: Question, since: int | None = None) -> Any:
+        """Ask one of the questions that conditions are judged by.
+
+        :param question: which.
+        :param since: for earnings: none before this Unix second.
+        :raises WhiteBitError: refused or unreachable.
+        :returns: balances by ticker, or a list of records.
+        """
+        client = self.get_conn()
+        match question:
+            case Question.FLEX_INVESTMENTS:
+                return list(client.flex_investments())
+            case Question.FLEX_PAYMENTS:
+                return list(client.flex_payments(date_from=since))
+            case Question.FIXED_INVESTMENTS:
+                return list(client.fixed_investments())
+            case _:
+                return self.balances(str(question))
 
     def _move(
         self,

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from decimal import Decimal
 
 # Everything below airflow.sdk is imported when a task runs, not when its DAG file is parsed.
 
@@ -51,7 +54,14 @@ def as_plan_id(raw: str | None) -> str | None:
     return None if raw in (None, "") else read_plan_id(raw)
 
 
-def as_number(name: str, raw: int | str | None, *, least: int = 1) -> int | None:
+def as_amount(name: str, raw: Any) -> Decimal | None:
+    """An amount that may be zero, or nothing. :raises WhiteBitValidationError: if it is none."""
+    from airflow_provider_whitebit.treasury.choice import read_limit
+
+    return None if raw is None or raw in ("", "None") else read_limit(name, raw)
+
+
+def as_number(name: str, raw: int | str | None, *, least: int = 1, most: int | None = None) -> int | None:
     """A whole number, or nothing. :raises WhiteBitValidationError: if it is none, or too small."""
     from airflow_provider_whitebit.client.errors import WhiteBitValidationError
 
@@ -60,7 +70,10 @@ def as_number(name: str, raw: int | str | None, *, least: int = 1) -> int | None
     text = str(raw).strip()
     if isinstance(raw, bool) or not (text.isascii() and text.isdecimal()) or int(text[:12]) < least:
         raise WhiteBitValidationError(f"{name} is {raw!r}: write a whole number, at least {least}.")
-    return int(text[:12])
+    number = int(text[:12])
+    if most is not None and number > most:
+        raise WhiteBitValidationError(f"{name} is {raw!r}: write a whole number from {least} to {most}.")
+    return number
 
 
 def as_identifier(name: str, raw: Any) -> str | None:

@@ -47,6 +47,20 @@ def read_amount(raw: object) -> Decimal:
     return amount
 
 
+def read_limit(name: str, raw: object) -> Decimal:
+    """A limit as a caller gives it: an amount, or zero.
+
+    :param name: of the parameter.
+    :raises WhiteBitValidationError: what is wrong with it.
+    """
+    if not isinstance(raw, bool | float) and str(raw).strip() in ("0", "0.0"):
+        return Decimal(0)
+    try:
+        return read_amount(raw)
+    except WhiteBitValidationError as error:
+        raise WhiteBitValidationError(error.message.replace("amount is", f"{name} is", 1)) from None
+
+
 def read_plan_id(raw: object) -> str:
     """A plan's id: a UUID, as the exchange gives it out.
 

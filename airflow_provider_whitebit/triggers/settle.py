@@ -9,13 +9,7 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
-from airflow_provider_whitebit.client.errors import (
-    WhiteBitConfigurationError,
-    WhiteBitError,
-    WhiteBitNonceError,
-    WhiteBitRateLimitError,
-    WhiteBitUnavailableError,
-)
+from airflow_provider_whitebit.client.errors import PASSING, WhiteBitConfigurationError, WhiteBitError
 from airflow_provider_whitebit.hooks.journals import VariableMarks
 from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
 from airflow_provider_whitebit.moves.drivers import settle_in_background
@@ -80,7 +74,7 @@ class WhiteBitSettleTrigger(BaseTrigger):
                     return await settle_in_background(
                         client, intent, settle_margin_ms=hook.settings.settle_margin_ms, read_mark=read_mark
                     )
-                except (WhiteBitUnavailableError, WhiteBitRateLimitError, WhiteBitNonceError) as error:
+                except PASSING as error:
                     if waited >= _PATIENCE:
                         raise
                     self.log.info("The exchange could not be asked, once more in %s s: %s", _PAUSE, error)

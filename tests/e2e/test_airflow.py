@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from importlib.metadata import version
 
 import pytest
@@ -176,6 +177,37 @@ def test_a_doubt_is_waited_out_in_the_triggerer(airflow):
     assert "did run: the exchange's records show it" in log
     # The triggerer keeps a log of its own beside the task's.
     assert list((airflow.home / "logs" / "dag_id=whitebit_e2e_deferred").rglob("*.trigger.*"))
+
+
+def test_sensors_wait_in_the_triggerer_and_share_their_polls(airflow):
+    dag_id = "whitebit_e2e_wait"
+    airflow.sandbox.clear_faults()
+    run_id = airflow.begin(dag_id)
+
+    def states():
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances"
+        found = airflow.api.call("GET", path)["task_instances"]
+        return {(entry["task_id"], entry["map_index"]): entry["state"] for entry in found}
+
+    waiting = [("rich", number) for number in range(3)]
+    airflow.api.wait(
+        "the deferral", lambda: all(states().get(one) == "deferred" for one in waiting), 120, airflow.process
+    )
+    triggerer = airflow.part("triggerer")
+    triggerer.kill()
+    airflow.start_part(triggerer)
+    airflow.api.wait(
+        "the timeout of the one that waits in vain", lambda: states()[("never", -1)] == "skipped", 120, airflow.process
+    )
+    assert all(states()[one] == "deferred" for one in waiting)
+    begin = len(airflow.sandbox.requests())
+    time.sleep(9)
+    asked = [entry["path"] for entry in airflow.sandbox.requests()[begin:]]
+    # Three sensors, one question every two seconds.
+    assert 2 <= len(asked) <= 7, asked
+    airflow.sandbox.fund("USDC", "1500")
+    assert airflow.finished(dag_id, run_id, seconds=120)["state"] == "success", airflow.problems(dag_id)
+    assert states() == {**dict.fromkeys(waiting, "success"), ("never", -1): "skipped", ("none", -1): "skipped"}
 
 
 def test_the_connection_form(airflow):

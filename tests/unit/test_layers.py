@@ -18,6 +18,7 @@ LAYERS = {
     "hooks": {"client", "moves", "treasury", "hooks"},
     "triggers": {"client", "moves", "treasury", "hooks", "triggers"},
     "operators": {"client", "moves", "treasury", "hooks", "triggers", "operators"},
+    "sensors": {"client", "moves", "treasury", "hooks", "triggers", "operators", "sensors"},
     "sandbox": {"sandbox"},
 }
 WITHOUT_AIRFLOW = ("client", "moves", "treasury", "sandbox")

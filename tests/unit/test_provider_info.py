@@ -37,7 +37,7 @@ def test_provider_info():
         "whitebit_conn_id",
         "whitebit_default",
     )
-    for group in ("hooks", "operators", "triggers"):
+    for group in ("hooks", "operators", "sensors", "triggers"):
         for entry in info[group]:
             for python_module in entry["python-modules"]:
                 __import__(python_module)

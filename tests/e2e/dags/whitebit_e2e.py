@@ -24,6 +24,7 @@ from airflow_provider_whitebit.operators.flex import (
     WhiteBitFlexPlansOperator,
     WhiteBitFlexWithdrawOperator,
 )
+from airflow_provider_whitebit.sensors.whitebit import WhiteBitBalanceSensor, WhiteBitFlexInvestmentSensor
 
 with DAG("whitebit_e2e_all", schedule=None, default_args={"retries": 1, "retry_delay": timedelta(seconds=2)}):
     plans = WhiteBitFlexPlansOperator(task_id="plans", ticker="{{ 'btc' }}")
@@ -76,3 +77,13 @@ with DAG("whitebit_e2e_fixed", schedule=None, default_args={"retries": 1, "retry
         task_id="export", output_path="file://{{ var.value.get('whitebit_e2e_folder', '/nowhere') }}/flex.parquet"
     )
     terms >> lend >> running >> end >> interest >> out >> through >> held >> home >> export
+
+with DAG("whitebit_e2e_wait", schedule=None):
+    # Each of them waits in the triggerer; together they ask one question.
+    WhiteBitBalanceSensor.partial(task_id="rich", ticker="USDC", deferrable=True, poke_interval=2, timeout=300).expand(
+        at_least=["6000", "6001", "6002"]
+    )
+    WhiteBitBalanceSensor(
+        task_id="never", ticker="USDC", at_least="999999", deferrable=True, poke_interval=2, timeout=5, soft_fail=True
+    )
+    WhiteBitFlexInvestmentSensor(task_id="none", ticker="USDC", poke_interval=1, timeout=2, soft_fail=True)

@@ -1,0 +1,165 @@
+"""Sensors: what they wait for, what they wait out, and what ends the waiting."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from types import SimpleNamespace
+
+import pendulum
+import pytest
+from airflow.sdk import DAG, BaseSensorOperator
+
+from airflow_provider_whitebit.client import errors as e
+from airflow_provider_whitebit.hooks.airflow_compat import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+)
+from airflow_provider_whitebit.sensors import whitebit as sensors
+from airflow_provider_whitebit.treasury.conditions import Question
+
+PLAN = "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f"
+SENSORS = {
+    sensors.WhiteBitBalanceSensor: {"ticker": "{{ 'usdt' }}", "at_least": "100"},
+    sensors.WhiteBitFlexInvestmentSensor: {"plan_id": PLAN},
+    sensors.WhiteBitFlexEarningSensor: {"ticker": "USDT"},
+    sensors.WhiteBitFixedMaturitySensor: {"investment_id": "inv-1"},
+}
+OWN = {
+    *("whitebit_conn_id", "account", "ticker", "at_least", "at_most", "plan_id", "status", "invested_at_least"),
+    *("since", "investment_id"),
+}
+
+
+def sensor(*answers, **more):
+    """A balance sensor whose hook answers one after the other, and the list of what it was asked."""
+    task = sensors.WhiteBitBalanceSensor(task_id="s", poke_interval=0, **{"ticker": "usdt", "at_least": "100", **more})
+    left, asked = list(answers), []
+
+    def observe(question, since):
+        asked.append((question, since))
+        answer = left.pop(0) if len(left) > 1 else left[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    task.__dict__["hook"] = SimpleNamespace(observe=observe)
+    return task, asked
+
+
+def usdt(amount):
+    return {"USDT": Decimal(amount)}
+
+
+CONTEXT = {"ti": SimpleNamespace(), "data_interval_start": pendulum.datetime(2026, 1, 1)}
+
+
+@pytest.mark.parametrize("kind", SENSORS)
+def test_what_airflow_expects(kind):
+    task = kind(task_id="s", **SENSORS[kind])
+    assert isinstance(task, BaseSensorOperator)
+    assert set(task.template_fields) == OWN & set(vars(task))
+    assert kind.__doc__
+    with DAG("mapped", schedule=None):
+        kind.partial(task_id="m", **SENSORS[kind]).expand(whitebit_conn_id=["a", "b"])
+
+
+def test_it_waits_out_what_passes():
+    task, asked = sensor(
+        usdt(1), e.WhiteBitUnavailableError("x"), e.WhiteBitRateLimitError("x"), e.WhiteBitNonceError("x"), usdt(100)
+    )
+    assert task.execute(CONTEXT) == {"account": "main", "ticker": "USDT", "amount": "100"}
+    assert len(asked) == 5
+    assert asked[0] == (Question.MAIN_BALANCE, None)
+
+
+@pytest.mark.parametrize("error", [e.WhiteBitPermissionError("no"), e.WhiteBitAuthenticationError("no")])
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_what_does_not_pass_fails_at_once(error, deferrable):
+    task, asked = sensor(error, deferrable=deferrable)
+    with pytest.raises((AirflowFailException, type(error))):
+        task.execute(CONTEXT)
+    assert len(asked) == 1
+
+
+def test_it_times_out_and_fails_softly_if_it_may():
+    task, _ = sensor(usdt(1), timeout=0)
+    with pytest.raises(AirflowSensorTimeout):
+        task.execute(CONTEXT)
+    task, _ = sensor(usdt(1), timeout=0, soft_fail=True)
+    with pytest.raises(AirflowSkipException):
+        task.execute(CONTEXT)
+
+
+def test_it_defers_only_if_it_has_to():
+    from airflow.sdk.exceptions import TaskDeferred
+
+    task, _ = sensor(usdt(100), deferrable=True)
+    assert task.execute(CONTEXT)["amount"] == "100"
+    task, _ = sensor(usdt(1), deferrable=True, timeout=500)
+    with pytest.raises(TaskDeferred) as caught:
+        task.execute(CONTEXT)
+    _, arguments = caught.value.trigger.serialize()
+    assert arguments["condition"]["at_least"] == "100"
+    assert caught.value.method_name == "execute_complete"
+    assert caught.value.timeout.total_seconds() == 560
+
+
+def test_what_the_trigger_says():
+    task, _ = sensor(usdt(1))
+    assert task.execute_complete(CONTEXT, {"status": "met", "found": {"x": 1}}) == {"x": 1}
+    with pytest.raises(AirflowSensorTimeout, match="at_least"):
+        task.execute_complete(CONTEXT, {"status": "timeout"})
+    told = {"status": "error", "error": "WhiteBitPermissionError", "message": "no"}
+    with pytest.raises((AirflowFailException, e.WhiteBitPermissionError)):
+        task.execute_complete(CONTEXT, told)
+    task, _ = sensor(usdt(1), soft_fail=True)
+    for event in ({"status": "timeout"}, told):
+        with pytest.raises(AirflowSkipException):
+            task.execute_complete(CONTEXT, event)
+
+
+def test_since_when_earnings_count():
+    task = sensors.WhiteBitFlexEarningSensor(task_id="s", ticker="USDT")
+    assert task.condition(CONTEXT).from_second == pendulum.datetime(2026, 1, 1).int_timestamp
+    run = SimpleNamespace(start_date=pendulum.datetime(2026, 2, 1))
+    assert task.condition({"dag_run": run}).from_second == run.start_date.int_timestamp
+    task = sensors.WhiteBitFlexEarningSensor(task_id="s", since="2026-03-01T00:00:00+00:00")
+    assert task.condition({}).from_second == pendulum.datetime(2026, 3, 1).int_timestamp
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments"),
+    [
+        (sensors.WhiteBitBalanceSensor, {"ticker": "USDT"}),
+        (sensors.WhiteBitBalanceSensor, {"ticker": "USDT", "at_least": 1.5}),
+        (sensors.WhiteBitFlexInvestmentSensor, {"plan_id": PLAN, "ticker": "USDT"}),
+        (sensors.WhiteBitFixedMaturitySensor, {}),
+        (sensors.WhiteBitFixedMaturitySensor, {"plan_id": PLAN, "ticker": "USDT"}),
+    ],
+)
+def test_what_a_dag_cannot_be_written_with(kind, arguments):
+    with pytest.raises((ValueError, e.WhiteBitValidationError)):
+        kind(task_id="s", **arguments)
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments"),
+    [
+        (sensors.WhiteBitBalanceSensor, {"ticker": "US DT", "at_least": "1"}),
+        (sensors.WhiteBitBalanceSensor, {"ticker": "USDT", "at_least": "much"}),
+        (sensors.WhiteBitBalanceSensor, {"ticker": "USDT", "at_most": "-1"}),
+        (sensors.WhiteBitBalanceSensor, {"ticker": "USDT", "at_least": "1", "account": "moon"}),
+        (sensors.WhiteBitFlexInvestmentSensor, {"plan_id": "x"}),
+        (sensors.WhiteBitFlexInvestmentSensor, {}),
+        (sensors.WhiteBitFlexInvestmentSensor, {"plan_id": PLAN, "status": "2"}),
+        (sensors.WhiteBitFlexEarningSensor, {"since": "yesterday"}),
+        (sensors.WhiteBitFlexEarningSensor, {"plan_id": "x", "since": "5"}),
+        (sensors.WhiteBitFixedMaturitySensor, {"investment_id": "a b"}),
+    ],
+)
+def test_wrong_parameters_are_told_before_anything_is_asked(kind, arguments):
+    task = kind(task_id="s", **arguments)
+    task.__dict__["hook"] = SimpleNamespace()
+    with pytest.raises((AirflowFailException, e.WhiteBitValidationError)):
+        task.execute(CONTEXT)
