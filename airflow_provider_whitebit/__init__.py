@@ -43,10 +43,14 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": "WhiteBIT",
                 "python-modules": [
+                    "airflow_provider_whitebit.triggers.events",
                     "airflow_provider_whitebit.triggers.settle",
                     "airflow_provider_whitebit.triggers.watch",
                 ],
             },
+        ],
+        "plugins": [
+            {"name": "whitebit", "plugin-class": "airflow_provider_whitebit.plugins.whitebit.WhiteBitPlugin"},
         ],
         "connection-types": [
             {

@@ -25,6 +25,7 @@ __all__ = [
     "AirflowSensorTimeout",
     "AirflowSkipException",
     "BaseHook",
+    "asset_states",
     "current_context",
     "default_deferrable",
     "mask_secret",
@@ -56,3 +57,12 @@ def default_deferrable() -> bool:
     except ImportError:  # 3.0
         from airflow.configuration import conf
     return bool(conf.getboolean("operators", "default_deferrable", fallback=False))
+
+
+def asset_states(accessors: Any) -> list[Any]:
+    """The state of each asset that an event trigger watches for (3.3 and later); of several, Airflow has no list.
+
+    :param accessors: ``trigger.asset_state_store``, or ``None``.
+    """
+    by_name, by_uri = (getattr(accessors, name, None) or {} for name in ("_by_name", "_by_uri"))
+    return [*by_name.values(), *by_uri.values()]

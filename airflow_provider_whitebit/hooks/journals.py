@@ -74,10 +74,10 @@ class VariableJournal:
         return [_document(self.identity, json.loads(text)) for text in found if text is not None]
 
     def write(self, document: dict[str, Any]) -> None:
-        _keep_variable(self.name(self._own), json.dumps(document, sort_keys=True), f"Move of {self.identity}")
+        keep_variable(self.name(self._own), json.dumps(document, sort_keys=True), f"Move of {self.identity}")
 
     def _get(self, number: int) -> str | None:
-        return _variable(self.name(number))
+        return read_variable(self.name(number))
 
 
 class VariableMarks:
@@ -94,13 +94,14 @@ class VariableMarks:
         return f"whitebit_mark__{self._account}__{_plain(likeness)}"
 
     def read(self, name: str) -> str | None:
-        return _variable(self.name(name))
+        return read_variable(self.name(name))
 
     def write(self, name: str, mark: str) -> None:
-        _keep_variable(self.name(name), mark, f"The latest {name} with one API key: intent and nonce")
+        keep_variable(self.name(name), mark, f"The latest {name} with one API key: intent and nonce")
 
 
-def _variable(name: str) -> str | None:
+def read_variable(name: str) -> str | None:
+    """An Airflow Variable; ``None`` if there is none. :raises JournalError: if it cannot be read."""
     from airflow.sdk import Variable
 
     try:
@@ -110,7 +111,8 @@ def _variable(name: str) -> str | None:
     return None if text is None else str(text)
 
 
-def _keep_variable(name: str, text: str, description: str) -> None:
+def keep_variable(name: str, text: str, description: str) -> None:
+    """Write an Airflow Variable and read it back. :raises JournalError: if it was not kept."""
     from airflow.sdk import Variable
 
     try:
@@ -118,7 +120,7 @@ def _keep_variable(name: str, text: str, description: str) -> None:
     except Exception as error:
         raise JournalError(f"The Airflow Variable could not be written ({type(error).__name__}).") from error
     # Variable.set only logs some failures: what is not there again was not kept.
-    if _variable(name) != text:
+    if read_variable(name) != text:
         raise JournalError("The Airflow Variable was not kept.")
 
 

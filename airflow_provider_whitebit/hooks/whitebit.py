@@ -22,6 +22,7 @@ from airflow_provider_whitebit.client.models import (
     Asset,
     FixedInvestmentStatus,
     FixedPlan,
+    FlexAction,
     FlexInvestment,
     FlexInvestmentStatus,
     FlexPlan,
@@ -482,7 +483,7 @@ class WhiteBitHook(BaseHook):
         """Ask one of the questions that conditions are judged by.
 
         :param question: which.
-        :param since: for earnings: none before this Unix second.
+        :param since: for earnings and closures: none before this Unix second.
         :raises WhiteBitError: refused or unreachable.
         :returns: balances by ticker, or a list of records.
         """
@@ -492,6 +493,9 @@ class WhiteBitHook(BaseHook):
                 return list(client.flex_investments())
             case Question.FLEX_PAYMENTS:
                 return list(client.flex_payments(date_from=since))
+            case Question.FLEX_CLOSURES:
+                closed = (FlexAction.CLOSE_INVESTMENT,)
+                return list(client.flex_history(date_from=since, action_types=closed))
             case Question.FIXED_INVESTMENTS:
                 return list(client.fixed_investments())
             case _:

@@ -92,21 +92,7 @@ def as_numbers(raw: Sequence[int] | str | None) -> list[int] | None:
 
 
 def as_moment(name: str, raw: Any) -> Any:
-    """A time with zone, or Unix seconds, also as a template renders them."""
-    from datetime import datetime
+    """A time with zone, or Unix seconds, also as a template renders them. :raises WhiteBitValidationError: if not."""
+    from airflow_provider_whitebit.treasury.choice import read_moment
 
-    from airflow_provider_whitebit.client.errors import WhiteBitValidationError
-
-    if raw is None or raw in ("", "None"):
-        return None
-    if not isinstance(raw, str):
-        return raw
-    text = raw.strip()
-    if text.isascii() and text.isdecimal():
-        return int(text)
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        raise WhiteBitValidationError(
-            f"{name} is {raw!r}: write a time like 2026-01-31T00:00:00+00:00, or Unix seconds."
-        ) from None
+    return read_moment(name, raw)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from airflow_provider_whitebit.client.errors import WhiteBitValidationError
 from airflow_provider_whitebit.client.models import FixedInvestment, FixedPlan, FlexInvestment, FlexPlan
@@ -111,6 +113,27 @@ def read_ticker(raw: object) -> str:
     if not _TICKER.fullmatch(text):
         raise WhiteBitValidationError(f"ticker is {_brief(raw)}: write it like USDT.")
     return text
+
+
+def read_moment(name: str, raw: Any) -> Any:
+    """A time as a caller or a template gives it: ISO 8601 becomes a ``datetime``, digits Unix seconds; others stay.
+
+    :param name: of the parameter.
+    :raises WhiteBitValidationError: if a text is neither.
+    """
+    if raw is None or raw in ("", "None"):
+        return None
+    if not isinstance(raw, str):
+        return raw
+    text = raw.strip()
+    if text.isascii() and text.isdecimal():
+        return int(text)
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise WhiteBitValidationError(
+            f"{name} is {raw!r}: write a time like 2026-01-31T00:00:00+00:00, or Unix seconds."
+        ) from None
 
 
 def one_of(plan_id: object, ticker: object) -> tuple[str | None, str | None]:

@@ -30,6 +30,7 @@ class Question(StrEnum):
     COLLATERAL_BALANCE = "collateral"
     FLEX_INVESTMENTS = "flex_investments"
     FLEX_PAYMENTS = "flex_payments"
+    FLEX_CLOSURES = "flex_closures"
     FIXED_INVESTMENTS = "fixed_investments"
 
 

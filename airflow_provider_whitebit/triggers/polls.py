@@ -40,14 +40,14 @@ class Poll:
     question: Question
     interval: float
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    _waiting: dict[asyncio.Queue[Any], int | None] = field(default_factory=dict)
+    _waiting: dict[asyncio.Queue[Any], Callable[[], int | None]] = field(default_factory=dict)
     _task: asyncio.Task[None] | None = None
     _hook: WhiteBitHook | None = None
 
-    async def answers(self, since: int | None = None) -> AsyncIterator[Any]:
+    async def answers(self, since: Callable[[], int | None] = lambda: None) -> AsyncIterator[Any]:
         """Each answer whose question was asked after this began.
 
-        :param since: records before this Unix second do not matter.
+        :param since: tells, before each question, the Unix second before which records do not matter.
         :raises Exception: what makes further questions pointless, for example a wrong key.
         """
         queue: asyncio.Queue[Any] = asyncio.Queue(maxsize=1)
@@ -79,7 +79,7 @@ class Poll:
 
     async def _ask(self, asked: list[asyncio.Queue[Any]]) -> dict[asyncio.Queue[Any], Any]:
         """One answer, or one error that does not pass, for everybody who was there when the question was asked."""
-        moments = [self._waiting[queue] for queue in asked if queue in self._waiting]
+        moments = [self._waiting[queue]() for queue in asked if queue in self._waiting]
         since = None if None in moments or not moments else min(moment for moment in moments if moment is not None)
         try:
             answer = await self._answer(since)

@@ -70,7 +70,7 @@ class WhiteBitConditionTrigger(BaseTrigger):
 
     async def _found(self, condition: Condition) -> dict[str, Any]:
         poll = shared_poll(self.whitebit_conn_id, condition.question, self.poke_interval)
-        answers = poll.answers(condition.since)
+        answers = poll.answers(lambda: condition.since)
         try:
             async for answer in answers:
                 if (found := condition.judge(answer)) is not None:

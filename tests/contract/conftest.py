@@ -100,8 +100,8 @@ def as_task(monkeypatch):
     variables: dict[str, str] = {}
     store = SimpleNamespace(get=kept.get, set=lambda key, value, retention=None: kept.update({key: value}))
     monkeypatch.setattr(journals, "never_expire", lambda: None)
-    monkeypatch.setattr(journals, "_variable", variables.get)
-    monkeypatch.setattr(journals, "_keep_variable", lambda name, text, _: variables.update({name: text}))
+    monkeypatch.setattr(journals, "read_variable", variables.get)
+    monkeypatch.setattr(journals, "keep_variable", lambda name, text, _: variables.update({name: text}))
     monkeypatch.setattr(module, "_MOVES_MADE", type(module._MOVES_MADE)())
 
     def as_try(number):

@@ -19,6 +19,7 @@ LAYERS = {
     "triggers": {"client", "moves", "treasury", "hooks", "triggers"},
     "operators": {"client", "moves", "treasury", "hooks", "triggers", "operators"},
     "sensors": {"client", "moves", "treasury", "hooks", "triggers", "operators", "sensors"},
+    "plugins": {"client", "moves", "treasury", "hooks", "triggers", "plugins"},
     "sandbox": {"sandbox"},
 }
 WITHOUT_AIRFLOW = ("client", "moves", "treasury", "sandbox")
