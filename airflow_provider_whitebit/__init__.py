@@ -49,9 +49,15 @@ def get_provider_info() -> dict[str, Any]:
                 ],
             },
         ],
-        "plugins": [
-            {"name": "whitebit", "plugin-class": "airflow_provider_whitebit.plugins.whitebit.WhiteBitPlugin"},
+        "asset-uris": [
+            {
+                "schemes": ["whitebit"],
+                "handler": "airflow_provider_whitebit.hooks.assets.sanitize_uri",
+                "factory": "airflow_provider_whitebit.hooks.assets.create_asset",
+                "to_openlineage_converter": "airflow_provider_whitebit.hooks.assets.convert_to_openlineage",
+            }
         ],
+        "extra-links": ["airflow_provider_whitebit.operators.links.WhiteBitLendingLink"],
         "connection-types": [
             {
                 "connection-type": CONNECTION_TYPE,

@@ -87,6 +87,19 @@ class Wire(Protocol):
         """Give up pooled connections."""
 
 
+class Observer(Protocol):
+    """Is told of every request, to count and time them. It must not raise."""
+
+    def answered(self, path: str, status: int | None, seconds: float) -> None:
+        """One request has been answered with a status, or not at all (``None``), after so many seconds."""
+
+    def refused(self, path: str, error: WhiteBitError) -> None:
+        """The exchange has refused a call."""
+
+    def repeated(self, path: str | None) -> None:
+        """A call is made once more."""
+
+
 class HttpWire:
     """HTTP with pooled connections: no redirects, no cookies, no ``.netrc``.
 
@@ -123,6 +136,7 @@ class Transport:
     :param sleep: waits between tries, in seconds.
     :param throttle: keeps calls under the rate limits; ``None``: nothing does.
     :param wire: what carries the requests, if not HTTP.
+    :param observer: is told of every request; ``None``: nobody is.
     """
 
     base_url: str
@@ -135,6 +149,7 @@ class Transport:
     sleep: Callable[[float], None] = time.sleep
     throttle: Throttle | None = None
     wire: Wire | None = None
+    observer: Observer | None = None
     _wire: Wire = field(init=False, repr=False)
     _retrying: tenacity.Retrying = field(init=False, repr=False)
     _synchronising: threading.Lock = field(init=False, repr=False, default_factory=threading.Lock)
@@ -197,6 +212,7 @@ class Transport:
         refusal = error_from_answer(path, status, answer)
         if refusal is not None:
             self._learn_limit(refusal)
+            self._tell_refusal(refusal)
             raise refusal
         if status not in _OK or _is_error_object(answer):
             raise _unusable(path, status, "an answer that is neither a success nor a refusal", money_moved=None)
@@ -231,6 +247,7 @@ class Transport:
         refusal = error_from_answer(path, status, answer)
         self._learn_limit(refusal)
         if refusal is not None:
+            self._tell_refusal(refusal)
             raise refusal
         if status not in _OK or _is_error_object(answer):
             what = "a server error" if status in _SERVER_FAULT else "an answer that cannot be understood"
@@ -244,6 +261,10 @@ class Transport:
             else:
                 self.throttle.accepted()
 
+    def _tell_refusal(self, refusal: WhiteBitError) -> None:
+        if self.observer is not None:
+            self.observer.refused(refusal.path or "", refusal)
+
     def _post(self, path: str, params: Mapping[str, Any], *, nonce: int, nonce_window: bool) -> tuple[int, Any]:
         if self.credentials is None:
             raise WhiteBitConfigurationError("This call needs an API key and its secret; none were given.", path=path)
@@ -252,6 +273,19 @@ class Transport:
 
     def _exchange(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> tuple[int, Any]:
         """One request and its decoded answer; learns the exchange's time on the way."""
+        if self.observer is None:
+            return self._answer(method, path, body, headers)
+        begin, status = time.monotonic(), None
+        try:
+            status, answer = self._answer(method, path, body, headers)
+            return status, answer
+        except WhiteBitError as error:
+            status = error.status
+            raise
+        finally:
+            self.observer.answered(path, status, time.monotonic() - begin)
+
+    def _answer(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> tuple[int, Any]:
         prepared = requests.PreparedRequest()
         prepared.method = method
         prepared.url = self.base_url + path
@@ -285,6 +319,7 @@ class Transport:
                     "The exchange's rate limit refused the call.", path=path, status=status
                 )
                 self._learn_limit(refusal)
+                self._tell_refusal(refusal)
                 raise refusal from None
             raise _unusable(path, status, what, money_moved=None) from None
 
@@ -319,6 +354,8 @@ class Transport:
     def _before_repeating(self, state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         log.info("Trying again (try %s of %s): %s", state.attempt_number + 1, self.retry.attempts, error)
+        if self.observer is not None:
+            self.observer.repeated(getattr(error, "path", None))
         if isinstance(error, WhiteBitNonceError):
             self.synchronise()
 

@@ -28,8 +28,11 @@ __all__ = [
     "asset_states",
     "current_context",
     "default_deferrable",
+    "lineage_collector",
     "mask_secret",
+    "metrics_are_on",
     "never_expire",
+    "stats",
 ]
 
 
@@ -52,11 +55,43 @@ def never_expire() -> Any:
 
 def default_deferrable() -> bool:
     """Airflow's own default for operators that can be deferred."""
+    return bool(_conf().getboolean("operators", "default_deferrable", fallback=False))
+
+
+def metrics_are_on() -> bool:
+    """Whether Airflow sends metrics anywhere."""
+    return any(
+        _conf().getboolean("metrics", name, fallback=False)
+        for name in ("statsd_on", "statsd_datadog_enabled", "otel_on")
+    )
+
+
+def stats() -> Any:
+    """Airflow's metrics: ``incr``, ``timing``."""
+    try:
+        from airflow.sdk.observability import stats as modern
+    except ImportError:  # before 3.2
+        from airflow.stats import Stats
+
+        return Stats
+    return modern
+
+
+def lineage_collector() -> Any:
+    """What collects the assets that hooks read and write."""
+    try:
+        from airflow.sdk.lineage import get_hook_lineage_collector
+    except ImportError:  # before 3.2
+        from airflow.lineage.hook import get_hook_lineage_collector  # type: ignore[import-not-found, no-redef]
+    return get_hook_lineage_collector()
+
+
+def _conf() -> Any:
     try:
         from airflow.sdk.configuration import conf
     except ImportError:  # 3.0
         from airflow.configuration import conf
-    return bool(conf.getboolean("operators", "default_deferrable", fallback=False))
+    return conf
 
 
 def asset_states(accessors: Any) -> list[Any]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
+from urllib.parse import urlsplit
 
 from airflow_provider_whitebit.client import throttle
 from airflow_provider_whitebit.client.api import WhiteBitClient
@@ -28,16 +29,20 @@ from airflow_provider_whitebit.client.models import (
     FlexPlan,
 )
 from airflow_provider_whitebit.client.transport import NO_RETRIES, RetryPolicy, Timeout, Transport
-from airflow_provider_whitebit.hooks import connection_form
-from airflow_provider_whitebit.hooks.airflow_compat import BaseHook, mask_secret
+from airflow_provider_whitebit.hooks import assets, connection_form
+from airflow_provider_whitebit.hooks.airflow_compat import BaseHook, lineage_collector, mask_secret
 from airflow_provider_whitebit.hooks.journals import marks_for, place_for
-from airflow_provider_whitebit.hooks.settings import Settings, read_settings
+from airflow_provider_whitebit.hooks.metrics import count_failure, count_move, request_metrics
+from airflow_provider_whitebit.hooks.settings import HOSTS, Settings, read_settings
 from airflow_provider_whitebit.moves.drivers import execute_move
 from airflow_provider_whitebit.moves.intent import Move, Operation, Receipt
 from airflow_provider_whitebit.moves.journal import MemoryJournal
 from airflow_provider_whitebit.moves.protocol import WhiteBitAlreadyMovedError
 from airflow_provider_whitebit.treasury import choice
 from airflow_provider_whitebit.treasury.conditions import Question
+
+_LENDING_PAGE = "/crypto-lending"
+_BOOKS = "/sandbox/ledger"
 
 #: Moves that this process has made, by the run of a task that made them: two moves of one task need two journals.
 _MOVES_MADE: Counter[str] = Counter()
@@ -115,7 +120,14 @@ class WhiteBitHook(BaseHook):
             nonce_window=settings.nonce_window,
             retry=retry,
             throttle=throttle.shared(settings.base_url),
+            observer=request_metrics(),
         )
+
+    @property
+    def site(self) -> str:
+        """The address of the exchange's lending page in the connection's region; of a sandbox, that of its books."""
+        host = urlsplit(self.settings.base_url).hostname or ""
+        return f"{self.settings.base_url}{_LENDING_PAGE if host in HOSTS.values() else _BOOKS}"
 
     def get_conn(self) -> WhiteBitClient:
         """The client of this connection: one for each hook.
@@ -523,26 +535,36 @@ class WhiteBitHook(BaseHook):
             _MOVES_MADE[place.run] += 1
             if place.run and _MOVES_MADE[place.run] > 1:
                 place = place_for(f"{operation}.{_MOVES_MADE[place.run]}", otherwise=MemoryJournal())
-        receipt = execute_move(
-            self.get_conn(),
-            place.journal,
-            requested=requested,
-            resolve=resolve,
-            permit=self._permit,
-            marks=marks_for(settings.account),
-            account=settings.account,
-            generation=place.generation,
-            settle_margin_ms=settings.settle_margin_ms,
-            defer=deferrable,
-            settled=self._settled.get("intent"),
-            sent=self._settled.get("sent", 0),
-        )
+        try:
+            receipt = execute_move(
+                self.get_conn(),
+                place.journal,
+                requested=requested,
+                resolve=resolve,
+                permit=self._permit,
+                marks=marks_for(settings.account),
+                account=settings.account,
+                generation=place.generation,
+                settle_margin_ms=settings.settle_margin_ms,
+                defer=deferrable,
+                settled=self._settled.get("intent"),
+                sent=self._settled.get("sent", 0),
+            )
+        except WhiteBitError as error:
+            count_failure(operation, error)
+            raise
+        count_move(receipt, self.get_conn().clock.now_ms())
         if key is None and _is_another(receipt, requested):
             raise WhiteBitAlreadyMovedError(
                 f"An earlier run of this task made its move {place.journal.identity} as {receipt.to_json()}; now it "
                 f"asks for {requested}. Where a task makes several moves whose order may change, give each a name: "
                 "key=..."
             )
+        lineage_collector().add_output_asset(
+            context=self,
+            scheme=assets.SCHEME,
+            asset_kwargs={"conn_id": self.whitebit_conn_id, "path": assets.path_of(receipt)},
+        )
         return receipt
 
     def _permit(self, move: Move) -> None:

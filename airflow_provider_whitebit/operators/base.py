@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow.sdk import BaseOperator
+from airflow.sdk import AssetAlias, BaseOperator
 
+from airflow_provider_whitebit.operators.links import WhiteBitLendingLink
 from airflow_provider_whitebit.operators.parameters import as_boolean, refuse_both
 
 try:
@@ -34,6 +35,7 @@ class WhiteBitOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("whitebit_conn_id",)
+    operator_extra_links = (WhiteBitLendingLink(),)
     ui_color = "#e9f2ff"
 
     def __init__(self, *, whitebit_conn_id: str = "whitebit_default", **kwargs: Any) -> None:
@@ -83,6 +85,9 @@ class WhiteBitListOperator(WhiteBitOperator):
 class WhiteBitMoveOperator(WhiteBitOperator):
     """Base of the operators that move money.
 
+    Each receipt becomes an event of the assets ``whitebit://<connection>/moves`` and, for example,
+    ``whitebit://<connection>/flex/USDT`` when the task succeeds; a dry run announces nothing.
+
     :param dry_run: check everything, send nothing; the receipt's status is ``planned``.
     :param deferrable: let a triggerer find out what came of a lost answer; Airflow's own default by default.
     """
@@ -90,7 +95,8 @@ class WhiteBitMoveOperator(WhiteBitOperator):
     template_fields: Sequence[str] = ("whitebit_conn_id", "dry_run")
 
     def __init__(self, *, dry_run: bool | str = False, deferrable: bool | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        outlets = kwargs.pop("outlets", None) or []
+        super().__init__(outlets=[*(outlets if isinstance(outlets, list) else [outlets]), _moves_alias()], **kwargs)
         self.dry_run = dry_run  # type: ignore[assignment]
         self.deferrable = deferrable
 
@@ -110,6 +116,7 @@ class WhiteBitMoveOperator(WhiteBitOperator):
 
     def execute(self, context: Mapping[str, Any]) -> dict[str, Any] | list[dict[str, Any]]:
         """Make the move; the receipt as plain JSON, or the list of them where it takes several."""
+        from airflow_provider_whitebit.hooks.assets import announce
         from airflow_provider_whitebit.moves.drivers import SettleLater
 
         try:
@@ -118,6 +125,8 @@ class WhiteBitMoveOperator(WhiteBitOperator):
             self._defer(later)
         for receipt in made if isinstance(made, list) else [made]:
             self.log.info("%s", receipt)
+            if receipt.status == "executed":
+                announce(context["outlet_events"], self.whitebit_conn_id, receipt)
         if isinstance(made, list):
             return [receipt.to_json() for receipt in made]
         told = made.to_json()
@@ -165,3 +174,9 @@ class WhiteBitPlanMoveOperator(WhiteBitMoveOperator):
     def options(self, key: str) -> dict[str, Any]:
         """What all moves of plans take, rendered."""
         return {"plan_id": self.plan_id, "ticker": self.ticker, **super().options(key)}
+
+
+def _moves_alias() -> AssetAlias:
+    from airflow_provider_whitebit.hooks.assets import MOVES_ALIAS
+
+    return AssetAlias(MOVES_ALIAS)

@@ -55,5 +55,5 @@ def on_asset_event_emitted(asset_event: Any) -> None:
         )
         scope = AssetScope(asset_id=asset_id)
         told = json.loads(backend.get(scope, key, session=session) or "{}")
-        told[str(payload["id"])] = int(payload["second"])
+        told |= {str(one["id"]): int(one["second"]) for one in payload["occurrences"]}
         backend.set(scope, key, json.dumps(pruned(told)), session=session)

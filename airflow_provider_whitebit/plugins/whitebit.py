@@ -1,4 +1,8 @@
-"""The provider's plugin. Airflow loads it in all of its processes, so nothing here may be slow to import."""
+"""The provider's plugin. Airflow loads it in all of its processes, so nothing here may be slow to import.
+
+It is an entry point of the distribution: plugins that stand in the provider's information alone are not loaded by
+schedulers and triggerers, where providers are looked at lazily.
+"""
 
 from __future__ import annotations
 

@@ -32,6 +32,10 @@ class Occurrence:
     second: int
     record: dict[str, Any]
 
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return {"id": self.id, "second": self.second, "record": self.record}
+
 
 @dataclass(slots=True)
 class Memory:

@@ -1,8 +1,9 @@
 """Triggers that start DAGs: for ``AssetWatcher``. Vendor pages: Lending (Flex and Fixed plans), balances.
 
-Each event's payload is plain JSON: ``event`` says what happened, ``id`` names the occurrence, ``second`` is its time in
-Unix seconds, ``record`` is what the exchange shows of it, ``whitebit_conn_id`` the connection. In a DAG that is
-scheduled on the asset it stands in ``triggering_asset_events``, at ``extra["payload"]``.
+Each event's payload is plain JSON: ``event`` says what happens, ``whitebit_conn_id`` with which connection, and
+``occurrences`` lists what was new at one look, oldest first: ``id`` names each, ``second`` is its time in Unix seconds,
+``record`` what the exchange shows of it. In a DAG that is scheduled on the asset the payload stands in
+``triggering_asset_events``, at ``extra["payload"]``.
 
 All such triggers, and all deferred sensors, of one triggerer share their requests.
 """
@@ -23,10 +24,17 @@ if TYPE_CHECKING:
 
 # These triggers are made when DAG files are parsed: the rest of the package is imported when they run.
 
+_monotonic = time.monotonic
+
 #: Seconds after which an event that was handed to Airflow is taken for stored, where Airflow does not say so itself.
 _STORED_AFTER = 30
 #: Shortest time between two questions, in seconds.
 _LEAST_INTERVAL = 1
+#: Shortest time between two events of one trigger, in seconds. Of events that come faster than the scheduler looks,
+#: Airflow starts a run for the first; the others wait for whatever event comes next.
+_SPACING = 10
+#: Most occurrences in one event. The rest comes with the next one.
+_MOST = 500
 
 
 class WhiteBitEventTrigger(BaseEventTrigger):
@@ -99,6 +107,7 @@ class WhiteBitEventTrigger(BaseEventTrigger):
 
         watch = self.watch()
         memory = await diary.open(self.since)
+        last: float | None = None
 
         def since() -> int:
             return _oldest(memory, int(time.time()))
@@ -109,22 +118,23 @@ class WhiteBitEventTrigger(BaseEventTrigger):
                 now = int(time.time())
                 if memory.since is None:
                     watch.begin(answer, memory, now)
-                news = watch.news(answer, memory, now)
+                news = watch.news(answer, memory, now)[:_MOST]
                 await diary.note()
+                if not news or (last is not None and _monotonic() - last < _SPACING):
+                    continue
+                last = _monotonic()
                 for occurrence in news:
                     memory.tell(occurrence)
                     diary.handed_over(occurrence.id)
-                    self.log.info("%s: %s", watch.event, occurrence.record)
-                    yield TriggerEvent(  # type: ignore[no-untyped-call]
-                        {
-                            "event": watch.event,
-                            "id": occurrence.id,
-                            "second": occurrence.second,
-                            "record": occurrence.record,
-                            "whitebit_conn_id": self.whitebit_conn_id,
-                            "whitebit_trigger": diary.trigger,
-                        }
-                    )
+                self.log.info("%s: %s", watch.event, ", ".join(occurrence.id for occurrence in news))
+                yield TriggerEvent(  # type: ignore[no-untyped-call]
+                    {
+                        "event": watch.event,
+                        "whitebit_conn_id": self.whitebit_conn_id,
+                        "occurrences": [occurrence.to_json() for occurrence in news],
+                        "whitebit_trigger": diary.trigger,
+                    }
+                )
 
     def _diary(self) -> _Diary:
         from airflow_provider_whitebit.triggers.memory import AssetKeeper, VariableKeeper, fingerprint
@@ -157,14 +167,14 @@ class _Diary:
 
     def handed_over(self, name: str) -> None:
         """An event is given to Airflow, which stores it within a moment."""
-        self._handed_over[name] = time.monotonic()
+        self._handed_over[name] = _monotonic()
 
     async def note(self) -> None:
         """Keep all that is stored by now, if there is anything new."""
         from airflow_provider_whitebit.treasury.occurrences import Memory
 
         assert self._memory is not None
-        now = time.monotonic()
+        now = _monotonic()
         self._handed_over = {name: at for name, at in self._handed_over.items() if now - at < _STORED_AFTER}
         document = self._memory.to_json()
         document["told"] = {name: at for name, at in document["told"].items() if name not in self._handed_over}

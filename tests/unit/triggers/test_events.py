@@ -68,6 +68,7 @@ class State:
 @pytest.fixture
 def exchange(monkeypatch):
     monkeypatch.setattr(events, "_LEAST_INTERVAL", 0)
+    monkeypatch.setattr(events, "_SPACING", 0)
 
     def use(*answers):
         made = Exchange(*answers)
@@ -91,13 +92,13 @@ async def first(trigger, number):
     async with aclosing(trigger.run()) as told:
         async for event in told:
             found.append(event.payload)
-            if len(found) == number:
+            if sum(len(payload["occurrences"]) for payload in found) >= number:
                 break
     return found
 
 
 def ids(trigger, number):
-    return [payload["id"] for payload in asyncio.run(first(trigger, number))]
+    return [one["id"] for payload in asyncio.run(first(trigger, number)) for one in payload["occurrences"]]
 
 
 @pytest.mark.parametrize(
@@ -131,10 +132,11 @@ def test_parameters_are_checked_when_the_dag_file_is_read():
 
 def test_an_event_for_each_occurrence(exchange):
     shop = exchange([earning("a")], [earning("a"), earning("b", NOW + 1)], [earning("c", NOW + 2), earning("a")])
-    (one, two) = asyncio.run(first(watched(earnings(), State()), 2))
-    assert (one["event"], one["id"], one["second"]) == ("flex_earning_credited", "b", NOW + 1)
-    assert (one["record"]["amount"], one["whitebit_conn_id"]) == ("0.1", "whitebit_default")
-    assert two["id"] == "c"
+    (event, later) = asyncio.run(first(watched(earnings(), State()), 2))
+    assert (event["event"], event["whitebit_conn_id"]) == ("flex_earning_credited", "whitebit_default")
+    (one,) = event["occurrences"]
+    assert (one["id"], one["second"], one["record"]["amount"]) == ("b", NOW + 1, "0.1")
+    assert later["occurrences"][0]["id"] == "c"
     assert shop.asked[0][1] is not None
 
 
@@ -218,11 +220,10 @@ def test_a_balance(exchange):
     exchange({"USDT": Decimal(5)}, {"USDT": Decimal(100)}, {"USDT": Decimal(100)}, {"USDT": Decimal(300)})
     state = State()
     rich = WhiteBitBalanceTrigger(ticker="USDT", at_least=100, poke_interval=0.005)
-    (one, two) = asyncio.run(first(watched(rich, state), 2))
-    assert (one["event"], one["record"]) == (
-        "balance_within_limits",
-        {"account": "main", "ticker": "USDT", "amount": "100"},
-    )
+    told = asyncio.run(first(watched(rich, state), 2))
+    assert {event["event"] for event in told} == {"balance_within_limits"}
+    (one, two) = [occurrence for event in told for occurrence in event["occurrences"]]
+    assert one["record"] == {"account": "main", "ticker": "USDT", "amount": "100"}
     assert two["record"]["amount"] == "300"
     assert [one["id"], two["id"]] == ["1/100", "2/300"]
 
@@ -235,3 +236,22 @@ def test_triggers_and_sensors_share_their_requests(exchange):
 
     assert len(asyncio.run(crowd())) == 300
     assert len(shop.asked) <= 3
+
+
+def test_what_is_new_at_one_look_is_one_event_and_a_long_list_comes_in_parts(exchange, monkeypatch):
+    exchange([], [earning("a"), earning("b"), earning("c")])
+    (event,) = asyncio.run(first(watched(earnings(), State()), 3))
+    assert [one["id"] for one in event["occurrences"]] == ["a", "b", "c"]
+    monkeypatch.setattr(events, "_MOST", 2)
+    exchange([], [earning("a"), earning("b"), earning("c")])
+    told = asyncio.run(first(watched(earnings(), State()), 3))
+    assert [[one["id"] for one in event["occurrences"]] for event in told] == [["a", "b"], ["c"]]
+
+
+def test_events_keep_a_distance_so_that_each_starts_a_run(exchange, monkeypatch):
+    clock = iter(range(100, 1000))
+    monkeypatch.setattr(events, "_SPACING", 10)
+    monkeypatch.setattr(events, "_monotonic", lambda: next(clock))
+    exchange([], [earning("a")], [earning("a"), earning("b")], [earning("a"), earning("b"), earning("c")])
+    told = asyncio.run(first(watched(earnings(), State()), 3))
+    assert [[one["id"] for one in event["occurrences"]] for event in told] == [["a"], ["b", "c"]]

@@ -1,0 +1,86 @@
+"""Assets with the scheme ``whitebit``: their addresses, and how lineage tools see them.
+
+``whitebit://<connection>/moves`` stands for every move of money by a connection, ``whitebit://<connection>/flex/USDT``
+(also ``fixed`` and ``transfers``) for those of one asset.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import SplitResult, urlsplit
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.openlineage.facet import Dataset
+    from airflow.sdk import Asset
+
+    from airflow_provider_whitebit.moves.intent import Receipt
+
+SCHEME = "whitebit"
+#: The alias through which operators that move money announce their receipts.
+MOVES_ALIAS = "whitebit_moves"
+
+_MOVES = "moves"
+_PRODUCTS = ("flex", "fixed", "transfers")
+_TICKER = re.compile(r"[A-Z0-9_]{1,20}", re.ASCII)
+
+
+def sanitize_uri(uri: SplitResult) -> SplitResult:
+    """An asset's address in its one spelling: tickers in capitals, the rest of the path in small letters.
+
+    :raises ValueError: if it is none of the addresses above.
+    """
+    parts = [part for part in uri.path.split("/") if part]
+    what = parts[0].lower() if parts else ""
+    known = (what == _MOVES and len(parts) == 1) or (
+        what in _PRODUCTS and len(parts) == 2 and _TICKER.fullmatch(parts[1].upper())
+    )
+    if not uri.netloc or "@" in uri.netloc or not known or uri.query:
+        raise ValueError(
+            f"{uri.geturl()!r} is no address of WhiteBIT moves: write {SCHEME}://<connection>/{_MOVES}, or "
+            f"{SCHEME}://<connection>/<product>/<ticker> with one of {', '.join(_PRODUCTS)}"
+        )
+    return uri._replace(path="/" + "/".join([what, *(part.upper() for part in parts[1:])]))
+
+
+def create_asset(*, conn_id: str, path: str, extra: dict[str, Any] | None = None) -> Asset:
+    """The asset for lineage collectors.
+
+    :param conn_id: the Airflow connection.
+    :param path: ``moves``, or a product and a ticker like ``flex/USDT``.
+    :param extra: handed to the asset.
+    """
+    from airflow.sdk import Asset
+
+    return Asset(uri=f"{SCHEME}://{conn_id}/{path}", extra=extra)
+
+
+def convert_to_openlineage(asset: Asset, lineage_context: Any) -> Dataset:
+    """The asset as OpenLineage names it: the connection as namespace, product and ticker as name.
+
+    :param asset: one of ours.
+    :param lineage_context: the hook; not needed.
+    """
+    from airflow.providers.common.compat.openlineage.facet import Dataset
+
+    address = urlsplit(asset.uri)
+    return Dataset(namespace=f"{SCHEME}://{address.netloc}", name=address.path.lstrip("/"))
+
+
+def path_of(receipt: Receipt) -> str:
+    """Product and ticker that a receipt belongs to, like ``flex/USDT``."""
+    product = str(receipt.operation).partition("_")[0]
+    return f"{product if product in _PRODUCTS else 'transfers'}/{receipt.ticker}"
+
+
+def announce(events: Any, conn_id: str, receipt: Receipt) -> None:
+    """Add a receipt to what a task tells Airflow's assets when it succeeds.
+
+    :param events: ``context["outlet_events"]``.
+    :param conn_id: the Airflow connection.
+    :param receipt: of a move that was made.
+    """
+    from airflow.sdk import AssetAlias
+
+    for path in (_MOVES, path_of(receipt)):
+        events[AssetAlias(MOVES_ALIAS)].add(create_asset(conn_id=conn_id, path=path), extra=receipt.to_json())

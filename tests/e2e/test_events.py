@@ -1,0 +1,131 @@
+"""What happens on the exchange starts DAGs, whatever happens to the triggerer meanwhile."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import time
+from collections import Counter
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
+
+RESTARTS = int(os.environ.get("WHITEBIT_RESTARTS", "3"))
+EARNING, CLOSED, RICH = DAGS = ("whitebit_e2e_earning", "whitebit_e2e_closed", "whitebit_e2e_rich")
+EXACT = tuple(int(part) for part in version("apache-airflow").split(".")[:2]) >= (3, 3)
+
+
+@pytest.fixture(scope="module")
+def events(airflow):
+    airflow.sandbox.clear_faults()
+    file = airflow.home / "dags" / "whitebit_events.py"
+    shutil.copy(Path(__file__).parent / "dags_on_demand" / file.name, file)
+    for dag_id in DAGS:
+        airflow.api.wait(dag_id, lambda dag_id=dag_id: airflow.api.call("GET", f"/api/v2/dags/{dag_id}"), 90)
+    yield airflow
+    file.unlink()
+
+
+@pytest.fixture
+def hook(events, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_WHITEBIT_DEFAULT", events.env["AIRFLOW_CONN_WHITEBIT_DEFAULT"])
+    return WhiteBitHook()
+
+
+def delivered(airflow, name):
+    """Ids of all events of an asset, as often as they were delivered."""
+    (asset,) = airflow.api.call("GET", f"/api/v2/assets?name_pattern={name}")["assets"]
+    found, total = [], 1
+    while len(found) < total:
+        page = airflow.api.call("GET", f"/api/v2/assets/events?asset_id={asset['id']}&limit=50&offset={len(found)}")
+        found += page["asset_events"]
+        total = page["total_entries"]
+    return [one["id"] for event in found for one in event["extra"]["payload"]["occurrences"]]
+
+
+def consumed(airflow, dag_id):
+    """Ids that the DAG's runs were started by."""
+    runs = airflow.api.call("GET", f"/api/v2/dags/{dag_id}/dagRuns?limit=100")["dag_runs"]
+    ended = [run["dag_run_id"] for run in runs if run["state"] == "success"]
+    return [name for run_id in ended for name in airflow.returned(dag_id, run_id, "told")]
+
+
+def settle(airflow, what, done, seconds=120):
+    airflow.api.wait(what, done, seconds, airflow.process)
+
+
+def in_books(airflow, action, ticker=None):
+    return [
+        entry["transaction_id"]
+        for entry in airflow.sandbox.ledger()["transactions"]
+        if entry["action"] == action and ticker in (None, entry["ticker"])
+    ]
+
+
+def watching(airflow):
+    """Wait until the triggerer asks what the triggers want to know."""
+    begin = len(airflow.sandbox.requests())
+
+    def asked():
+        paths = [request["path"] for request in airflow.sandbox.requests()[begin:]]
+        return {path.rsplit("/", 1)[1] for path in paths} >= {"payment-history", "history", "balance"}
+
+    settle(airflow, "the questions of all triggers", asked)
+
+
+def test_closures_and_balances_start_their_dags(events, hook):
+    watching(events)
+    (plan,) = [entry for entry in hook.get_conn().flex_plans(ticker="SOL")][:1]
+    hook.flex_invest(plan_id=plan.id, amount=str(plan.min_investment))
+    hook.flex_close(plan_id=plan.id)
+    closed = in_books(events, 5, "SOL")[-1]
+    settle(events, "the run for a closure", lambda: closed in consumed(events, CLOSED))
+    events.sandbox.fund("ETH", "1000")
+    settle(events, "the run for a balance", lambda: len(consumed(events, RICH)) == 1)
+    time.sleep(10)
+    events.sandbox.fund("ETH", "1")
+    settle(events, "the run for another amount", lambda: len(consumed(events, RICH)) == 2)
+    time.sleep(3)
+    assert delivered(events, CLOSED) == [closed]
+    assert len(delivered(events, RICH)) == 2
+
+
+def test_no_earning_is_lost_and_none_told_twice_while_the_triggerer_is_killed_again_and_again(events, hook):
+    chance = random.Random(RESTARTS)
+    watching(events)
+    for plan in list(hook.get_conn().flex_plans())[:6]:
+        events.sandbox.fund(plan.ticker, str(plan.min_investment))
+        hook.flex_invest(plan_id=plan.id, amount=str(plan.min_investment))
+    before = set(in_books(events, 4))
+    for _ in range(RESTARTS):
+        events.sandbox.advance(86_400)
+        time.sleep(chance.uniform(0, 4))
+        triggerer = events.part("triggerer")
+        way = chance.choice(["kill", "kill", "terminate"])
+        if way == "kill":
+            triggerer.kill()
+        else:
+            os.kill(triggerer.pid, signal.SIGTERM)
+            time.sleep(chance.uniform(0, 1))
+            triggerer.kill()
+        if chance.random() < 0.5:
+            events.sandbox.advance(86_400)
+        events.start_part(triggerer)
+        if chance.random() < 0.8:
+            watching(events)
+    events.sandbox.advance(86_400)
+    earned = Counter(entry for entry in in_books(events, 4) if entry not in before)
+    assert len(earned) > 5 * RESTARTS
+    settle(events, "all events", lambda: set(delivered(events, EARNING)) >= set(earned), 240)
+    settle(events, "all runs", lambda: set(consumed(events, EARNING)) >= set(earned), 240)
+    time.sleep(5)
+    told = Counter(entry for entry in delivered(events, EARNING) if entry not in before)
+    assert set(told) == set(earned)
+    if EXACT:
+        assert told == earned
+        assert Counter(entry for entry in consumed(events, EARNING) if entry not in before) == earned
