@@ -26,9 +26,12 @@ _TICKER = re.compile(r"[A-Z0-9_]{1,20}", re.ASCII)
 
 
 def sanitize_uri(uri: SplitResult) -> SplitResult:
-    """An asset's address in its one spelling: tickers in capitals, the rest of the path in small letters.
+    """Check an asset's address: tickers in capitals, the rest of the path in small letters.
 
-    :raises ValueError: if it is none of the addresses above.
+    Airflow takes an asset's name from the address as it was written, before this is called, and compares both. A DAG
+    scheduled on another spelling would never be started, so other spellings are refused, not mended.
+
+    :raises ValueError: if it is none of the addresses above; says the right spelling where there is one.
     """
     parts = [part for part in uri.path.split("/") if part]
     what = parts[0].lower() if parts else ""
@@ -40,7 +43,10 @@ def sanitize_uri(uri: SplitResult) -> SplitResult:
             f"{uri.geturl()!r} is no address of WhiteBIT moves: write {SCHEME}://<connection>/{_MOVES}, or "
             f"{SCHEME}://<connection>/<product>/<ticker> with one of {', '.join(_PRODUCTS)}"
         )
-    return uri._replace(path="/" + "/".join([what, *(part.upper() for part in parts[1:])]))
+    path = "/" + "/".join([what, *(part.upper() for part in parts[1:])])
+    if uri.path != path:
+        raise ValueError(f"write {uri._replace(path=path).geturl()!r}: Airflow takes {uri.path!r} for another asset")
+    return uri
 
 
 def create_asset(*, conn_id: str, path: str, extra: dict[str, Any] | None = None) -> Asset:

@@ -1,4 +1,4 @@
-"""What the provider tells Airflow's metrics. The names are documented in ``docs/metrics.md``.
+"""What the provider tells Airflow's metrics. The names are documented in ``docs/waiting.md``.
 
 Nothing is measured where no metrics are switched on: requests are many, and measuring is not free.
 """

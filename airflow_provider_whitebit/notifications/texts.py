@@ -18,7 +18,9 @@ _RECEIPTS = (
     "{% set made = ti.xcom_pull(task_ids=ti.task_id, map_indexes=ti.map_index) %}"
     "{% set receipts = [made] if made is mapping else (made or []) %}"
 )
-_DOUBT = "{% set doubt = 'InDoubt' in (exception.__class__.__name__ ~ ' ' ~ exception) %}"
+# Airflow's templates may not look at a class: the error's representation begins with its name.
+_NAME = "{{ ('%r' | format(exception)).split('(')[0] | e }}"
+_DOUBT = "{% set doubt = 'InDoubt' in '%r' | format(exception) %}"
 
 #: What a task that moved money did, in one line.
 RECEIPT_SUBJECT = (
@@ -44,9 +46,8 @@ RECEIPT_HTML = (
 #: What failed, in one line; a doubt wants a person.
 FAILURE_SUBJECT = _DOUBT + "WhiteBIT: {{ 'IN DOUBT, a person must look' if doubt else 'failed' }} - " + _TASK
 #: The error, which says whether money moved and what to do next, as plain text.
-FAILURE_TEXT = "{{ exception.__class__.__name__ }}: {{ exception }}\nRun: {{ ti.run_id }}, try {{ ti.try_number }}"
+FAILURE_TEXT = _NAME + ": {{ exception }}\nRun: {{ ti.run_id }}, try {{ ti.try_number }}"
 #: The same as HTML.
 FAILURE_HTML = (
-    "<p><b>{{ exception.__class__.__name__ | e }}</b>: {{ exception | e }}</p>"
-    "<p>Run {{ ti.run_id | e }}, try {{ ti.try_number }}</p>"
+    f"<p><b>{_NAME}</b>: {{{{ exception | e }}}}</p><p>Run {{{{ ti.run_id | e }}}}, try {{{{ ti.try_number }}}}</p>"
 )

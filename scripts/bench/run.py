@@ -195,6 +195,38 @@ def exporting(count: int) -> dict[str, dict[str, float]]:
     return told
 
 
+def waiting() -> dict[int, dict[str, float]]:
+    """Requests, CPU seconds and memory of so many waiting sensors on one connection, in one event loop."""
+    from airflow_provider_whitebit.testing import SandboxProcess
+
+    seconds, interval = 30, 5
+    sandbox = SandboxProcess()
+    try:
+        told = {}
+        for number in (1, 100, 10_000):
+            before = len(sandbox.requests())
+            done = subprocess.run(
+                [sys.executable, HERE / "waiting.py", str(number), str(seconds), str(interval)],
+                capture_output=True,
+                text=True,
+                check=True,
+                env={"PATH": "/usr/bin:/bin", "AIRFLOW_CONN_WHITEBIT_BENCH": sandbox.connection_json},
+            )
+            paths = [request["path"] for request in sandbox.requests()[before:]]
+            asked = sum(path.endswith("/main-account/balance") for path in paths)
+            told[number] = {"requests": asked, **json.loads(done.stdout.splitlines()[-1])}
+        return told
+    finally:
+        sandbox.stop()
+
+
+def latency() -> dict[str, object]:
+    """Seconds from an event on the exchange to the start of its run, and the poll interval."""
+    done = subprocess.run([sys.executable, HERE / "latency.py"], capture_output=True, text=True, check=True)
+    told: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
+    return told
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--home", type=Path, default=REPO / ".bench", help="where its files are kept")
@@ -231,6 +263,20 @@ def main() -> None:
             f"{told['count'] / told['seconds']:.0f} records/s, {told['added_mb']:.0f} MB of memory added"
         )
         figures |= {f"export_{form}_{name}": value for name, value in told.items()}
+    waited = waiting()
+    for number, told in waited.items():
+        print(
+            f"{number} sensors that wait 30 s, one question every 5 s: {told['requests']:.0f} requests, "
+            f"{told['cpu']:.2f} s of CPU, {told['memory_mb']:.0f} MB"
+        )
+        figures |= {f"waiting_{number}_{name}": value for name, value in told.items()}
+    started = latency()
+    longest, middle = max(started["latencies"]), statistics.median(started["latencies"])  # type: ignore[call-overload, type-var]
+    print(
+        f"From an event on the exchange to the start of its run, asking every {started['interval']} s: "
+        f"median {middle:.1f} s, longest {longest:.1f} s of {len(started['latencies'])}"  # type: ignore[arg-type]
+    )
+    figures |= {"latency_median": middle, "latency_longest": longest}  # type: ignore[dict-item]
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2))
 

@@ -11,10 +11,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from email import message_from_bytes
+from email.policy import default
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiosmtpd.controller import Controller
 
 REPO = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPO / "scripts"))
@@ -52,6 +55,7 @@ class RunningAirflow:
     sandbox: SandboxProcess
     process: Any
     env: dict[str, str]
+    mail: list[Any]
     restarted: list[Any] = field(default_factory=list)
 
     def run(self, dag_id: str, *, seconds: int = 150) -> dict[str, Any]:
@@ -101,10 +105,10 @@ class RunningAirflow:
             },
         )
 
-    def begin(self, dag_id: str) -> str:
+    def begin(self, dag_id: str, conf: dict[str, Any] | None = None) -> str:
         """Trigger a DAG; the id of its run."""
         self.api.wait(dag_id, lambda: self.api.call("GET", f"/api/v2/dags/{dag_id}"), 60, self.process)
-        run = self.api.call("POST", f"/api/v2/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": {}})
+        run = self.api.call("POST", f"/api/v2/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf or {}})
         return str(run["dag_run_id"])
 
     def part(self, name: str) -> Part:
@@ -141,8 +145,30 @@ class RunningAirflow:
         return "\n".join(found[-5:])
 
 
+class Mailbox:
+    """Takes every mail that is sent to it."""
+
+    def __init__(self) -> None:
+        self.mail: list[Any] = []
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
+        self.mail.append(message_from_bytes(envelope.content, policy=default))
+        return "250 OK"
+
+
 @pytest.fixture(scope="session")
-def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningAirflow]:
+def mailbox() -> Iterator[tuple[list[Any], str]]:
+    """The mail that has come, and the connection that leads to it."""
+    box = Mailbox()
+    controller = Controller(box, hostname="127.0.0.1", port=free_port())
+    controller.start()
+    extra = {"disable_ssl": True, "disable_tls": True}
+    yield box.mail, json.dumps({"conn_type": "smtp", "host": "127.0.0.1", "port": controller.port, "extra": extra})
+    controller.stop()
+
+
+@pytest.fixture(scope="session")
+def airflow(tmp_path_factory: pytest.TempPathFactory, mailbox: tuple[list[Any], str]) -> Iterator[RunningAirflow]:
     home = tmp_path_factory.mktemp("airflow")
     dags = home / "dags"
     shutil.copytree(REPO / "dags_examples", dags, ignore=shutil.ignore_patterns("__pycache__"))
@@ -154,6 +180,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningAirflow
         # A short settle margin: the sandbox records at once.
         connection = json.loads(sandbox.connection_json) | {"extra": {"settle_margin": 2}}
         env = environment(home, json.dumps(connection), dags=dags, port=port)
+        mail, env["AIRFLOW_CONN_SMTP_DEFAULT"] = mailbox
         env["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "DEBUG"
         # A killed triggerer's work is taken up sooner than after half a minute.
         env["AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD"] = "10"
@@ -166,7 +193,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningAirflow
                 api.wait("a healthy Airflow", api.healthy, 180, process)
             except (TimeoutError, RuntimeError) as error:
                 raise AssertionError(f"{error}\n{(home / 'standalone.log').read_text()[-4000:]}") from None
-            running = RunningAirflow(home, api, sandbox, process, env)
+            running = RunningAirflow(home, api, sandbox, process, env, mail)
             try:
                 yield running
             finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import time
 from importlib.metadata import version
 
@@ -208,6 +209,45 @@ def test_sensors_wait_in_the_triggerer_and_share_their_polls(airflow):
     airflow.sandbox.fund("USDC", "1500")
     assert airflow.finished(dag_id, run_id, seconds=120)["state"] == "success", airflow.problems(dag_id)
     assert states() == {**dict.fromkeys(waiting, "success"), ("never", -1): "skipped", ("none", -1): "skipped"}
+
+
+def test_receipts_start_bookkeeping_and_are_mailed_and_link_to_the_exchange(airflow):
+    dag_id, books = "whitebit_e2e_announced", "whitebit_e2e_books"
+    airflow.sandbox.clear_faults()
+    airflow.mail.clear()
+    run = airflow.run(dag_id)
+    assert run["state"] == "failed"
+    path = f"/api/v2/dags/{dag_id}/dagRuns/{run['dag_run_id']}/taskInstances"
+    receipts = []
+    for number in range(2):
+        entry = airflow.api.call("GET", f"{path}/invest/xcomEntries/return_value?map_index={number}&deserialize=false")
+        receipts.append(entry["value"] if isinstance(entry["value"], dict) else json.loads(entry["value"]))
+    assert [receipt["amount"] for receipt in receipts] == ["0.11", "0.12"]
+
+    def booked():
+        runs = airflow.api.call("GET", f"/api/v2/dags/{books}/dagRuns?limit=100")["dag_runs"]
+        ended = [entry["dag_run_id"] for entry in runs if entry["state"] == "success"]
+        return [receipt for run_id in ended for receipt in airflow.returned(books, run_id, "book")]
+
+    # Each of the two, and nothing of what was only planned or refused.
+    airflow.api.wait("the books", lambda: len(booked()) >= 2, 60, airflow.process)
+    assert sorted(booked(), key=lambda receipt: receipt["amount"]) == receipts
+    uris = {asset["uri"] for asset in airflow.api.call("GET", "/api/v2/assets?limit=100")["assets"]}
+    assert {"whitebit://whitebit_default/moves", "whitebit://whitebit_default/flex/ETH"} <= uris
+
+    airflow.api.wait("the mails", lambda: len(airflow.mail) >= 3, 60, airflow.process)
+    assert [mail["subject"] for mail in airflow.mail] == [
+        f"WhiteBIT: flex_invest 0.11 ETH executed - {dag_id}.invest",
+        f"WhiteBIT: flex_invest 0.12 ETH executed - {dag_id}.invest",
+        f"WhiteBIT: failed - {dag_id}.refused",
+    ]
+    bodies = [mail.get_body(("html",)).get_content() for mail in airflow.mail]
+    assert all(receipt["intent_id"] in body for receipt, body in zip(receipts, bodies, strict=False))
+    assert "No money moved" in bodies[2]
+    assert not any(secret in body for body in bodies for secret in ("sandbox-key", "sandbox-secret"))
+
+    links = airflow.api.call("GET", f"{path}/planned/links")["extra_links"]
+    assert links == {"WhiteBIT lending": f"{airflow.sandbox.url}/sandbox/ledger"}
 
 
 def test_the_connection_form(airflow):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -129,3 +130,92 @@ def test_no_earning_is_lost_and_none_told_twice_while_the_triggerer_is_killed_ag
     if EXACT:
         assert told == earned
         assert Counter(entry for entry in consumed(events, EARNING) if entry not in before) == earned
+
+
+def switch_on(airflow, dag_id):
+    airflow.api.call("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": False})
+
+
+def switch_off(airflow, dag_id):
+    airflow.api.call("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": True})
+
+
+def tell(airflow, name, event, records):
+    """An event of a watched asset, as its trigger would tell it; it only asks once in a minute."""
+    (asset,) = airflow.api.call("GET", f"/api/v2/assets?name_pattern={name}")["assets"]
+    occurrences = [{"id": f"told-{number}", "second": 0, "record": record} for number, record in enumerate(records)]
+    payload = {"event": event, "whitebit_conn_id": "whitebit_default", "occurrences": occurrences}
+    extra = {"from_trigger": True, "payload": payload}
+    airflow.api.call("POST", "/api/v2/assets/events", {"asset_id": asset["id"], "extra": extra})
+
+
+def run_of(airflow, dag_id):
+    """The one run of a DAG, when it has ended."""
+
+    def ended():
+        runs = airflow.api.call("GET", f"/api/v2/dags/{dag_id}/dagRuns?limit=100")["dag_runs"]
+        return runs if runs and all(run["state"] in ("success", "failed") for run in runs) else None
+
+    (run,) = airflow.api.wait(f"a run of {dag_id}", ended, 120, airflow.process)
+    assert run["state"] == "success", airflow.problems(dag_id)
+    return run["dag_run_id"]
+
+
+def receipt_of(airflow, dag_id, run_id, task_id, number):
+    path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
+    value = airflow.api.call("GET", f"{path}?map_index={number}&deserialize=false")["value"]
+    return json.loads(value) if isinstance(value, str) else value
+
+
+def test_the_compounding_example(events, hook):
+    (ether,) = hook.get_conn().flex_plans(ticker="ETH")
+    record = {"plan_id": ether.id, "currency": "ETH", "amount": "0.007"}
+    events.sandbox.fund("ETH", "1")
+    switch_on(events, "whitebit_compounding")
+    # Two earnings that are enough together, and one that is not.
+    small = {"plan_id": str(next(hook.get_conn().flex_plans(ticker="USDC")).id), "currency": "USDC", "amount": "0.1"}
+    tell(events, "whitebit_flex_earned", "flex_earning_credited", [record, record, small])
+    run_id = run_of(events, "whitebit_compounding")
+    switch_off(events, "whitebit_compounding")
+    receipt = receipt_of(events, "whitebit_compounding", run_id, "reinvest", 0)
+    assert (receipt["plan_id"], receipt["amount"], receipt["status"]) == (ether.id, "0.014", "executed")
+
+
+def test_the_ladder_example(events, hook):
+    events.sandbox.fund("USDT", "1000")
+    run_id = events.begin("whitebit_ladder_build", {"amount": "100", "days": [10]})
+    assert events.finished("whitebit_ladder_build", run_id)["state"] == "success", events.problems(
+        "whitebit_ladder_build"
+    )
+    receipt = receipt_of(events, "whitebit_ladder_build", run_id, "invest", 0)
+    events.sandbox.advance(10 * 86_400 + 1)
+    (over,) = hook.get_conn().fixed_investments(investment=receipt["investment_id"])
+    assert not over.active
+    switch_on(events, "whitebit_ladder_renew")
+    tell(events, "whitebit_fixed_matured", "fixed_investment_matured", [over.to_json()])
+    run_id = run_of(events, "whitebit_ladder_renew")
+    switch_off(events, "whitebit_ladder_renew")
+    again = receipt_of(events, "whitebit_ladder_renew", run_id, "renew", 0)
+    assert (again["plan_id"], again["amount"]) == (over.plan.id, "100")
+    assert again["investment_id"] != receipt["investment_id"]
+
+
+def test_the_nightly_check_tells_of_moves_without_a_receipt(events, hook):
+    dag_id = "whitebit_nightly_check"
+    switch_on(events, dag_id)
+    begin = hook.get_conn().server_time()
+    made = events.run("whitebit_flex_taskflow")
+    assert made["state"] == "success"
+    period = {"since": begin.isoformat(), "until": hook.get_conn().server_time().isoformat()}
+    run_id = events.begin(dag_id, period)
+    assert events.finished(dag_id, run_id)["state"] == "success", events.problems(dag_id)
+    # The hook outside of a task announces nothing.
+    hook.flex_invest(ticker="USDT", amount="10")
+    events.mail.clear()
+    period["until"] = hook.get_conn().server_time().isoformat()
+    run_id = events.begin(dag_id, period)
+    assert events.finished(dag_id, run_id)["state"] == "failed"
+    events.api.wait("the mail", lambda: events.mail, 60, events.process)
+    assert "compare" in events.mail[0]["subject"]
+    assert in_books(events, 1, "USDT")[-1] in events.mail[0].get_body(("html",)).get_content()
+    switch_off(events, dag_id)

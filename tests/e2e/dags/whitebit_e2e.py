@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.sdk import DAG
+from airflow.providers.smtp.notifications.smtp import SmtpNotifier
+from airflow.sdk import DAG, Asset, task
 
+from airflow_provider_whitebit.notifications.texts import FAILURE_HTML, FAILURE_SUBJECT, RECEIPT_HTML, RECEIPT_SUBJECT
 from airflow_provider_whitebit.operators.account import WhiteBitBalanceOperator, WhiteBitTransferOperator
 from airflow_provider_whitebit.operators.fixed import (
     WhiteBitFixedCloseOperator,
@@ -87,3 +89,33 @@ with DAG("whitebit_e2e_wait", schedule=None):
         task_id="never", ticker="USDC", at_least="999999", deferrable=True, poke_interval=2, timeout=5, soft_fail=True
     )
     WhiteBitFlexInvestmentSensor(task_id="none", ticker="USDC", poke_interval=1, timeout=2, soft_fail=True)
+
+NOTICE = {"to": "treasury@example.com", "from_email": "airflow@example.com"}
+
+with DAG("whitebit_e2e_announced", schedule=None):
+    # A mapped task, one by one: receipts, notices, events and links.
+    lent = WhiteBitFlexInvestOperator.partial(
+        task_id="invest",
+        ticker="ETH",
+        max_active_tis_per_dag=1,
+        on_success_callback=SmtpNotifier(**NOTICE, subject=RECEIPT_SUBJECT, html_content=RECEIPT_HTML),
+    ).expand(amount=["0.11", "0.12"])
+    planned = WhiteBitFlexInvestOperator(task_id="planned", ticker="ETH", amount="0.13", dry_run=True)
+    refused = WhiteBitFlexInvestOperator(
+        task_id="refused",
+        ticker="ETH",
+        amount="123456789",
+        on_failure_callback=SmtpNotifier(**NOTICE, subject=FAILURE_SUBJECT, html_content=FAILURE_HTML),
+    )
+    lent >> planned >> refused
+
+ETH = Asset("whitebit://whitebit_default/flex/ETH")
+
+with DAG("whitebit_e2e_books", schedule=[ETH], catchup=False):
+
+    @task
+    def book(triggering_asset_events=None):
+        # By its asset: each event is listed once more under the alias that it came through.
+        return [event.extra for event in triggering_asset_events[ETH]]
+
+    book()

@@ -1,0 +1,64 @@
+"""A maturity ladder of Fixed plans: the same amount for several terms, each renewed when it matures.
+
+``whitebit_ladder_build`` sets the rungs, once. ``whitebit_ladder_renew`` is started by the exchange whenever one of
+them has matured, and invests its principal in the same plan again. It moves money by itself, so it is created paused.
+Fixed plans need the exchange's B2B permission.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk import DAG, Asset, AssetWatcher, Param, task
+
+from airflow_provider_whitebit.operators.fixed import WhiteBitFixedInvestOperator
+from airflow_provider_whitebit.triggers.events import WhiteBitFixedMaturityTrigger
+
+RETRIES = {"retries": 3, "retry_delay": timedelta(minutes=1)}
+
+matured = Asset(
+    "whitebit_fixed_matured",
+    watchers=[AssetWatcher(name="whitebit_fixed_matured", trigger=WhiteBitFixedMaturityTrigger(poke_interval=300))],
+)
+
+with DAG(
+    "whitebit_ladder_build",
+    description="The same amount for each of several terms",
+    schedule=None,
+    params={
+        "ticker": Param("USDT", type="string"),
+        "amount": Param("100", type="string", pattern=r"^\d+(\.\d+)?$"),
+        "days": Param([10, 30], type="array", items={"type": "integer", "minimum": 1}),
+    },
+    default_args=RETRIES,
+    tags=["whitebit"],
+):
+
+    @task
+    def rungs(params=None):
+        return [{"days": days, "ticker": params["ticker"], "amount": params["amount"]} for days in params["days"]]
+
+    WhiteBitFixedInvestOperator.partial(task_id="invest", max_active_tis_per_dag=1).expand_kwargs(rungs())
+
+with DAG(
+    "whitebit_ladder_renew",
+    description="A term is over: the same again",
+    schedule=[matured],
+    catchup=False,
+    is_paused_upon_creation=True,
+    max_active_runs=1,
+    default_args=RETRIES,
+    tags=["whitebit"],
+):
+
+    @task
+    def to_renew(triggering_asset_events=None):
+        over = [
+            occurrence["record"]
+            for events in triggering_asset_events.values()
+            for event in events
+            for occurrence in event.extra["payload"]["occurrences"]
+        ]
+        return [{"plan_id": entry["plan"]["id"], "amount": entry["amount"]} for entry in over]
+
+    WhiteBitFixedInvestOperator.partial(task_id="renew", max_active_tis_per_dag=1).expand_kwargs(to_renew())
