@@ -30,7 +30,7 @@ from airflow_provider_whitebit.client.models import (
 )
 from airflow_provider_whitebit.client.transport import NO_RETRIES, RetryPolicy, Timeout, Transport
 from airflow_provider_whitebit.hooks import assets, connection_form
-from airflow_provider_whitebit.hooks.airflow_compat import BaseHook, lineage_collector, mask_secret
+from airflow_provider_whitebit.hooks.airflow_compat import BaseHook, current_context, lineage_collector, mask_secret
 from airflow_provider_whitebit.hooks.journals import marks_for, place_for
 from airflow_provider_whitebit.hooks.metrics import count_failure, count_move, request_metrics
 from airflow_provider_whitebit.hooks.settings import HOSTS, Settings, read_settings
@@ -560,6 +560,9 @@ class WhiteBitHook(BaseHook):
                 f"asks for {requested}. Where a task makes several moves whose order may change, give each a name: "
                 "key=..."
             )
+        context = current_context()
+        if context is not None:
+            assets.announce(context, self.whitebit_conn_id, receipt)
         lineage_collector().add_output_asset(
             context=self,
             scheme=assets.SCHEME,

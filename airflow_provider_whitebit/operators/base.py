@@ -116,7 +116,6 @@ class WhiteBitMoveOperator(WhiteBitOperator):
 
     def execute(self, context: Mapping[str, Any]) -> dict[str, Any] | list[dict[str, Any]]:
         """Make the move; the receipt as plain JSON, or the list of them where it takes several."""
-        from airflow_provider_whitebit.hooks.assets import announce
         from airflow_provider_whitebit.moves.drivers import SettleLater
 
         try:
@@ -125,8 +124,6 @@ class WhiteBitMoveOperator(WhiteBitOperator):
             self._defer(later)
         for receipt in made if isinstance(made, list) else [made]:
             self.log.info("%s", receipt)
-            if receipt.status == "executed":
-                announce(context["outlet_events"], self.whitebit_conn_id, receipt)
         if isinstance(made, list):
             return [receipt.to_json() for receipt in made]
         told = made.to_json()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pendulum
 import pytest
@@ -89,12 +90,17 @@ def test_a_receipt_is_announced_to_all_moves_and_to_those_of_its_asset():
             assert isinstance(alias, AssetAlias)
             return Accessor(alias)
 
-    assets.announce(Events(), "desk", receipt())
+    task = SimpleNamespace(outlets=[])
+    context = {"ti": SimpleNamespace(task=task), "outlet_events": Events()}
+    assets.announce(context, "desk", receipt())
+    assert task.outlets == [AssetAlias("whitebit_moves")]
     assert [(alias, uri) for alias, uri, _ in told] == [
         ("whitebit_moves", "whitebit://desk/moves"),
         ("whitebit_moves", "whitebit://desk/flex/USDT"),
     ]
     assert all(extra == receipt().to_json() for _, _, extra in told)
+    assets.announce(context, "desk", receipt())
+    assert len(task.outlets) == 1
 
 
 def test_openlineage():
