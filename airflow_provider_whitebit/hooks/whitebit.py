@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
@@ -34,12 +34,21 @@ from airflow_provider_whitebit.hooks.airflow_compat import BaseHook, current_con
 from airflow_provider_whitebit.hooks.journals import marks_for, place_for
 from airflow_provider_whitebit.hooks.metrics import count_failure, count_move, request_metrics
 from airflow_provider_whitebit.hooks.settings import HOSTS, Settings, read_settings
+from airflow_provider_whitebit.moves.batch import Batch, NotSentAgain
 from airflow_provider_whitebit.moves.drivers import execute_move
 from airflow_provider_whitebit.moves.intent import Move, Operation, Receipt
-from airflow_provider_whitebit.moves.journal import MemoryJournal
+from airflow_provider_whitebit.moves.journal import Journal, MemoryJournal
 from airflow_provider_whitebit.moves.protocol import WhiteBitAlreadyMovedError
 from airflow_provider_whitebit.treasury import choice
 from airflow_provider_whitebit.treasury.conditions import Question
+from airflow_provider_whitebit.treasury.planning import (
+    EXECUTED,
+    NOTHING,
+    PLANNED,
+    Holdings,
+    PlanOutcome,
+    TreasuryPlan,
+)
 
 _LENDING_PAGE = "/crypto-lending"
 _BOOKS = "/sandbox/ledger"
@@ -522,7 +531,6 @@ class WhiteBitHook(BaseHook):
         key: str | None,
         deferrable: bool,
     ) -> Receipt:
-        settings = self.settings
         if dry_run:
             move = resolve()
             self._permit(move)
@@ -535,31 +543,62 @@ class WhiteBitHook(BaseHook):
             _MOVES_MADE[place.run] += 1
             if place.run and _MOVES_MADE[place.run] > 1:
                 place = place_for(f"{operation}.{_MOVES_MADE[place.run]}", otherwise=MemoryJournal())
-        try:
-            receipt = execute_move(
-                self.get_conn(),
-                place.journal,
-                requested=requested,
-                resolve=resolve,
-                permit=self._permit,
-                marks=marks_for(settings.account),
-                account=settings.account,
-                generation=place.generation,
-                settle_margin_ms=settings.settle_margin_ms,
-                defer=deferrable,
-                settled=self._settled.get("intent"),
-                sent=self._settled.get("sent", 0),
-            )
-        except WhiteBitError as error:
-            count_failure(operation, error)
-            raise
-        count_move(receipt, self.get_conn().clock.now_ms())
+        receipt = self._execute(
+            place.journal,
+            requested,
+            resolve,
+            permit=self._permit,
+            generation=place.generation,
+            deferrable=deferrable,
+            settled=self._settled,
+        )
         if key is None and _is_another(receipt, requested):
             raise WhiteBitAlreadyMovedError(
                 f"An earlier run of this task made its move {place.journal.identity} as {receipt.to_json()}; now it "
                 f"asks for {requested}. Where a task makes several moves whose order may change, give each a name: "
                 "key=..."
             )
+        self._tell(receipt)
+        return receipt
+
+    def _execute(
+        self,
+        journal: Journal,
+        requested: Mapping[str, Any],
+        resolve: Callable[[], Move],
+        *,
+        permit: Callable[[Move], None],
+        generation: str,
+        deferrable: bool,
+        settled: Mapping[str, Any],
+    ) -> Receipt:
+        """Make one move by its journal, and count it."""
+        settings = self.settings
+        try:
+            receipt = execute_move(
+                self.get_conn(),
+                journal,
+                requested=requested,
+                resolve=resolve,
+                permit=permit,
+                marks=marks_for(settings.account),
+                account=settings.account,
+                generation=generation,
+                settle_margin_ms=settings.settle_margin_ms,
+                defer=deferrable,
+                settled=settled.get("intent"),
+                sent=settled.get("sent", 0),
+            )
+        except NotSentAgain:
+            raise
+        except WhiteBitError as error:
+            count_failure(str(requested["operation"]), error)
+            raise
+        count_move(receipt, self.get_conn().clock.now_ms())
+        return receipt
+
+    def _tell(self, receipt: Receipt) -> None:
+        """Announce a receipt to assets and lineage."""
         context = current_context()
         if context is not None:
             assets.announce(context, self.whitebit_conn_id, receipt)
@@ -568,7 +607,99 @@ class WhiteBitHook(BaseHook):
             scheme=assets.SCHEME,
             asset_kwargs={"conn_id": self.whitebit_conn_id, "path": assets.path_of(receipt)},
         )
-        return receipt
+
+    def holdings(self, *accounts: str) -> Holdings:
+        """What the account holds now: Main, Flex plans and active investments.
+
+        :param accounts: further balances to read: ``spot``, ``collateral``.
+        :raises WhiteBitError: refused or unreachable.
+        """
+        client = self.get_conn()
+        active = client.flex_investments(investment_status=FlexInvestmentStatus.ACTIVE)
+        return Holdings(
+            main=client.main_balance(),
+            plans=tuple(client.flex_plans()),
+            investments=tuple(active),
+            assets=self._assets,
+            **{name: self.balances(name) for name in accounts if name != choice.MAIN},
+        )
+
+    def carry_out(
+        self,
+        make_plan: Callable[[Sequence[Receipt]], TreasuryPlan],
+        requested: Mapping[str, Any],
+        *,
+        dry_run: bool = False,
+        deferrable: bool = False,
+        key: str = "plan",
+    ) -> PlanOutcome:
+        """Plan moves and make each of them once; a task that is run again goes on where it was.
+
+        A run of the task that was broken off is followed by a new plan, out of what the account holds then. When all
+        moves of a plan have been made, the task moves nothing any more, whoever clears it.
+
+        :param make_plan: the plan to carry out now, given the receipts of the moves that this task has made before.
+        :param requested: the caller's parameters as plain JSON: cleared with others, the task refuses to go on.
+        :param dry_run: plan, and send nothing.
+        :param deferrable: raise ``SettleLater`` in place of waiting in this process.
+        :param key: name of the plan within the task.
+        :raises WhiteBitPlanError: moves were refused; those of other assets were made.
+        :raises WhiteBitError: refused, unreachable or in doubt; the error says what was made.
+        """
+        place = place_for(key, otherwise=MemoryJournal())
+        plans: list[TreasuryPlan] = []
+
+        def decide(receipts: Sequence[Receipt]) -> list[Move]:
+            plan = make_plan(receipts)
+            plans.append(plan)
+            for planned in plan.moves:
+                self.log.info("Planned: %s", planned)
+            for note in plan.notes:
+                self.log.info("Note: %s", note)
+            return [planned.move for planned in plan.moves]
+
+        if dry_run:
+            for move in decide(()):
+                self._permit(move)
+            return PlanOutcome(PLANNED, plans[-1])
+        outside = {0: place.journal}
+
+        def journal(number: int) -> Journal:
+            if not place.run:
+                return outside.setdefault(number, MemoryJournal(f"memory.{number}"))
+            return place_for(f"{key}.{number}", otherwise=MemoryJournal()).journal
+
+        def make(number: int, move: Move, permit: Callable[[Move], None]) -> Receipt:
+            def permit_both(move: Move) -> None:
+                self._permit(move)
+                permit(move)
+
+            return self._execute(
+                journal(number),
+                {"operation": str(move.operation), **move.to_json()},
+                lambda: move,
+                permit=permit_both,
+                generation=place.generation,
+                deferrable=deferrable,
+                # Sendings are counted for one move; what was settled is not sent again anyway.
+                settled={**self._settled, "sent": 0},
+            )
+
+        receipts = Batch(
+            diary=place.journal,
+            journal=journal,
+            plan=decide,
+            make=make,
+            requested=requested,
+            generation=place.generation,
+            run=place.run,
+        ).carry_out()
+        plan = plans[-1] if plans else TreasuryPlan()
+        for plan_id, enabled in plan.auto_reinvest.items():
+            self.get_conn().flex_auto_reinvest(plan_id, enabled=enabled)
+        for receipt in receipts:
+            self._tell(receipt)
+        return PlanOutcome(EXECUTED if receipts or plan.auto_reinvest else NOTHING, plan, tuple(receipts))
 
     def _permit(self, move: Move) -> None:
         """:raises WhiteBitLimitError: if the connection's limits forbid this move."""

@@ -472,6 +472,13 @@ def _send(
     except JournalError as error:
         error.money_moved = False
         raise
+    if not errand.fenced:
+        # Once more, now that others can read of this attempt: either they do, or what they have written is read here.
+        try:
+            yield Permit(move)
+        except WhiteBitError:
+            yield from _keep(intent.last_refused())
+            raise
     try:
         reference = yield Send(move.call(), turn.nonce)
     except (WhiteBitRateLimitError, WhiteBitNonceError) as error:

@@ -64,6 +64,18 @@ WEATHERS = {
 }
 
 
+def by_hand(shop: Shop, path: str, **params: Any) -> str:
+    """A move that this package knows nothing of; the identifier that the exchange gave it."""
+    signed = sign(KEY, path, params, nonce=shop.world.clock.now, nonce_window=True)
+    answer = shop.exchange.handle("POST", signed.path, signed.headers, signed.body)
+    assert answer.status == 201, answer
+    shop.world.clock.now += 1
+    done = json.loads(answer.body)
+    reference: str = done.get("id") or done["data"]["transaction_id"]
+    shop.world.note(f"outsider: {path} {params} -> {reference}")
+    return reference
+
+
 @dataclass
 class Scenario:
     """One seed's world, run to its end."""
@@ -144,15 +156,7 @@ class Scenario:
                 ]
 
     def _by_hand(self, path: str, **params: Any) -> str:
-        """A move that this package knows nothing of; the identifier that the exchange gave it."""
-        signed = sign(KEY, path, params, nonce=self.world.clock.now, nonce_window=True)
-        answer = self.shop.exchange.handle("POST", signed.path, signed.headers, signed.body)
-        assert answer.status == 201, answer
-        self.world.clock.now += 1
-        done = json.loads(answer.body)
-        reference: str = done.get("id") or done["data"]["transaction_id"]
-        self.world.note(f"outsider: {path} {params} -> {reference}")
-        return reference
+        return by_hand(self.shop, path, **params)
 
     def run(self) -> None:
         world, chance = self.world, self.world.random

@@ -103,6 +103,8 @@ class Sent:
     nonce: int
     executed: bool
     reference: str | None
+    plan: str = ""
+    amount: Decimal = Decimal(0)
 
 
 @dataclass
@@ -260,7 +262,17 @@ class SimulatedWire:
             body = json.loads(prepared.body or b"{}")
             done = json.loads(answer.body) if answer.status in (200, 201) else None
             reference = done.get("id") or done.get("data", {}).get("transaction_id") if done else None
-            self._shop.sent.append(Sent(self._process, path, body["nonce"], done is not None, reference))
+            self._shop.sent.append(
+                Sent(
+                    self._process,
+                    path,
+                    body["nonce"],
+                    done is not None,
+                    reference,
+                    body.get("plan", ""),
+                    Decimal(body.get("amount", 0)),
+                )
+            )
             self._world.note(
                 f"{self._process.name}: exchange has {path.rsplit('/', 1)[1]} {body.get('amount', '')} "
                 f"nonce {body['nonce'] - START_MS} -> {answer.status} {reference or answer.body[:90]!r}"
@@ -337,9 +349,10 @@ class SimulatedMarks:
 class SimulatedJournal:
     """One try's view of the store."""
 
-    def __init__(self, store: Store, process: Process) -> None:
+    def __init__(self, store: Store, process: Process, name: str = "") -> None:
         self._store = store
         self._process = process
+        self._name = name
         self.writes = 0
 
     @property
@@ -348,7 +361,7 @@ class SimulatedJournal:
 
     @property
     def identity(self) -> str:
-        return self._process.task.name
+        return f"{self._process.task.name}{self._name}"
 
     def _replaced(self) -> bool:
         return self._process.task.current is not self._process
@@ -378,11 +391,17 @@ class SimulatedJournal:
             raise JournalError("simulated: this try was replaced")
         place = (self.identity, 0 if store.fenced else process.number)
         store.documents[place] = json.dumps(document)
-        process.world.note(f"{process.name}: journal has {document['state']} attempts {len(document['attempts'])}")
+        process.world.note(f"{process.name}: {_in_words(self._name, document)}")
         if chance < store.shop.faults.journal:
             process.world.note(f"{process.name}: journal write succeeds unheard")
             raise JournalError("simulated: no answer")
         process.step("after writing the journal", store.shop.latency())
+
+
+def _in_words(name: str, document: dict[str, Any]) -> str:
+    if "state" in document:
+        return f"journal{name} has {document['state']} attempts {len(document['attempts'])}"
+    return f"diary has {document['highest']} numbers, {'done' if document['done'] is not None else 'not done'}"
 
 
 @dataclass
@@ -400,6 +419,7 @@ class Task:
 
     :param requested: what it asks for; changes of a clear go here.
     :param resolve: the move it comes to.
+    :param steps: about how many steps a run has; it may be killed at any of them.
     """
 
     world: World
@@ -419,6 +439,7 @@ class Task:
     settle_margin_ms: int = 10_000
     driver: Callable[..., Receipt] = execute_move
     deferrable: bool = False
+    steps: int = 26
 
     def start(self, delay_ms: int = 0) -> None:
         self.world.at(delay_ms, self._begin)
@@ -440,12 +461,12 @@ class Task:
             skew_ms=chance.choice((0, 0, chance.randint(-500, 500), chance.randint(-90_000, 90_000))),
         )
         if chance.random() < faults.kill:
-            process.kill_at = chance.randint(1, 26)
+            process.kill_at = chance.randint(1, self.steps)
         elif chance.random() < faults.stall:
-            process.stall_at = chance.randint(1, 26)
+            process.stall_at = chance.randint(1, self.steps)
             process.stall_ms = chance.choice((3_000, 7_000, 25_000, 60_000, 200_000))
         if chance.random() < faults.jump:
-            process.jump_at = chance.randint(1, 26)
+            process.jump_at = chance.randint(1, self.steps)
             process.jump_ms = chance.choice((-1, 1)) * chance.choice((700, 4_000, 9_000, 60_000, 3_600_000))
         self.current = process
         self.world.note(f"{process.name}: begins, skew {process.skew_ms} ms")
@@ -463,7 +484,7 @@ class Task:
         result = Result(process)
         try:
             result.receipt = self._work(process)
-            self.world.note(f"{process.name}: receipt {result.receipt.transaction_id}")
+            self.world.note(f"{process.name}: receipt {self.told(result.receipt)}")
         except WhiteBitError as error:
             result.error = error
             self.world.note(f"{process.name}: {type(error).__name__}: {error}")
@@ -475,6 +496,10 @@ class Task:
         else:
             self.woke = True
             self.world.note(f"airflow: nobody listens to {process.name}")
+
+    def told(self, receipt: Any) -> Any:
+        """A receipt in the trace."""
+        return receipt.transaction_id
 
     def _work(self, process: Process) -> Receipt:
         client = self._client(process)

@@ -18,6 +18,11 @@ from airflow_provider_whitebit.hooks.airflow_compat import (
 from airflow_provider_whitebit.sensors import whitebit as sensors
 from airflow_provider_whitebit.treasury.conditions import Question
 
+try:
+    from airflow.sdk.exceptions import TaskDeferred
+except ImportError:  # 3.0 and 3.1
+    from airflow.exceptions import TaskDeferred
+
 PLAN = "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f"
 SENSORS = {
     sensors.WhiteBitBalanceSensor: {"ticker": "{{ 'usdt' }}", "at_least": "100"},
@@ -92,7 +97,6 @@ def test_it_times_out_and_fails_softly_if_it_may():
 
 
 def test_it_defers_only_if_it_has_to():
-    from airflow.sdk.exceptions import TaskDeferred
 
     task, _ = sensor(usdt(100), deferrable=True)
     assert task.execute(CONTEXT)["amount"] == "100"
