@@ -12,7 +12,7 @@ help:
 	@echo "make test         lint, types, all tests on Airflow $(NEWEST)"
 	@echo "make test-compat  the tests on Airflow $(OLDER)"
 	@echo "make test-kill    KILLS=50 kills of real task processes"
-	@echo "make simulate     SEEDS=100000 worlds in which everything goes wrong, or SEED=n with its trace"
+	@echo "make simulate     SEEDS=100000 worlds in which everything goes wrong, or SEED=n with its trace; PLANS=1 for plans"
 	@echo "make bench        the figures of the README"
 	@echo "make clean        remove everything that the above have made"
 
@@ -52,7 +52,7 @@ test-compat: $(OLDER:%=.venv-%/ready)
 	done
 
 simulate: .venv/ready
-	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),100000))
+	@$(BIN)/python -m tests.simulation $(if $(PLANS),--plans) $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),100000))
 
 bench: .venv/ready
 	@$(BIN)/python scripts/bench/run.py

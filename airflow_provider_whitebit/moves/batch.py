@@ -82,9 +82,11 @@ class Batch:
                     f"The journal {self.diary.identity!r} was written by another version of this package. Nothing was "
                     "sent. Finish the task with that version, or start a new dag run."
                 )
-            # A plan that had nothing to do may be made anew when a person clears the task.
-            if document["done"] or (document["done"] is not None and document["generation"] == self.generation):
-                return self._done_before(document)
+        # Only the latest run's word counts: one that was replaced and only slept does not know of what came after it.
+        latest = documents[-1] if documents else {"done": None}
+        # A plan that had nothing to do may be made anew when a person clears the task.
+        if latest["done"] or (latest["done"] is not None and latest["generation"] == self.generation):
+            return self._done_before(latest)
         highest = max((int(document["highest"]) for document in documents), default=0)
         if not self.diary.fenced:
             # Before the journals are read: a run that this one replaces, and that only slept, looks for this note after

@@ -7,7 +7,7 @@ import logging
 import sys
 import time
 
-from tests.simulation.scenarios import Scenario, failure
+from tests.simulation import plans, scenarios
 
 
 def main() -> int:
@@ -15,12 +15,14 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=100_000, help="how many worlds")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--seed", type=int, help="only this one, with its trace")
+    parser.add_argument("--plans", action="store_true", help="worlds in which one task makes five moves")
     options = parser.parse_args()
+    failure, world = (plans.failure, plans.PlanScenario) if options.plans else (scenarios.failure, scenarios.Scenario)
     logging.disable(logging.CRITICAL)
     if options.seed is not None:
         broken = failure(options.seed)
         if broken is None:
-            scenario = Scenario(options.seed)
+            scenario = world(options.seed)
             scenario.run()
             print(scenario.trace())
         print(broken or f"seed {options.seed} holds")

@@ -198,5 +198,5 @@ def failure(seed: int) -> str | None:
         scenario.run()
         scenario.check()
     except AssertionError as error:
-        return f"{scenario.trace()}\nFAILED: {error}\nreplay: make simulate PLAN_SEED={seed}"
+        return f"{scenario.trace()}\nFAILED: {error}\nreplay: make simulate PLANS=1 SEED={seed}"
     return None

@@ -53,7 +53,6 @@ def test_another_spelling_would_be_another_asset(written, meant):
         "whitebit://main/flex",
         "whitebit://main/flex/U$DT",
         "whitebit://main/savings/USDT",
-        "whitebit://key@main/moves",
         "whitebit://main/moves?a=1",
     ],
 )
