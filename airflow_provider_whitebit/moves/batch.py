@@ -87,11 +87,12 @@ class Batch:
         # A plan that had nothing to do may be made anew when a person clears the task.
         if latest["done"] or (latest["done"] is not None and latest["generation"] == self.generation):
             return self._done_before(latest)
-        highest = max((int(document["highest"]) for document in documents), default=0)
+        highest = _highest(documents)
         if not self.diary.fenced:
             # Before the journals are read: a run that this one replaces, and that only slept, looks for this note after
             # it has written an attempt down. So either its attempt is seen here, or this note is seen there.
             self._note(highest)
+            highest = _highest(self.diary.read())
         used = self._catch_up(highest)
         moves = list(self.plan(list(self._receipts.values())))
         free = (number for number in itertools.count(1) if number not in used)
@@ -181,14 +182,19 @@ class Batch:
             raise JournalError("A later run of this task has taken over: this one stops.", money_moved=False)
 
     def _incomplete(self, planned: int) -> WhiteBitError:
-        told = "; ".join(f"{move}: {type(error).__name__}: {error.message}" for move, error in self._failures)
-        text = f"Of {planned} planned moves some were not made. Not made: {told} Made by this task: {self._made()}."
+        told = "; ".join(f"{move}: {type(error).__name__}: {error}" for move, error in self._failures)
+        text = f"Of {planned} planned moves some were not made. Not made: {told}. Made by this task: {self._made()}."
         if any(isinstance(error, WhiteBitInDoubt) for _, error in self._failures):
             return WhiteBitInDoubt(text)
         return WhiteBitPlanError(text, money_moved=bool(self._receipts))
 
     def _made(self) -> str:
         return ", ".join(_in_words(receipt) for receipt in self._receipts.values()) or "none"
+
+
+def _highest(documents: Sequence[Mapping[str, Any]]) -> int:
+    """The highest number that any run of the task has given to a move."""
+    return max((int(document["highest"]) for document in documents), default=0)
 
 
 def _not_again(move: Move) -> None:

@@ -77,6 +77,11 @@ class Move:
     source: str = ""
     target: str = ""
 
+    def __str__(self) -> str:
+        amount = "" if self.amount is None else f" {_plain(self.amount)}"
+        place = f", plan {self.plan_id}" if self.plan_id else f" from {self.source} to {self.target}"
+        return f"{self.operation}{amount} {self.ticker}{place}"
+
     def call(self) -> MoveCall:
         """The exchange's call that makes this move."""
         match self.operation:

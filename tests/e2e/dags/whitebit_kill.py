@@ -7,9 +7,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import DAG
+from airflow.sdk import DAG, Param
 
 from airflow_provider_whitebit.operators.flex import WhiteBitFlexInvestOperator, WhiteBitFlexWithdrawOperator
+from airflow_provider_whitebit.operators.treasury import WhiteBitRebalanceOperator
 
 
 def tell_process(context: Any) -> None:
@@ -31,3 +32,12 @@ with DAG(
     invest = WhiteBitFlexInvestOperator(task_id="invest", ticker="SOL", amount="5")
     withdraw = WhiteBitFlexWithdrawOperator(task_id="withdraw", plan_id=invest.output["plan_id"], amount="2.5")
     invest >> withdraw
+
+with DAG(
+    "whitebit_kill_plan",
+    schedule=None,
+    params={"policy": Param({}, type="object")},
+    render_template_as_native_obj=True,
+    default_args={"retries": 3, "retry_delay": timedelta(seconds=1), "on_execute_callback": tell_process},
+):
+    WhiteBitRebalanceOperator(task_id="rebalance", policy="{{ params.policy }}")

@@ -8,10 +8,13 @@ from airflow.sdk import DAG
 from airflow_provider_whitebit.client import errors as e
 from airflow_provider_whitebit.hooks.airflow_compat import AirflowFailException
 from airflow_provider_whitebit.moves.journal import JournalError
-from airflow_provider_whitebit.operators import account, fixed, flex
+from airflow_provider_whitebit.operators import account, fixed, flex, treasury
 from airflow_provider_whitebit.operators.base import WhiteBitRetryPolicy, as_boolean
 
 OPERATORS = [
+    treasury.WhiteBitSweepOperator,
+    treasury.WhiteBitRebalanceOperator,
+    treasury.WhiteBitRaiseLiquidityOperator,
     account.WhiteBitBalanceOperator,
     flex.WhiteBitFlexPlansOperator,
     flex.WhiteBitFlexInvestmentsOperator,
@@ -29,6 +32,9 @@ OPERATORS = [
     account.WhiteBitTransferOperator,
 ]
 NEEDED = {
+    treasury.WhiteBitSweepOperator: {"policy": {"USDT": {}}},
+    treasury.WhiteBitRebalanceOperator: {"policy": {"USDT": {}}},
+    treasury.WhiteBitRaiseLiquidityOperator: {"ticker": "USDT", "amount": "1"},
     flex.WhiteBitFlexInvestOperator: {"ticker": "USDT", "amount": "1"},
     flex.WhiteBitFlexWithdrawOperator: {"ticker": "USDT", "amount": "all"},
     flex.WhiteBitFlexCloseOperator: {"ticker": "USDT"},
@@ -46,7 +52,8 @@ def test_every_user_value_is_templated(operator):
     own = values & {
         "whitebit_conn_id", "account", "ticker", "plan_id", "amount", "limit", "investment", "investment_status",
         "transaction", "date_from", "date_to", "action_types", "with_reinvest", "enabled", "dry_run",
-        "days", "investment_id", "source", "target", "output_path", "output_format", "output_conn_id",
+        "days", "investment_id", "source", "target",
+        "policy", "approved_plan", "accept_less", "output_path", "output_format", "output_conn_id",
     }  # fmt: skip
     assert own == set(operator.template_fields)
     assert operator.__doc__
@@ -60,7 +67,7 @@ def test_a_float_is_refused_when_the_dag_is_read(operator):
 
 def test_plan_and_ticker_exclude_each_other():
     for operator, needed in NEEDED.items():
-        if operator is account.WhiteBitTransferOperator:
+        if operator is account.WhiteBitTransferOperator or operator.__module__ == treasury.__name__:
             continue
         with pytest.raises(ValueError, match="either"):
             operator(task_id="t", plan_id="x", **needed)

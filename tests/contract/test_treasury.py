@@ -1,0 +1,154 @@
+"""Treasury operators against the sandbox: what they move, that they move it once, and what they say."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from airflow_provider_whitebit.client import errors as e
+from airflow_provider_whitebit.hooks.airflow_compat import AirflowFailException
+from airflow_provider_whitebit.moves.batch import WhiteBitPlanError
+from airflow_provider_whitebit.operators.treasury import (
+    WhiteBitRaiseLiquidityOperator,
+    WhiteBitRebalanceOperator,
+    WhiteBitSweepOperator,
+)
+
+USDT = "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f"
+
+
+@pytest.fixture
+def carried_out(hook):
+    def run(kind, **arguments):
+        task = kind(task_id="t", **arguments)
+        task.__dict__["hook"] = hook
+        return task.execute({})
+
+    return run
+
+
+def books(sandbox):
+    ledger = sandbox.ledger()
+    assert ledger["balanced"]
+    return {
+        (entry["planId"], entry["currency"]): Decimal(entry["invested"])
+        for entry in ledger["investments"]
+        if entry["status"] == 1
+    }
+
+
+def main(hook, ticker="USDT"):
+    return hook.balances("main", ticker)[ticker]
+
+
+def test_a_sweep_invests_what_is_idle_and_a_second_one_nothing(carried_out, hook, sandbox):
+    policy = {"USDT": {"reserve": "2500", "plans": {"only": [USDT]}}}
+    done = carried_out(WhiteBitSweepOperator, policy=policy)
+    assert done["status"] == "executed"
+    assert [(one["operation"], one["amount"]) for one in done["receipts"]] == [("flex_invest", "7500")]
+    assert "above the reserve of 2500" in done["plan"]["moves"][0]["reason"]
+    assert books(sandbox)[(USDT, "USDT")] == 7500
+    assert main(hook) == 2500
+    again = carried_out(WhiteBitSweepOperator, policy=policy)
+    assert (again["status"], again["receipts"], again["plan"]["moves"]) == ("nothing_to_do", [], [])
+
+
+def test_a_dry_run_sends_nothing_and_its_plan_can_be_carried_out(carried_out, hook, sandbox):
+    policy = "USDT:\n  reserve: '9000'\n  min_move: '1'\n"
+    before = len(sandbox.requests())
+    planned = carried_out(WhiteBitSweepOperator, policy=policy, dry_run=True)
+    assert planned["status"] == "planned"
+    assert not [one for one in sandbox.requests()[before:] if one["path"].endswith(("/invest", "/withdraw"))]
+    # Meanwhile there is more; what was approved is what is done.
+    sandbox.fund("USDT", "500")
+    done = carried_out(WhiteBitSweepOperator, policy=policy, approved_plan=planned)
+    assert [one["amount"] for one in done["receipts"]] == ["1000"]
+    assert main(hook) == 9500
+
+
+@pytest.mark.parametrize("target", ["main", "spot", "collateral"])
+def test_liquidity_is_raised_and_only_what_is_missing(carried_out, hook, sandbox, target):
+    hook.flex_invest(plan_id=USDT, amount="6000")
+    done = carried_out(WhiteBitRaiseLiquidityOperator, ticker="usdt", amount="5000.5", target=target)
+    operations = [(one["operation"], one["amount"]) for one in done["receipts"]]
+    transfers = [] if target == "main" else [("transfer", "5000.5")]
+    assert operations == [("flex_withdraw", "1000.5"), *transfers]
+    assert hook.balances(target, "USDT")["USDT"] == Decimal("5000.5")
+    again = carried_out(WhiteBitRaiseLiquidityOperator, ticker="usdt", amount="5000.5", target=target)
+    assert again["status"] == "nothing_to_do"
+
+
+def test_more_than_there_is(carried_out, hook, sandbox):
+    hook.flex_invest(plan_id=USDT, amount="6000")
+    with pytest.raises((e.WhiteBitNotEnoughBalanceError, AirflowFailException), match="2000 USDT could not be raised"):
+        carried_out(WhiteBitRaiseLiquidityOperator, ticker="USDT", amount="12000")
+    assert books(sandbox)[(USDT, "USDT")] == 6000
+    done = carried_out(WhiteBitRaiseLiquidityOperator, ticker="USDT", amount="12000", accept_less=True)
+    assert done["plan"]["shortfalls"] == {"USDT": "2000"}
+    assert main(hook) == 10000
+
+
+def test_a_rebalance_of_two_assets(carried_out, hook, sandbox):
+    hook.flex_invest(plan_id=USDT, amount="6000", with_reinvest=True)
+    policy = {
+        "USDT": {"reserve": "1000", "plans": {"exclude": [USDT]}, "auto_reinvest": False},
+        "BTC": {"reserve_share": "0.5"},
+    }
+    done = carried_out(WhiteBitRebalanceOperator, policy=policy)
+    assert done["status"] == "executed"
+    held = books(sandbox)
+    assert (USDT, "USDT") not in held
+    assert sum(amount for (_, ticker), amount in held.items() if ticker == "USDT") <= 9000
+    assert main(hook) >= 1000
+    assert main(hook, "BTC") >= Decimal("0.5") * (
+        main(hook, "BTC") + sum(amount for (_, ticker), amount in held.items() if ticker == "BTC")
+    )
+    assert carried_out(WhiteBitRebalanceOperator, policy=policy)["status"] == "nothing_to_do"
+
+
+def test_a_lost_answer_in_the_middle_is_found(carried_out, hook, sandbox):
+    sandbox.fault("lost_reply_after", path="*/investments/invest", count=1)
+    done = carried_out(WhiteBitSweepOperator, policy={"USDT": {"reserve": "9000"}, "BTC": {}})
+    assert sorted(one["reconciled"] for one in done["receipts"])[-1] is True
+    assert len(books(sandbox)) == len(done["receipts"])
+
+
+def test_what_is_refused_stops_its_asset_alone(carried_out, hook, sandbox, monkeypatch):
+    holdings = hook.holdings
+
+    def stale():
+        found = holdings()
+        sandbox.control("POST", f"plans/{USDT}", {"status": "paused"})
+        return found
+
+    monkeypatch.setattr(hook, "holdings", stale)
+    policy = {"USDT": {"reserve": "9000", "plans": {"only": [USDT]}}, "BTC": {}}
+    with pytest.raises((WhiteBitPlanError, AirflowFailException), match="Plan is paused"):
+        carried_out(WhiteBitSweepOperator, policy=policy)
+    assert {ticker for _, ticker in books(sandbox)} == {"BTC"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"policy": {"USDT": {"reserv": "1"}}}, "no field 'reserv'. Did you mean reserve"),
+        ({"policy": "USDT: {reserve: 1.5}"}, "reserve"),
+        ({"policy": {}}, "ticker"),
+        ({"policy": {"NOPE": {}}}, "no such asset"),
+        ({"policy": {"USDT": {}}, "approved_plan": "what?"}, "approved_plan"),
+        ({"policy": {"USDT": {}}, "approved_plan": {"moves": 1}}, "approved_plan is no plan"),
+    ],
+)
+def test_a_wrong_policy_or_plan_is_refused_before_anything_is_sent(carried_out, sandbox, arguments, words):
+    with pytest.raises((e.WhiteBitValidationError, AirflowFailException), match=words):
+        carried_out(WhiteBitSweepOperator, **arguments)
+    assert books(sandbox) == {}
+
+
+def test_limits_of_the_connection(make_hook, sandbox):
+    task = WhiteBitSweepOperator(task_id="t", policy={"USDT": {"reserve": "1"}})
+    task.__dict__["hook"] = make_hook(max_move={"USDT": "50"})
+    with pytest.raises((WhiteBitPlanError, AirflowFailException), match="max_move"):
+        task.execute({})
+    assert books(sandbox) == {}

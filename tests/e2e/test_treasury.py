@@ -1,0 +1,131 @@
+"""Treasury operators on a real Airflow: examples, approval by a person, kills in the middle of a plan."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from decimal import Decimal
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
+
+VERSION = tuple(int(part) for part in version("apache-airflow").split(".")[:2])
+KILLS = max(1, int(os.environ.get("WHITEBIT_KILLS", "5")) // 5)
+DAG = "whitebit_kill_plan"
+USDT_A, USDT_B = "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f", "1c9a4f60-2b3d-4e5f-8a7b-9c0d1e2f3a4b"
+USDC_A, USDC_B = "502e8da4-6f71-4293-8ebf-3a4b5c6d7e8f", "613f9eb5-7082-43a4-9fc0-4b5c6d7e8f90"
+#: One asset after the other from one plan to the other, and back.
+THERE = {
+    "USDT": {"reserve": "1000", "plans": {"targets": {USDT_A: "0.3"}}},
+    "USDC": {"plans": {"targets": {USDC_A: "0.1", USDC_B: "0.05"}}},
+    "SOL": {"plans": {"max_amount": "20"}},
+}
+BACK = {
+    "USDT": {"reserve": "1000", "plans": {"targets": {USDT_B: "0.25"}}},
+    "USDC": {"plans": {"targets": {USDC_A: "0.02", USDC_B: "0.1"}}},
+    "SOL": {"reserve_share": "1"},
+}
+
+
+@pytest.fixture
+def hook(airflow, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_WHITEBIT_DEFAULT", airflow.env["AIRFLOW_CONN_WHITEBIT_DEFAULT"])
+    airflow.sandbox.clear_faults()
+    return WhiteBitHook()
+
+
+def moves_in_books(airflow):
+    return {entry["transaction_id"] for entry in airflow.sandbox.ledger()["transactions"] if entry["nonce"] is not None}
+
+
+def processes(airflow, run_id):
+    folder = Path(airflow.home) / "processes" / run_id.replace("/", "_")
+    return {file.name: int(file.read_text() or 0) for file in folder.glob("rebalance.*")}
+
+
+@pytest.mark.parametrize("number", range(KILLS))
+def test_a_plan_that_is_killed_again_and_again_is_carried_out_once(airflow, hook, number):
+    chance = random.Random(number)
+    for policy in (THERE, BACK):
+        before = moves_in_books(airflow)
+        airflow.sandbox.fault("delay_reply", path="/api/*", seconds="0.1")
+        run_id = airflow.begin(DAG, {"policy": policy})
+        seen = set()
+        for _ in range(2):
+            airflow.api.wait("a try", lambda: set(processes(airflow, run_id)) - seen, 120, airflow.process)
+            found = processes(airflow, run_id)
+            time.sleep(chance.uniform(0.3, 6))
+            for name in set(found) - seen:
+                seen.add(name)
+                try:
+                    os.kill(found[name], signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+            insist(airflow, run_id)
+            if airflow.api.call("GET", f"/api/v2/dags/{DAG}/dagRuns/{run_id}")["state"] == "success":
+                break
+        airflow.sandbox.clear_faults()
+        deadline = time.monotonic() + 240
+        while (state := airflow.finished(DAG, run_id, seconds=240)["state"]) == "failed":
+            assert time.monotonic() < deadline, airflow.problems(DAG)
+            insist(airflow, run_id)
+            time.sleep(1)
+        assert state == "success", airflow.problems(DAG)
+        done = airflow.returned(DAG, run_id, "rebalance")
+        made = moves_in_books(airflow) - before
+        assert {receipt["transaction_id"] for receipt in done["receipts"]} == made
+        assert len(made) >= 3
+        # The next run has nothing to do: all of it was made.
+        run = airflow.finished(DAG, airflow.begin(DAG, {"policy": policy}))
+        again = airflow.returned(DAG, run["dag_run_id"], "rebalance")
+        assert (again["status"], again["plan"]["moves"]) == ("nothing_to_do", [])
+
+
+def insist(airflow, run_id):
+    """Airflow before 3.1 does not retry a task that was killed with -9: a person clears it."""
+    if airflow.task(DAG, run_id, "rebalance")["state"] == "failed":
+        airflow.clear(DAG, run_id, "rebalance")
+
+
+def test_the_treasury_examples(airflow, hook):
+    for dag_id in ("whitebit_treasury", "whitebit_treasury_many"):
+        airflow.api.call("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": False})
+    airflow.sandbox.fund("EURI", "200")
+    policy = {"EURI": {"reserve": "100"}}
+    run_id = airflow.begin("whitebit_treasury", {"policy": policy})
+    assert airflow.finished("whitebit_treasury", run_id)["state"] == "success", airflow.problems("whitebit_treasury")
+    done = airflow.returned("whitebit_treasury", run_id, "rebalance")
+    assert [receipt["ticker"] for receipt in done["receipts"]] == ["EURI"]
+    assert hook.balances("main", "EURI")["EURI"] == 100
+    run_id = airflow.begin("whitebit_treasury_many", {"connections": ["whitebit_default"]})
+    assert airflow.finished("whitebit_treasury_many", run_id)["state"] == "success"
+    for dag_id in ("whitebit_treasury", "whitebit_treasury_many"):
+        airflow.api.call("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": True})
+
+
+@pytest.mark.skipif(VERSION < (3, 1), reason="Airflow 3.0 has no human in the loop")
+def test_what_a_person_approves_is_carried_out(airflow, hook):
+    dag_id = "whitebit_approval"
+    airflow.sandbox.fund("EURI", "50")
+    run_id = airflow.begin(dag_id, {"ticker": "EURI", "reserve": "60"})
+    path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/ask/-1/hitlDetails"
+
+    def asked():
+        return airflow.api.call("GET", path)
+
+    question = airflow.api.wait("the question", asked, 120, airflow.process)
+    assert "**flex_invest" in question["body"]
+    planned = airflow.returned(dag_id, run_id, "plan")
+    assert planned["status"] == "planned"
+    airflow.sandbox.fund("EURI", "7")
+    airflow.api.call("PATCH", path, {"chosen_options": ["Approve"], "params_input": {}})
+    assert airflow.finished(dag_id, run_id)["state"] == "success", airflow.problems(dag_id)
+    done = airflow.returned(dag_id, run_id, "carry_out")
+    (receipt,) = done["receipts"]
+    assert receipt["amount"] == planned["plan"]["moves"][0]["move"]["amount"]
+    assert hook.balances("main", "EURI")["EURI"] == Decimal(67)
