@@ -6,7 +6,9 @@ import os
 import random
 import signal
 import time
+from contextlib import suppress
 from decimal import Decimal
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -48,6 +50,10 @@ def processes(airflow, run_id):
     return {file.name: int(file.read_text() or 0) for file in folder.glob("rebalance.*")}
 
 
+def new_processes(airflow, run_id, seen):
+    return set(processes(airflow, run_id)) - seen
+
+
 @pytest.mark.parametrize("number", range(KILLS))
 def test_a_plan_that_is_killed_again_and_again_is_carried_out_once(airflow, hook, number):
     chance = random.Random(number)
@@ -57,15 +63,13 @@ def test_a_plan_that_is_killed_again_and_again_is_carried_out_once(airflow, hook
         run_id = airflow.begin(DAG, {"policy": policy})
         seen = set()
         for _ in range(2):
-            airflow.api.wait("a try", lambda: set(processes(airflow, run_id)) - seen, 120, airflow.process)
+            airflow.api.wait("a try", partial(new_processes, airflow, run_id, seen), 120, airflow.process)
             found = processes(airflow, run_id)
             time.sleep(chance.uniform(0.3, 6))
             for name in set(found) - seen:
                 seen.add(name)
-                try:
+                with suppress(ProcessLookupError):
                     os.kill(found[name], signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
             insist(airflow, run_id)
             if airflow.api.call("GET", f"/api/v2/dags/{DAG}/dagRuns/{run_id}")["state"] == "success":
                 break
