@@ -11,7 +11,7 @@ help:
 	@echo "make ui           leave Airflow and the sandbox running, to click around (PORT=8080)"
 	@echo "make test         lint, types, all tests on Airflow $(NEWEST)"
 	@echo "make test-compat  the tests on Airflow $(OLDER)"
-	@echo "make test-kill    KILLS=50 kills of real task processes"
+	@echo "make test-kill    KILLS=50 kills of real task processes, RESTARTS=20 of the triggerer"
 	@echo "make simulate     SEEDS=100000 worlds in which everything goes wrong, or SEED=n with its trace; PLANS=1 for plans"
 	@echo "make bench        the figures of the README"
 	@echo "make clean        remove everything that the above have made"
@@ -43,7 +43,8 @@ test-e2e: .venv/ready
 	$(BIN)/python -m pytest tests/e2e
 
 test-kill: .venv/ready
-	WHITEBIT_KILLS=$(or $(KILLS),50) $(BIN)/python -m pytest tests/e2e/test_kill.py
+	WHITEBIT_KILLS=$(or $(KILLS),50) WHITEBIT_RESTARTS=$(or $(RESTARTS),20) \
+		$(BIN)/python -m pytest tests/e2e/test_kill.py tests/e2e/test_events.py tests/e2e/test_treasury.py
 
 test-compat: $(OLDER:%=.venv-%/ready)
 	@set -e; for version in $(OLDER); do \

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from functools import cached_property
@@ -15,7 +14,6 @@ from airflow_provider_whitebit.client.errors import (
     WhiteBitAuthenticationError,
     WhiteBitConfigurationError,
     WhiteBitError,
-    WhiteBitLimitError,
     WhiteBitPermissionError,
     WhiteBitValidationError,
 )
@@ -29,22 +27,15 @@ from airflow_provider_whitebit.client.models import (
     FlexPlan,
 )
 from airflow_provider_whitebit.client.transport import NO_RETRIES, RetryPolicy, Timeout, Transport
-from airflow_provider_whitebit.hooks import assets, connection_form
-from airflow_provider_whitebit.hooks.airflow_compat import BaseHook, current_context, lineage_collector, mask_secret
-from airflow_provider_whitebit.hooks.journals import marks_for, place_for
-from airflow_provider_whitebit.hooks.metrics import count_failure, count_move, request_metrics
+from airflow_provider_whitebit.hooks import connection_form
+from airflow_provider_whitebit.hooks.airflow_compat import BaseHook, mask_secret
+from airflow_provider_whitebit.hooks.making import MoveMaker
+from airflow_provider_whitebit.hooks.metrics import request_metrics
 from airflow_provider_whitebit.hooks.settings import HOSTS, Settings, read_settings
-from airflow_provider_whitebit.moves.batch import Batch, NotSentAgain
-from airflow_provider_whitebit.moves.drivers import execute_move
 from airflow_provider_whitebit.moves.intent import Move, Operation, Receipt
-from airflow_provider_whitebit.moves.journal import Journal, MemoryJournal
-from airflow_provider_whitebit.moves.protocol import WhiteBitAlreadyMovedError
 from airflow_provider_whitebit.treasury import choice
 from airflow_provider_whitebit.treasury.conditions import Question
 from airflow_provider_whitebit.treasury.planning import (
-    EXECUTED,
-    NOTHING,
-    PLANNED,
     Holdings,
     PlanOutcome,
     TreasuryPlan,
@@ -52,9 +43,6 @@ from airflow_provider_whitebit.treasury.planning import (
 
 _LENDING_PAGE = "/crypto-lending"
 _BOOKS = "/sandbox/ledger"
-
-#: Moves that this process has made, by the run of a task that made them: two moves of one task need two journals.
-_MOVES_MADE: Counter[str] = Counter()
 
 
 class WhiteBitHook(BaseHook):
@@ -74,7 +62,6 @@ class WhiteBitHook(BaseHook):
     def __init__(self, whitebit_conn_id: str = default_conn_name, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.whitebit_conn_id = whitebit_conn_id
-        self._settled: Mapping[str, Any] = {}
 
     def __repr__(self) -> str:
         return f"WhiteBitHook({self.whitebit_conn_id!r})"
@@ -118,6 +105,10 @@ class WhiteBitHook(BaseHook):
     @cached_property
     def _client(self) -> WhiteBitClient:
         return WhiteBitClient(self._transport(RetryPolicy()))
+
+    @cached_property
+    def _maker(self) -> MoveMaker:
+        return MoveMaker(self)
 
     def _transport(self, retry: RetryPolicy) -> Transport:
         settings = self.settings
@@ -184,7 +175,7 @@ class WhiteBitHook(BaseHook):
         """
         if error := event.get("error"):
             self.log.warning("The triggerer could not settle the doubt (%s): settling it here", error)
-        self._settled = event
+        self._maker.settled = event
 
     def flex_invest(
         self,
@@ -227,7 +218,7 @@ class WhiteBitHook(BaseHook):
             choice.check_plan_admits(plan, exact)
             return Move(Operation.FLEX_INVEST, plan.id, plan.ticker, exact, with_reinvest)
 
-        return self._move(requested, resolve, dry_run=dry_run, key=key, deferrable=deferrable)
+        return self._maker.move(requested, resolve, dry_run=dry_run, key=key, deferrable=deferrable)
 
     def flex_withdraw(
         self,
@@ -268,7 +259,7 @@ class WhiteBitHook(BaseHook):
             choice.check_withdrawal(held, plan, taken)
             return Move(Operation.FLEX_WITHDRAW, held.plan_id, held.currency, taken)
 
-        return self._move(requested, resolve, dry_run=dry_run, key=key, deferrable=deferrable)
+        return self._maker.move(requested, resolve, dry_run=dry_run, key=key, deferrable=deferrable)
 
     def flex_close(
         self,
@@ -295,7 +286,7 @@ class WhiteBitHook(BaseHook):
             held = self._investment(wanted_plan, wanted_ticker, [], None)
             return Move(Operation.FLEX_CLOSE, held.plan_id, held.currency, held.invested)
 
-        return self._move(requested, resolve, dry_run=dry_run, key=key, deferrable=deferrable)
+        return self._maker.move(requested, resolve, dry_run=dry_run, key=key, deferrable=deferrable)
 
     def flex_auto_reinvest(
         self, *, plan_id: str | None = None, ticker: str | None = None, enabled: bool, dry_run: bool = False
@@ -311,7 +302,7 @@ class WhiteBitHook(BaseHook):
         """
         wanted_plan, wanted_ticker = choice.one_of(plan_id, ticker)
         held = self._investment(wanted_plan, wanted_ticker, [], None)
-        self._check_limits(held.currency, None)
+        self._maker.check_limits(held.currency, None)
         if not dry_run:
             self.get_conn().flex_auto_reinvest(held.plan_id, enabled=enabled)
         return {
@@ -362,7 +353,7 @@ class WhiteBitHook(BaseHook):
             choice.check_fixed_plan_admits(plan, exact)
             return Move(Operation.FIXED_INVEST, plan.id, plan.ticker, exact)
 
-        return self._move(requested, resolve, dry_run=dry_run, key=key, deferrable=deferrable)
+        return self._maker.move(requested, resolve, dry_run=dry_run, key=key, deferrable=deferrable)
 
     def fixed_close(
         self,
@@ -405,7 +396,7 @@ class WhiteBitHook(BaseHook):
                 held = choice.fixed_investment_for_close(list(active), wanted_plan, wanted_ticker)
             return Move(Operation.FIXED_CLOSE, held.plan.id, held.plan.ticker, held.amount, investment_id=held.id)
 
-        return self._move(requested, resolve, dry_run=dry_run, key=key, deferrable=deferrable)
+        return self._maker.move(requested, resolve, dry_run=dry_run, key=key, deferrable=deferrable)
 
     def transfer(
         self,
@@ -480,7 +471,7 @@ class WhiteBitHook(BaseHook):
                     )
             return Move(Operation.TRANSFER, "", ticker, taken, source=source, target=target)
 
-        return self._move(requested, resolve, dry_run=dry_run, key=key, deferrable=deferrable)
+        return self._maker.move(requested, resolve, dry_run=dry_run, key=key, deferrable=deferrable)
 
     def balances(self, account: str = choice.MAIN, ticker: str | None = None) -> dict[str, Decimal]:
         """What one of the account's balances holds by ticker; of the spot balance, what is available.
@@ -522,92 +513,6 @@ class WhiteBitHook(BaseHook):
             case _:
                 return self.balances(str(question))
 
-    def _move(
-        self,
-        requested: dict[str, Any],
-        resolve: Callable[[], Move],
-        *,
-        dry_run: bool,
-        key: str | None,
-        deferrable: bool,
-    ) -> Receipt:
-        if dry_run:
-            move = resolve()
-            self._permit(move)
-            return Receipt.planned(move)
-        # The name must not depend on what is rendered: a retry that renders another plan has to find its journal.
-        operation = requested["operation"]
-        place = place_for(key or operation, otherwise=MemoryJournal())
-        if key is None:
-            # A second move of this kind in the same run of the task is another move, not the first one again.
-            _MOVES_MADE[place.run] += 1
-            if place.run and _MOVES_MADE[place.run] > 1:
-                place = place_for(f"{operation}.{_MOVES_MADE[place.run]}", otherwise=MemoryJournal())
-        receipt = self._execute(
-            place.journal,
-            requested,
-            resolve,
-            permit=self._permit,
-            generation=place.generation,
-            deferrable=deferrable,
-            settled=self._settled,
-        )
-        if key is None and _is_another(receipt, requested):
-            raise WhiteBitAlreadyMovedError(
-                f"An earlier run of this task made its move {place.journal.identity} as {receipt.to_json()}; now it "
-                f"asks for {requested}. Where a task makes several moves whose order may change, give each a name: "
-                "key=..."
-            )
-        self._tell(receipt)
-        return receipt
-
-    def _execute(
-        self,
-        journal: Journal,
-        requested: Mapping[str, Any],
-        resolve: Callable[[], Move],
-        *,
-        permit: Callable[[Move], None],
-        generation: str,
-        deferrable: bool,
-        settled: Mapping[str, Any],
-    ) -> Receipt:
-        """Make one move by its journal, and count it."""
-        settings = self.settings
-        try:
-            receipt = execute_move(
-                self.get_conn(),
-                journal,
-                requested=requested,
-                resolve=resolve,
-                permit=permit,
-                marks=marks_for(settings.account),
-                account=settings.account,
-                generation=generation,
-                settle_margin_ms=settings.settle_margin_ms,
-                defer=deferrable,
-                settled=settled.get("intent"),
-                sent=settled.get("sent", 0),
-            )
-        except NotSentAgain:
-            raise
-        except WhiteBitError as error:
-            count_failure(str(requested["operation"]), error)
-            raise
-        count_move(receipt, self.get_conn().clock.now_ms())
-        return receipt
-
-    def _tell(self, receipt: Receipt) -> None:
-        """Announce a receipt to assets and lineage."""
-        context = current_context()
-        if context is not None:
-            assets.announce(context, self.whitebit_conn_id, receipt)
-        lineage_collector().add_output_asset(
-            context=self,
-            scheme=assets.SCHEME,
-            asset_kwargs={"conn_id": self.whitebit_conn_id, "path": assets.path_of(receipt)},
-        )
-
     def holdings(self, *accounts: str) -> Holdings:
         """What the account holds now: Main, Flex plans and active investments.
 
@@ -646,80 +551,7 @@ class WhiteBitHook(BaseHook):
         :raises WhiteBitPlanError: moves were refused; those of other assets were made.
         :raises WhiteBitError: refused, unreachable or in doubt; the error says what was made.
         """
-        place = place_for(key, otherwise=MemoryJournal())
-        plans: list[TreasuryPlan] = []
-
-        def decide(receipts: Sequence[Receipt]) -> list[Move]:
-            plan = make_plan(receipts)
-            plans.append(plan)
-            for planned in plan.moves:
-                self.log.info("Planned: %s", planned)
-            for note in plan.notes:
-                self.log.info("Note: %s", note)
-            return [planned.move for planned in plan.moves]
-
-        if dry_run:
-            for move in decide(()):
-                self._permit(move)
-            return PlanOutcome(PLANNED, plans[-1])
-        outside = {0: place.journal}
-
-        def journal(number: int) -> Journal:
-            if not place.run:
-                return outside.setdefault(number, MemoryJournal(f"memory.{number}"))
-            return place_for(f"{key}.{number}", otherwise=MemoryJournal()).journal
-
-        def make(number: int, move: Move, permit: Callable[[Move], None]) -> Receipt:
-            def permit_both(move: Move) -> None:
-                self._permit(move)
-                permit(move)
-
-            return self._execute(
-                journal(number),
-                {"operation": str(move.operation), **move.to_json()},
-                lambda: move,
-                permit=permit_both,
-                generation=place.generation,
-                deferrable=deferrable,
-                # Sendings are counted for one move; what was settled is not sent again anyway.
-                settled={**self._settled, "sent": 0},
-            )
-
-        receipts = Batch(
-            diary=place.journal,
-            journal=journal,
-            plan=decide,
-            make=make,
-            requested=requested,
-            generation=place.generation,
-            run=place.run,
-        ).carry_out()
-        plan = plans[-1] if plans else TreasuryPlan()
-        for plan_id, enabled in plan.auto_reinvest.items():
-            self.get_conn().flex_auto_reinvest(plan_id, enabled=enabled)
-        for receipt in receipts:
-            self._tell(receipt)
-        return PlanOutcome(EXECUTED if receipts or plan.auto_reinvest else NOTHING, plan, tuple(receipts))
-
-    def _permit(self, move: Move) -> None:
-        """:raises WhiteBitLimitError: if the connection's limits forbid this move."""
-        self._check_limits(move.ticker, move.amount)
-
-    def _check_limits(self, ticker: str, amount: Decimal | None) -> None:
-        """:raises WhiteBitLimitError: which limit of the connection forbids this."""
-        settings = self.settings
-        if settings.read_only:
-            raise WhiteBitLimitError(f"Connection {self.whitebit_conn_id!r} is read_only.")
-        if settings.allowed_tickers and ticker not in settings.allowed_tickers:
-            allowed = ", ".join(sorted(settings.allowed_tickers))
-            raise WhiteBitLimitError(
-                f"Connection {self.whitebit_conn_id!r}: {ticker} is not among its allowed_tickers ({allowed})."
-            )
-        most = settings.max_move.get(ticker)
-        if most is not None and amount is not None and amount > most:
-            raise WhiteBitLimitError(
-                f"Connection {self.whitebit_conn_id!r}: {amount:f} {ticker} is more than its max_move of {most:f}."
-            )
+        return self._maker.carry_out(make_plan, requested, dry_run=dry_run, deferrable=deferrable, key=key)
 
     @cached_property
     def _assets(self) -> dict[str, Asset]:
@@ -763,15 +595,6 @@ class WhiteBitHook(BaseHook):
         if not held_here:
             raise WhiteBitValidationError(f"There is no active investment in plan {plan_id}.")
         return held_here[0]
-
-
-def _is_another(receipt: Receipt, requested: Mapping[str, Any]) -> bool:
-    """Whether a receipt's plan, ticker, investment or ways are others than what was asked for by name."""
-    for name in ("plan_id", "ticker", "investment_id", "source", "target"):
-        wanted, got = requested.get(name), getattr(receipt, name)
-        if wanted is not None and (got is None or str(got).lower() != str(wanted).lower()):
-            return True
-    return False
 
 
 def _requested(operation: Operation, plan_id: str | None, ticker: str | None, **more: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from airflow_provider_whitebit.client.clock import ExchangeClock
 from airflow_provider_whitebit.client.signing import Credentials
 from airflow_provider_whitebit.client.transport import NO_RETRIES, Timeout, Transport
 from airflow_provider_whitebit.hooks import journals
-from airflow_provider_whitebit.hooks import whitebit as module
+from airflow_provider_whitebit.hooks import making as module
 from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
 from airflow_provider_whitebit.moves.drivers import execute_move
 from airflow_provider_whitebit.testing import SandboxProcess

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_whitebit.client import errors as e
-from airflow_provider_whitebit.hooks import metrics
+from airflow_provider_whitebit.hooks import making, metrics
 from airflow_provider_whitebit.hooks import whitebit as hook_module
 from airflow_provider_whitebit.operators.flex import WhiteBitFlexInvestOperator
 from airflow_provider_whitebit.operators.links import WhiteBitLendingLink
@@ -64,7 +64,7 @@ def test_moves_are_outputs_of_lineage(hook, monkeypatch):
         def add_output_asset(self, context, scheme, asset_kwargs):
             seen.append((context, scheme, asset_kwargs))
 
-    monkeypatch.setattr(hook_module, "lineage_collector", Collector)
+    monkeypatch.setattr(making, "lineage_collector", Collector)
     hook.flex_invest(plan_id=USDT, amount="10")
     hook.transfer(ticker="USDT", amount="10", source="main", target="spot")
     hook.flex_invest(plan_id=USDT, amount="10", dry_run=True, key="planned")

@@ -203,12 +203,18 @@ def test_sensors_wait_in_the_triggerer_and_share_their_polls(airflow):
     assert all(states()[one] == "deferred" for one in waiting)
     begin = len(airflow.sandbox.requests())
     time.sleep(9)
-    asked = [entry["path"] for entry in airflow.sandbox.requests()[begin:]]
+    asked = [entry["path"] for entry in airflow.sandbox.requests()[begin:] if entry["path"].endswith("/balance")]
     # Three sensors, one question every two seconds.
     assert 2 <= len(asked) <= 7, asked
+    # A person ends one of them: the others wait on.
+    path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/rich/2"
+    airflow.api.call("PATCH", path, {"new_state": "success", "note": "not needed any more"})
     airflow.sandbox.fund("USDC", "1500")
     assert airflow.finished(dag_id, run_id, seconds=120)["state"] == "success", airflow.problems(dag_id)
     assert states() == {**dict.fromkeys(waiting, "success"), ("never", -1): "skipped", ("none", -1): "skipped"}
+    begin = len(airflow.sandbox.requests())
+    time.sleep(5)
+    assert [entry for entry in airflow.sandbox.requests()[begin:] if entry["path"].endswith("/balance")] == []
 
 
 def test_receipts_start_bookkeeping_and_are_mailed_and_link_to_the_exchange(airflow):

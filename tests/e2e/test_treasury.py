@@ -50,8 +50,9 @@ def processes(airflow, run_id):
     return {file.name: int(file.read_text() or 0) for file in folder.glob("rebalance.*")}
 
 
-def new_processes(airflow, run_id, seen):
-    return set(processes(airflow, run_id)) - seen
+def new_process_or_end(airflow, run_id, seen):
+    ended = airflow.api.call("GET", f"/api/v2/dags/{DAG}/dagRuns/{run_id}")["state"] in ("success", "failed")
+    return ended or set(processes(airflow, run_id)) - seen
 
 
 @pytest.mark.parametrize("number", range(KILLS))
@@ -63,7 +64,7 @@ def test_a_plan_that_is_killed_again_and_again_is_carried_out_once(airflow, hook
         run_id = airflow.begin(DAG, {"policy": policy})
         seen = set()
         for _ in range(2):
-            airflow.api.wait("a try", partial(new_processes, airflow, run_id, seen), 120, airflow.process)
+            airflow.api.wait("a try", partial(new_process_or_end, airflow, run_id, seen), 120, airflow.process)
             found = processes(airflow, run_id)
             time.sleep(chance.uniform(0.3, 6))
             for name in set(found) - seen:

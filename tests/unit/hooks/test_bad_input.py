@@ -14,7 +14,7 @@ from airflow_provider_whitebit.client import errors as e
 from airflow_provider_whitebit.client.api import FIXED, FLEX, MAIN_BALANCE, TRADE_BALANCE, WhiteBitClient
 from airflow_provider_whitebit.client.signing import Credentials
 from airflow_provider_whitebit.client.transport import NO_RETRIES, Transport
-from airflow_provider_whitebit.hooks import whitebit as module
+from airflow_provider_whitebit.hooks import making as module
 from airflow_provider_whitebit.hooks.settings import read_settings
 from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
 from airflow_provider_whitebit.operators import account, fixed, flex

@@ -1,0 +1,227 @@
+"""How the hook makes moves: limits, journals of the task that runs here, metrics, and what others are told."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Protocol
+
+from airflow_provider_whitebit.client.api import WhiteBitClient
+from airflow_provider_whitebit.client.errors import WhiteBitError, WhiteBitLimitError
+from airflow_provider_whitebit.hooks import assets
+from airflow_provider_whitebit.hooks.airflow_compat import current_context, lineage_collector
+from airflow_provider_whitebit.hooks.journals import marks_for, place_for
+from airflow_provider_whitebit.hooks.metrics import count_failure, count_move
+from airflow_provider_whitebit.hooks.settings import Settings
+from airflow_provider_whitebit.moves.batch import Batch, NotSentAgain
+from airflow_provider_whitebit.moves.drivers import execute_move
+from airflow_provider_whitebit.moves.intent import Move, Receipt
+from airflow_provider_whitebit.moves.journal import Journal, MemoryJournal
+from airflow_provider_whitebit.moves.protocol import WhiteBitAlreadyMovedError
+from airflow_provider_whitebit.treasury.planning import EXECUTED, NOTHING, PLANNED, PlanOutcome, TreasuryPlan
+
+log = logging.getLogger(__name__)
+
+#: Moves that this process has made, by the run of a task that made them: two moves of one task need two journals.
+_MOVES_MADE: Counter[str] = Counter()
+
+
+class Account(Protocol):
+    """What is needed of the hook."""
+
+    whitebit_conn_id: str
+
+    @property
+    def settings(self) -> Settings: ...
+
+    def get_conn(self) -> WhiteBitClient: ...
+
+
+class MoveMaker:
+    """Makes moves with one connection, for the task that runs here.
+
+    :param hook: the hook.
+    """
+
+    def __init__(self, hook: Account) -> None:
+        self._hook = hook
+        #: The event of a trigger that has settled a doubt of this task meanwhile.
+        self.settled: Mapping[str, Any] = {}
+
+    def move(
+        self,
+        requested: dict[str, Any],
+        resolve: Callable[[], Move],
+        *,
+        dry_run: bool,
+        key: str | None,
+        deferrable: bool,
+    ) -> Receipt:
+        if dry_run:
+            move = resolve()
+            self._permit(move)
+            return Receipt.planned(move)
+        # The name must not depend on what is rendered: a retry that renders another plan has to find its journal.
+        operation = requested["operation"]
+        place = place_for(key or operation, otherwise=MemoryJournal())
+        if key is None:
+            # A second move of this kind in the same run of the task is another move, not the first one again.
+            _MOVES_MADE[place.run] += 1
+            if place.run and _MOVES_MADE[place.run] > 1:
+                place = place_for(f"{operation}.{_MOVES_MADE[place.run]}", otherwise=MemoryJournal())
+        receipt = self._execute(
+            place.journal,
+            requested,
+            resolve,
+            permit=self._permit,
+            generation=place.generation,
+            deferrable=deferrable,
+            settled=self.settled,
+        )
+        if key is None and _is_another(receipt, requested):
+            raise WhiteBitAlreadyMovedError(
+                f"An earlier run of this task made its move {place.journal.identity} as {receipt.to_json()}; now it "
+                f"asks for {requested}. Where a task makes several moves whose order may change, give each a name: "
+                "key=..."
+            )
+        self._tell(receipt)
+        return receipt
+
+    def _execute(
+        self,
+        journal: Journal,
+        requested: Mapping[str, Any],
+        resolve: Callable[[], Move],
+        *,
+        permit: Callable[[Move], None],
+        generation: str,
+        deferrable: bool,
+        settled: Mapping[str, Any],
+    ) -> Receipt:
+        """Make one move by its journal, and count it."""
+        settings = self._hook.settings
+        try:
+            receipt = execute_move(
+                self._hook.get_conn(),
+                journal,
+                requested=requested,
+                resolve=resolve,
+                permit=permit,
+                marks=marks_for(settings.account),
+                account=settings.account,
+                generation=generation,
+                settle_margin_ms=settings.settle_margin_ms,
+                defer=deferrable,
+                settled=settled.get("intent"),
+                sent=settled.get("sent", 0),
+            )
+        except NotSentAgain:
+            raise
+        except WhiteBitError as error:
+            count_failure(str(requested["operation"]), error)
+            raise
+        count_move(receipt, self._hook.get_conn().clock.now_ms())
+        return receipt
+
+    def _tell(self, receipt: Receipt) -> None:
+        """Announce a receipt to assets and lineage."""
+        context = current_context()
+        if context is not None:
+            assets.announce(context, self._hook.whitebit_conn_id, receipt)
+        lineage_collector().add_output_asset(
+            context=self._hook,
+            scheme=assets.SCHEME,
+            asset_kwargs={"conn_id": self._hook.whitebit_conn_id, "path": assets.path_of(receipt)},
+        )
+
+    def carry_out(
+        self,
+        make_plan: Callable[[Sequence[Receipt]], TreasuryPlan],
+        requested: Mapping[str, Any],
+        *,
+        dry_run: bool = False,
+        deferrable: bool = False,
+        key: str = "plan",
+    ) -> PlanOutcome:
+        """As :meth:`WhiteBitHook.carry_out`."""
+        place = place_for(key, otherwise=MemoryJournal())
+        plans: list[TreasuryPlan] = []
+
+        def decide(receipts: Sequence[Receipt]) -> list[Move]:
+            plan = make_plan(receipts)
+            plans.append(plan)
+            for planned in plan.moves:
+                log.info("Planned: %s", planned)
+            for note in plan.notes:
+                log.info("Note: %s", note)
+            return [planned.move for planned in plan.moves]
+
+        if dry_run:
+            for move in decide(()):
+                self._permit(move)
+            return PlanOutcome(PLANNED, plans[-1])
+        outside = {0: place.journal}
+
+        def journal(number: int) -> Journal:
+            if not place.run:
+                return outside.setdefault(number, MemoryJournal(f"memory.{number}"))
+            return place_for(f"{key}.{number}", otherwise=MemoryJournal()).journal
+
+        def make(number: int, move: Move, permit: Callable[[Move], None]) -> Receipt:
+            def permit_both(move: Move) -> None:
+                self._permit(move)
+                permit(move)
+
+            return self._execute(
+                journal(number),
+                {"operation": str(move.operation), **move.to_json()},
+                lambda: move,
+                permit=permit_both,
+                generation=place.generation,
+                deferrable=deferrable,
+                # Sendings are counted for one move; what was settled is not sent again anyway.
+                settled={**self.settled, "sent": 0},
+            )
+
+        receipts = Batch(
+            diary=place.journal,
+            journal=journal,
+            plan=decide,
+            make=make,
+            requested=requested,
+            generation=place.generation,
+            run=place.run,
+        ).carry_out()
+        plan = plans[-1] if plans else TreasuryPlan()
+        for plan_id, enabled in plan.auto_reinvest.items():
+            self._hook.get_conn().flex_auto_reinvest(plan_id, enabled=enabled)
+        for receipt in receipts:
+            self._tell(receipt)
+        return PlanOutcome(EXECUTED if receipts or plan.auto_reinvest else NOTHING, plan, tuple(receipts))
+
+    def _permit(self, move: Move) -> None:
+        """:raises WhiteBitLimitError: if the connection's limits forbid this move."""
+        self.check_limits(move.ticker, move.amount)
+
+    def check_limits(self, ticker: str, amount: Decimal | None) -> None:
+        """:raises WhiteBitLimitError: which limit of the connection forbids this."""
+        settings, name = self._hook.settings, self._hook.whitebit_conn_id
+        if settings.read_only:
+            raise WhiteBitLimitError(f"Connection {name!r} is read_only.")
+        if settings.allowed_tickers and ticker not in settings.allowed_tickers:
+            allowed = ", ".join(sorted(settings.allowed_tickers))
+            raise WhiteBitLimitError(f"Connection {name!r}: {ticker} is not among its allowed_tickers ({allowed}).")
+        most = settings.max_move.get(ticker)
+        if most is not None and amount is not None and amount > most:
+            raise WhiteBitLimitError(f"Connection {name!r}: {amount:f} {ticker} is more than its max_move of {most:f}.")
+
+
+def _is_another(receipt: Receipt, requested: Mapping[str, Any]) -> bool:
+    """Whether a receipt's plan, ticker, investment or ways are others than what was asked for by name."""
+    for name in ("plan_id", "ticker", "investment_id", "source", "target"):
+        wanted, got = requested.get(name), getattr(receipt, name)
+        if wanted is not None and (got is None or str(got).lower() != str(wanted).lower()):
+            return True
+    return False
