@@ -14,7 +14,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
@@ -183,67 +183,50 @@ class _Diary:
             self._noted = document
 
 
-class WhiteBitFlexEarningTrigger(WhiteBitEventTrigger):
-    """An event for each Flex earning that is credited.
-
-    :param plan_id: of this plan; all by default.
-    :param ticker: of this asset; all by default.
-    :param arguments: those of :class:`WhiteBitEventTrigger`.
-    """
-
-    def __init__(self, *, plan_id: str | None = None, ticker: str | None = None, **arguments: Any) -> None:
-        super().__init__(**arguments)
-        self.plan_id, self.ticker = _plan_and_ticker(plan_id, ticker)
-
-    def watch(self) -> Watch:
-        from airflow_provider_whitebit.treasury.occurrences import FlexEarnings
-
-        return FlexEarnings(self.plan_id, self.ticker)
-
-    def arguments(self) -> dict[str, Any]:
-        return {"plan_id": self.plan_id, "ticker": self.ticker}
-
-
-class WhiteBitFlexClosedTrigger(WhiteBitEventTrigger):
-    """An event for each Flex investment that is closed, by whomever.
+class WhiteBitPlanEventTrigger(WhiteBitEventTrigger):
+    """Base of the triggers for what happens in plans.
 
     :param plan_id: in this plan; all by default.
     :param ticker: of this asset; all by default.
     :param arguments: those of :class:`WhiteBitEventTrigger`.
     """
 
+    #: Name of the watch in ``treasury.occurrences``.
+    watch_name: ClassVar[str]
+
     def __init__(self, *, plan_id: str | None = None, ticker: str | None = None, **arguments: Any) -> None:
+        from airflow_provider_whitebit.treasury.choice import read_plan_id, read_ticker
+
         super().__init__(**arguments)
-        self.plan_id, self.ticker = _plan_and_ticker(plan_id, ticker)
+        self.plan_id = None if plan_id is None else read_plan_id(plan_id)
+        self.ticker = None if ticker is None else read_ticker(ticker)
 
     def watch(self) -> Watch:
-        from airflow_provider_whitebit.treasury.occurrences import FlexClosures
+        from airflow_provider_whitebit.treasury import occurrences
 
-        return FlexClosures(self.plan_id, self.ticker)
+        watch: Watch = getattr(occurrences, self.watch_name)(self.plan_id, self.ticker)
+        return watch
 
     def arguments(self) -> dict[str, Any]:
         return {"plan_id": self.plan_id, "ticker": self.ticker}
 
 
-class WhiteBitFixedMaturityTrigger(WhiteBitEventTrigger):
-    """An event for each Fixed investment that comes to the end of its term.
+class WhiteBitFlexEarningTrigger(WhiteBitPlanEventTrigger):
+    """An event for each Flex earning that is credited."""
 
-    :param plan_id: in this plan; all by default.
-    :param ticker: of this asset; all by default.
-    :param arguments: those of :class:`WhiteBitEventTrigger`.
-    """
+    watch_name = "FlexEarnings"
 
-    def __init__(self, *, plan_id: str | None = None, ticker: str | None = None, **arguments: Any) -> None:
-        super().__init__(**arguments)
-        self.plan_id, self.ticker = _plan_and_ticker(plan_id, ticker)
 
-    def watch(self) -> Watch:
-        from airflow_provider_whitebit.treasury.occurrences import FixedMaturities
+class WhiteBitFlexClosedTrigger(WhiteBitPlanEventTrigger):
+    """An event for each Flex investment that is closed, by whomever."""
 
-        return FixedMaturities(self.plan_id, self.ticker)
+    watch_name = "FlexClosures"
 
-    def arguments(self) -> dict[str, Any]:
-        return {"plan_id": self.plan_id, "ticker": self.ticker}
+
+class WhiteBitFixedMaturityTrigger(WhiteBitPlanEventTrigger):
+    """An event for each Fixed investment that comes to the end of its term."""
+
+    watch_name = "FixedMaturities"
 
 
 class WhiteBitBalanceTrigger(WhiteBitEventTrigger):
@@ -307,9 +290,3 @@ def _oldest(memory: Memory, now: int) -> int:
     from airflow_provider_whitebit.treasury.occurrences import KEPT
 
     return now - KEPT if memory.floor is None else memory.floor
-
-
-def _plan_and_ticker(plan_id: str | None, ticker: str | None) -> tuple[str | None, str | None]:
-    from airflow_provider_whitebit.treasury.choice import read_plan_id, read_ticker
-
-    return (None if plan_id is None else read_plan_id(plan_id), None if ticker is None else read_ticker(ticker))
