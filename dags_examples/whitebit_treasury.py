@@ -28,11 +28,10 @@ with DAG(
     is_paused_upon_creation=True,
     max_active_runs=1,
     params={"policy": Param(POLICY, **policy_schema())},
-    render_template_as_native_obj=True,
     default_args=RETRIES,
     tags=["whitebit"],
 ):
-    WhiteBitRebalanceOperator(task_id="rebalance", policy="{{ params.policy }}")
+    WhiteBitRebalanceOperator(task_id="rebalance", policy="{{ params.policy | tojson }}")
 
 with DAG(
     "whitebit_treasury_many",
@@ -42,7 +41,6 @@ with DAG(
     is_paused_upon_creation=True,
     max_active_runs=1,
     params={"connections": Param(["whitebit_default"], type="array", items={"type": "string"}, minItems=1)},
-    render_template_as_native_obj=True,
     default_args=RETRIES,
     tags=["whitebit"],
 ) as many:

@@ -37,7 +37,6 @@ with DAG(
     "whitebit_kill_plan",
     schedule=None,
     params={"policy": Param({}, type="object")},
-    render_template_as_native_obj=True,
     default_args={"retries": 3, "retry_delay": timedelta(seconds=1), "on_execute_callback": tell_process},
 ):
-    WhiteBitRebalanceOperator(task_id="rebalance", policy="{{ params.policy }}")
+    WhiteBitRebalanceOperator(task_id="rebalance", policy="{{ params.policy | tojson }}")
