@@ -99,7 +99,8 @@ def importing(airflow_home: Path) -> float:
     """Milliseconds that the operators add to a DAG file that has imported ``airflow.sdk``: the median of 7."""
     source = IMPORT.format(
         module="airflow_provider_whitebit.operators.flex, airflow_provider_whitebit.operators.fixed, "
-        "airflow_provider_whitebit.operators.account"
+        "airflow_provider_whitebit.operators.account, airflow_provider_whitebit.operators.treasury, "
+        "airflow_provider_whitebit.sensors.whitebit, airflow_provider_whitebit.triggers.events"
     )
     runs = []
     for _ in range(7):

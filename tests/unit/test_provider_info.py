@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib.metadata import entry_points
+from pathlib import Path
 
 import airflow_provider_whitebit
 from airflow_provider_whitebit.hooks.connection_form import FIELDS, conn_fields, ui_behaviour
@@ -75,3 +76,14 @@ def test_operators_import_only_airflow_at_parse_time():
     )
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
     assert done.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_every_module_of_operators_sensors_and_triggers_is_listed():
+    root = Path(airflow_provider_whitebit.__file__).parent
+    inner = {"base", "parameters", "export", "links", "retries", "memory", "polls"}
+    for room, key in (("operators", "operators"), ("sensors", "sensors"), ("triggers", "triggers")):
+        listed = {
+            name for entry in airflow_provider_whitebit.get_provider_info()[key] for name in entry["python-modules"]
+        }
+        there = {file.stem for file in (root / room).glob("*.py")} - {"__init__"} - inner
+        assert listed == {f"airflow_provider_whitebit.{room}.{name}" for name in there}
