@@ -7,8 +7,10 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from email import message_from_bytes
@@ -56,6 +58,7 @@ class RunningAirflow:
     process: Any
     env: dict[str, str]
     mail: list[Any]
+    metrics: set[str]
     restarted: list[Any] = field(default_factory=list)
 
     def run(self, dag_id: str, *, seconds: int = 150) -> dict[str, Any]:
@@ -168,7 +171,25 @@ def mailbox() -> Iterator[tuple[list[Any], str]]:
 
 
 @pytest.fixture(scope="session")
-def airflow(tmp_path_factory: pytest.TempPathFactory, mailbox: tuple[list[Any], str]) -> Iterator[RunningAirflow]:
+def metrics() -> Iterator[tuple[set[str], int]]:
+    """Names of the metrics that were sent by StatsD's protocol, and the port that they were sent to."""
+    names: set[str] = set()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
+        listener.bind(("127.0.0.1", 0))
+
+        def listen() -> None:
+            with contextlib.suppress(OSError):
+                while packet := listener.recv(65_536):
+                    names.update(line.partition(":")[0] for line in packet.decode(errors="replace").splitlines())
+
+        threading.Thread(target=listen, daemon=True).start()
+        yield names, listener.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def airflow(
+    tmp_path_factory: pytest.TempPathFactory, mailbox: tuple[list[Any], str], metrics: tuple[set[str], int]
+) -> Iterator[RunningAirflow]:
     home = tmp_path_factory.mktemp("airflow")
     dags = home / "dags"
     shutil.copytree(REPO / "dags_examples", dags, ignore=shutil.ignore_patterns("__pycache__"))
@@ -181,6 +202,12 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, mailbox: tuple[list[Any], 
         connection = json.loads(sandbox.connection_json) | {"extra": {"settle_margin": 2}}
         env = environment(home, json.dumps(connection), dags=dags, port=port)
         mail, env["AIRFLOW_CONN_SMTP_DEFAULT"] = mailbox
+        names, statsd_port = metrics
+        env |= {
+            "AIRFLOW__METRICS__STATSD_ON": "True",
+            "AIRFLOW__METRICS__STATSD_HOST": "127.0.0.1",
+            "AIRFLOW__METRICS__STATSD_PORT": str(statsd_port),
+        }
         env["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "DEBUG"
         # A killed triggerer's work is taken up sooner than after half a minute.
         env["AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD"] = "10"
@@ -193,7 +220,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, mailbox: tuple[list[Any], 
                 api.wait("a healthy Airflow", api.healthy, 180, process)
             except (TimeoutError, RuntimeError) as error:
                 raise AssertionError(f"{error}\n{(home / 'standalone.log').read_text()[-4000:]}") from None
-            running = RunningAirflow(home, api, sandbox, process, env, mail)
+            running = RunningAirflow(home, api, sandbox, process, env, mail, names)
             try:
                 yield running
             finally:

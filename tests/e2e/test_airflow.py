@@ -252,6 +252,9 @@ def test_receipts_start_bookkeeping_and_are_mailed_and_link_to_the_exchange(airf
     assert "No money moved" in bodies[2]
     assert not any(secret in body for body in bodies for secret in ("sandbox-key", "sandbox-secret"))
 
+    told = {"requests", "request.duration", "moves.executed", "moves.failed"}
+    assert {f"airflow.whitebit.{name}" for name in told} <= airflow.metrics
+
     links = airflow.api.call("GET", f"{path}/planned/links")["extra_links"]
     assert links == {"WhiteBIT lending": f"{airflow.sandbox.url}/sandbox/ledger"}
 
