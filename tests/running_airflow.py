@@ -1,4 +1,4 @@
-"""A real Airflow (scheduler, API server, DAG processor, triggerer) and a sandbox, once for all tests here."""
+"""A real Airflow (scheduler, API server, DAG processor, triggerer) and a sandbox, once for all tests of a session."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from aiosmtpd.controller import Controller
 
-REPO = Path(__file__).resolve().parents[2]
+REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO / "scripts"))
 
 from local_airflow import BIN, Api, end_group, environment, free_port, process_group  # noqa: E402
@@ -172,7 +172,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, mailbox: tuple[list[Any], 
     home = tmp_path_factory.mktemp("airflow")
     dags = home / "dags"
     shutil.copytree(REPO / "dags_examples", dags, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in (REPO / "tests" / "e2e" / "dags").glob("*.py"):
+    for file in (*(REPO / "tests" / "e2e" / "dags").glob("*.py"), *(REPO / "tests" / "browser" / "dags").glob("*.py")):
         shutil.copy(file, dags)
     port = free_port()
     sandbox = SandboxProcess("--db", str(home / "sandbox.db"))
