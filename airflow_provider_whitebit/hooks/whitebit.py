@@ -15,6 +15,7 @@ from airflow_provider_whitebit.client.errors import (
     WhiteBitConfigurationError,
     WhiteBitError,
     WhiteBitPermissionError,
+    WhiteBitRateLimitError,
     WhiteBitValidationError,
 )
 from airflow_provider_whitebit.client.models import (
@@ -110,17 +111,19 @@ class WhiteBitHook(BaseHook):
     def _maker(self) -> MoveMaker:
         return MoveMaker(self)
 
-    def _transport(self, retry: RetryPolicy) -> Transport:
+    def _transport(self, retry: RetryPolicy, *, longest: int | None = None, **options: Any) -> Transport:
         settings = self.settings
+        patience = settings.timeout if longest is None else min(settings.timeout, longest)
         return Transport(
             settings.base_url,
             settings.credentials,
-            timeout=Timeout(connect=min(settings.timeout, 5), read=settings.timeout),
+            timeout=Timeout(connect=min(patience, 5), read=patience),
             verify=settings.verify_tls,
             nonce_window=settings.nonce_window,
             retry=retry,
             throttle=throttle.shared(settings.base_url),
             observer=request_metrics(),
+            **options,
         )
 
     @property
@@ -135,6 +138,14 @@ class WhiteBitHook(BaseHook):
         :raises WhiteBitConfigurationError: which field of the connection is wrong.
         """
         return self._client
+
+    def impatient_conn(self, longest: int) -> WhiteBitClient:
+        """A client for somebody who is looking at a screen: it asks once and never waits for a rate limit.
+
+        :param longest: seconds that an answer may take, if the connection does not say less.
+        :raises WhiteBitConfigurationError: which field of the connection is wrong.
+        """
+        return WhiteBitClient(self._transport(NO_RETRIES, longest=longest, sleep=_never_wait))
 
     def test_connection(self) -> tuple[bool, str]:
         """Say in one sentence what the connection is good for. Sends reading calls only."""
@@ -595,6 +606,11 @@ class WhiteBitHook(BaseHook):
         if not held_here:
             raise WhiteBitValidationError(f"There is no active investment in plan {plan_id}.")
         return held_here[0]
+
+
+def _never_wait(seconds: float) -> None:
+    """:raises WhiteBitRateLimitError: always."""
+    raise WhiteBitRateLimitError(f"Held back here for {seconds:.0f} s more: the exchange's rate limit was reached.")
 
 
 def _requested(operation: Operation, plan_id: str | None, ticker: str | None, **more: Any) -> dict[str, Any]:

@@ -6,13 +6,50 @@ schedulers and triggerers, where providers are looked at lazily.
 
 from __future__ import annotations
 
+import logging
+from typing import Any
+
 from airflow.plugins_manager import AirflowPlugin
 
 from airflow_provider_whitebit.plugins import deliveries
 
+log = logging.getLogger(__name__)
+
+_HERE = "whitebit"
+#: Airflow 3.0 shows no pages of plugins, and takes no cookie for a login.
+HAS_PAGES = hasattr(AirflowPlugin, "external_views")
+
 
 class WhiteBitPlugin(AirflowPlugin):
-    """Notes which events have been delivered."""
+    """Notes which events have been delivered, and adds the Treasury page to Airflow's navigation."""
 
     name = "whitebit"
     listeners = [deliveries]  # noqa: RUF012 - Airflow reads a list from the class
+    external_views = [  # noqa: RUF012
+        {
+            "name": "WhiteBIT Treasury",
+            # Relative, so that it is found where Airflow does not lie at the root of its host.
+            "href": f"{_HERE}/treasury",
+            "url_route": "whitebit-treasury",
+            "destination": "nav",
+            # In the bar itself from 3.2 on, in the menu before.
+            "nav_top_level": True,
+            "category": "browse",
+            "icon": f"{_HERE}/static/treasury/icon.svg",
+            "icon_dark_mode": f"{_HERE}/static/treasury/icon-dark.svg",
+        }
+    ]
+
+    @property
+    def fastapi_apps(self) -> list[Any]:  # type: ignore[override]
+        """The page's application. Only the API server asks for it, so only the API server imports it."""
+        if not HAS_PAGES:
+            return []
+        try:
+            from airflow_provider_whitebit.plugins.treasury_app import create_app
+
+            return [{"name": "WhiteBIT Treasury", "app": create_app(), "url_prefix": f"/{_HERE}"}]
+        except Exception:
+            # A page must never keep an API server from starting.
+            log.exception("The Treasury page cannot be shown")
+            return []

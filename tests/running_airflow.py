@@ -1,4 +1,4 @@
-"""A real Airflow (scheduler, API server, DAG processor, triggerer) and a sandbox, once for all tests here."""
+"""A real Airflow (scheduler, API server, DAG processor, triggerer) and a sandbox, once for all tests of a session."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from aiosmtpd.controller import Controller
 
-REPO = Path(__file__).resolve().parents[2]
+REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO / "scripts"))
 
 from local_airflow import BIN, Api, end_group, environment, free_port, process_group  # noqa: E402
@@ -193,7 +193,7 @@ def airflow(
     home = tmp_path_factory.mktemp("airflow")
     dags = home / "dags"
     shutil.copytree(REPO / "dags_examples", dags, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in (REPO / "tests" / "e2e" / "dags").glob("*.py"):
+    for file in (*(REPO / "tests" / "e2e" / "dags").glob("*.py"), *(REPO / "tests" / "browser" / "dags").glob("*.py")):
         shutil.copy(file, dags)
     port = free_port()
     sandbox = SandboxProcess("--db", str(home / "sandbox.db"))

@@ -1,0 +1,70 @@
+"""Two months of a treasury's life, lived in a minute: an exchange and a connection of the page's own."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from airflow_provider_whitebit.client.api import WhiteBitClient, flex_invest_call
+from airflow_provider_whitebit.client.signing import Credentials
+from airflow_provider_whitebit.client.transport import Transport
+from airflow_provider_whitebit.testing import SandboxProcess
+from tests.running_airflow import RunningAirflow
+
+CONNECTION = "whitebit_treasury"
+DAG, DOUBT_DAG = "whitebit_browser", "whitebit_browser_doubt"
+DAYS = 61
+SOL_AMOUNT = Decimal("7.5")
+SOL_PLAN = "9461c1e8-a3b5-46d7-82f3-7e8f90a1b2c3"
+
+
+@dataclass
+class Scene:
+    """What the page is opened on."""
+
+    airflow: RunningAirflow
+    sandbox: SandboxProcess
+    run_id: str
+
+    def ledger(self) -> dict[str, Any]:
+        return self.sandbox.ledger()
+
+
+def play(airflow: RunningAirflow, sandbox: SandboxProcess) -> Scene:
+    """Make the connection, invest, and let two months pass."""
+    airflow.api.call(
+        "POST",
+        "/api/v2/connections",
+        {
+            "connection_id": CONNECTION,
+            "conn_type": "whitebit",
+            "login": sandbox.api_key,
+            "password": sandbox.api_secret,
+            "host": sandbox.url,
+            "extra": json.dumps({"settle_margin": 2, "max_move": {"USDT": "5000"}}),
+        },
+    )
+    run = airflow.run(DAG)
+    assert run["state"] == "success", airflow.problems(DAG)
+    for part in (20, DAYS - 20):
+        sandbox.advance(part * 86_400)
+    return Scene(airflow, sandbox, str(run["dag_run_id"]))
+
+
+def leave_in_doubt(scene: Scene) -> str:
+    """A move whose answer is lost, and one just like it by somebody else in the same seconds: the id of the run."""
+    airflow, sandbox = scene.airflow, scene.sandbox
+    sandbox.fault("lost_reply_after", path="*/investments/invest", count=1)
+    before = len(sandbox.ledger()["transactions"])
+    run_id = airflow.begin(DOUBT_DAG)
+    airflow.api.wait("the move", lambda: len(sandbox.ledger()["transactions"]) > before, 90, airflow.process)
+    client = WhiteBitClient(Transport(sandbox.url, Credentials(sandbox.api_key, sandbox.api_secret)))
+    client.server_time()
+    client.send_move(
+        flex_invest_call(SOL_PLAN, SOL_AMOUNT),
+        nonce=client.clock.next_nonce(window=True),
+    )
+    assert airflow.finished(DOUBT_DAG, run_id)["state"] == "failed", "the doubt was settled"
+    return run_id
