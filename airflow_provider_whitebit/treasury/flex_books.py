@@ -473,9 +473,15 @@ def _payment_faults(
                 expected=None if listed_only_here else total,
                 found=total if listed_only_here else None,
                 count=len(keys),
-                message=f"plan {plan_id}: {len(keys)} earnings of together {total:f} {ticker}, the first at "
-                f"{to_json(first)}, stand in {where} and not in {lacking}. Figures are taken from the history.",
+                message=f"plan {plan_id}: {_earnings_in_words(len(keys), total, ticker, first)} in {where} and not in "
+                f"{lacking}. Figures are taken from the history.",
             )
+
+
+def _earnings_in_words(count: int, total: Decimal, ticker: str, first: pendulum.DateTime) -> str:
+    if count == 1:
+        return f"an earning of {total:f} {ticker} at {to_json(first)} stands"
+    return f"{count} earnings of together {total:f} {ticker}, the first at {to_json(first)}, stand"
 
 
 def _earnings(records: Iterable[FlexTransaction], period: tuple[int, int]) -> Counter[_Key]:

@@ -155,6 +155,7 @@ class Statement:
     :param made_at: when the exchange was asked.
     :param reinvested_as: how the records of reinvested earnings were read.
     :param records_from: since when records were asked for; ``None``: from the very first.
+    :param payments_compared: whether the list of payments was held against the history.
     :param tickers: by asset.
     :param movements: the records of the period, oldest first.
     :param discrepancies: what does not add up, in words and figures; empty where everything does.
@@ -165,6 +166,7 @@ class Statement:
     made_at: pendulum.DateTime
     reinvested_as: ReinvestedAs
     records_from: pendulum.DateTime | None
+    payments_compared: bool
     tickers: tuple[TickerStatement, ...]
     movements: tuple[FlexTransaction, ...]
     discrepancies: tuple[Discrepancy, ...]
@@ -191,6 +193,7 @@ class Statement:
             "made_at": plain(self.made_at),
             "reinvested_as": str(self.reinvested_as),
             "records_from": plain(self.records_from),
+            "payments_compared": self.payments_compared,
             "movement_count": len(self.movements),
             "adds_up": self.adds_up,
             "discrepancy_count": len(self.discrepancies),
@@ -279,6 +282,7 @@ def make_statement(
         made_at=_utc(made_at),
         reinvested_as=reinvested_as,
         records_from=None if records_from is None else _utc(records_from),
+        payments_compared=payments is not None,
         tickers=tuple(sorted(by_ticker, key=lambda ticker: ticker.ticker)),
         movements=tuple(sorted(movements, key=lambda record: record.created_at)),
         discrepancies=tuple(found),
