@@ -33,6 +33,7 @@ def get_provider_info() -> dict[str, Any]:
                     "airflow_provider_whitebit.operators.account",
                     "airflow_provider_whitebit.operators.fixed",
                     "airflow_provider_whitebit.operators.flex",
+                    "airflow_provider_whitebit.operators.treasury",
                 ],
             }
         ],

@@ -151,6 +151,20 @@ class InvestmentBook:
         return f"investment {self.investment_id} in {plan}" if self.investment_id else plan
 
 
+@dataclass(frozen=True, slots=True)
+class FlexBooks:
+    """All books.
+
+    :param records: what they were made of, oldest first, each once.
+    :param investments: by asset and plan.
+    :param discrepancies: what does not add up in them.
+    """
+
+    records: list[FlexTransaction]
+    investments: list[InvestmentBook]
+    discrepancies: list[Discrepancy]
+
+
 def micros(moment: datetime) -> int:
     """Microseconds since 1970 of an aware time, exactly."""
     return calendar.timegm(moment.utctimetuple()) * 1_000_000 + moment.microsecond
@@ -165,7 +179,7 @@ def read_books(
     reinvested_as: ReinvestedAs,
     records_from: datetime | None,
     payments: Iterable[FlexTransaction] | None,
-) -> tuple[list[InvestmentBook], list[Discrepancy]]:
+) -> FlexBooks:
     """The books of every investment, and what does not add up in them.
 
     Balances are checked over all records, because each of them bears on the balances of the period; earnings are
@@ -178,7 +192,6 @@ def read_books(
     :param reinvested_as: how reinvested earnings are recorded.
     :param records_from: since when the records are complete; ``None``: from the very first.
     :param payments: the exchange's list of daily earnings of the same time, to be held against the history.
-    :returns: the books by ticker and plan, and the discrepancies.
     """
     period = (micros(start), micros(end))
     found: list[Discrepancy] = []
@@ -190,7 +203,7 @@ def read_books(
         found += _earning_faults(book, period, records_from)
     if payments is not None:
         found += _payment_faults(records, payments, period, books)
-    return books, found
+    return FlexBooks(records, books, found)
 
 
 def _each_once(history: Iterable[FlexTransaction], found: list[Discrepancy]) -> Iterator[FlexTransaction]:
@@ -393,8 +406,9 @@ def _unexplained(book: InvestmentBook, rest: Decimal, reading: ReinvestedAs) -> 
         book,
         book.records[0].created_at if book.records else None,
         (told, book.now),
-        f"{book.name}: its records from the first on come to {told:f} {book.ticker}, but {book.now:f} are invested; "
-        f"{rest:f} are not accounted for, and its opening and closing balances may be off by as much.{hint}",
+        f"{book.name}: its records from the first on come to {told:f} {book.ticker}, but {book.now:f} are invested "
+        f"now, {abs(rest):f} {'more' if rest > 0 else 'less'} than they explain. Its opening and closing balances may "
+        f"be off by as much.{hint}",
     )
 
 

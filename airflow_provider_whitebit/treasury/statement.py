@@ -47,9 +47,11 @@ __all__ = [
     "PlanStatement",
     "ReinvestedAs",
     "Statement",
+    "StatementRow",
     "TickerStatement",
     "make_statement",
     "previous_month",
+    "read_reinvested_as",
 ]
 
 #: Decimals of rates: 0.123456 is 12.3456 %.
@@ -147,6 +149,28 @@ class TickerStatement:
 
 
 @dataclass(frozen=True, slots=True)
+class StatementRow(Record):
+    """One plan as a line of a table; the figures are those of :class:`Figures`."""
+
+    start: pendulum.DateTime
+    end: pendulum.DateTime
+    ticker: str
+    plan_id: str
+    opening: Decimal
+    invested: Decimal
+    reinvested: Decimal
+    withdrawn: Decimal
+    closed: Decimal
+    closing: Decimal
+    earned: Decimal
+    earned_to_main: Decimal
+    earned_reinvested: Decimal
+    average_invested: Decimal
+    realised_rate: Decimal | None
+    advertised_rate: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
 class Statement:
     """A period of Flex lending.
 
@@ -180,6 +204,18 @@ class Statement:
     def plans(self) -> tuple[PlanStatement, ...]:
         """The plans of all assets."""
         return tuple(plan for ticker in self.tickers for plan in ticker.plans)
+
+    @property
+    def label(self) -> str:
+        """The period as part of a file's name: ``20260101-20260201``, with times where they are not midnights."""
+        days = all(moment == moment.start_of("day") for moment in (self.start, self.end))
+        return "-".join(moment.format("YYYYMMDD" if days else "YYYYMMDD[T]HHmmss") for moment in (self.start, self.end))
+
+    def rows(self) -> Iterator[StatementRow]:
+        """The plans as lines of a table."""
+        for plan in self.plans:
+            figures = {entry.name: getattr(plan.figures, entry.name) for entry in fields(Figures)}
+            yield StatementRow(self.start, self.end, plan.ticker, plan.plan_id, **figures)
 
     def to_json(self, *, days: bool = True, most_discrepancies: int | None = None) -> dict[str, Any]:
         """Plain JSON: amounts and rates as decimal strings, times as ISO 8601 UTC strings.
@@ -224,6 +260,17 @@ def previous_month(moment: datetime) -> tuple[pendulum.DateTime, pendulum.DateTi
     return end.subtract(months=1), end
 
 
+def read_reinvested_as(raw: object) -> ReinvestedAs:
+    """How reinvested earnings are recorded, as a caller gives it.
+
+    :raises WhiteBitValidationError: if it is none of the three ways.
+    """
+    try:
+        return ReinvestedAs(str(raw).strip().lower())
+    except ValueError:
+        raise WhiteBitValidationError(f"reinvested_as is {raw!r}: write one of {', '.join(ReinvestedAs)}.") from None
+
+
 def make_statement(
     history: Iterable[FlexTransaction],
     investments: Iterable[FlexInvestment],
@@ -259,7 +306,7 @@ def make_statement(
     held = _of_tickers(investments, of_plan, tickers)
     of_plan |= {entry.plan_id: entry.currency for entry in held}
     with localcontext(_EXACT):
-        books, found = read_books(
+        books = read_books(
             _of_tickers(history, of_plan, tickers),
             held,
             start=start,
@@ -268,14 +315,14 @@ def make_statement(
             records_from=records_from,
             payments=None if payments is None else _of_tickers(payments, of_plan, tickers),
         )
-        by_ticker = _by_ticker(books, {plan.id: plan.max_rate for plan in offered}, micros(start), micros(end))
+        by_ticker = _by_ticker(
+            books.investments, {plan.id: plan.max_rate for plan in offered}, micros(start), micros(end)
+        )
         for ticker in by_ticker:
-            found += [fault for plan in ticker.plans if (fault := _closing_fault(plan, micros(end)))]
+            books.discrepancies.extend(fault for plan in ticker.plans if (fault := _closing_fault(plan, micros(end))))
     missing = set(tickers or ()) - {ticker.ticker for ticker in by_ticker}
     by_ticker += [TickerStatement(name, Figures(), ()) for name in missing]
-    movements = (
-        record for book in books for record in book.records if micros(start) <= micros(record.created_at) < micros(end)
-    )
+    movements = (record for record in books.records if micros(start) <= micros(record.created_at) < micros(end))
     return Statement(
         start=_utc(start),
         end=_utc(end),
@@ -284,8 +331,8 @@ def make_statement(
         records_from=None if records_from is None else _utc(records_from),
         payments_compared=payments is not None,
         tickers=tuple(sorted(by_ticker, key=lambda ticker: ticker.ticker)),
-        movements=tuple(sorted(movements, key=lambda record: record.created_at)),
-        discrepancies=tuple(found),
+        movements=tuple(movements),
+        discrepancies=tuple(books.discrepancies),
     )
 
 

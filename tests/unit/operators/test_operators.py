@@ -8,7 +8,7 @@ from airflow.sdk import DAG
 from airflow_provider_whitebit.client import errors as e
 from airflow_provider_whitebit.hooks.airflow_compat import AirflowFailException
 from airflow_provider_whitebit.moves.journal import JournalError
-from airflow_provider_whitebit.operators import account, fixed, flex
+from airflow_provider_whitebit.operators import account, fixed, flex, treasury
 from airflow_provider_whitebit.operators.base import WhiteBitRetryPolicy, as_boolean
 
 OPERATORS = [
@@ -27,6 +27,7 @@ OPERATORS = [
     fixed.WhiteBitFixedInvestOperator,
     fixed.WhiteBitFixedCloseOperator,
     account.WhiteBitTransferOperator,
+    treasury.WhiteBitFlexStatementOperator,
 ]
 NEEDED = {
     flex.WhiteBitFlexInvestOperator: {"ticker": "USDT", "amount": "1"},
@@ -47,6 +48,7 @@ def test_every_user_value_is_templated(operator):
         "whitebit_conn_id", "account", "ticker", "plan_id", "amount", "limit", "investment", "investment_status",
         "transaction", "date_from", "date_to", "action_types", "with_reinvest", "enabled", "dry_run",
         "days", "investment_id", "source", "target", "output_path", "output_format", "output_conn_id",
+        "tickers", "start", "end", "reinvested_as", "full_history", "fail_on_discrepancy",
     }  # fmt: skip
     assert own == set(operator.template_fields)
     assert operator.__doc__
