@@ -112,6 +112,15 @@ class WhiteBitNotEnoughBalanceError(WhiteBitRefusedError):
         return None, None
 
 
+class WhiteBitDiscrepancyError(WhiteBitError):
+    """The exchange's records do not add up. The message says what does not, and by how much."""
+
+    advice = (
+        "Compare the records with the exchange's own pages. Records can be late: made again, a statement of the same "
+        "period may add up."
+    )
+
+
 class WhiteBitAuthenticationError(WhiteBitError):
     """The exchange does not accept the key or the signature."""
 

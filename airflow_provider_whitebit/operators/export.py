@@ -7,12 +7,13 @@ import json
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import fields
 from decimal import Decimal
 from itertools import islice
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_whitebit.client.errors import WhiteBitConfigurationError, WhiteBitValidationError
-from airflow_provider_whitebit.client.models import FlexTransaction
+from airflow_provider_whitebit.client.models import FlexTransaction, Record
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
@@ -22,7 +23,7 @@ _BATCH = 10_000
 #: Parquet keeps amounts exactly, with so many digits and decimals.
 _DIGITS, _DECIMALS = 38, 18
 
-Tee = Iterator[FlexTransaction]
+RecordT = TypeVar("RecordT", bound=Record)
 
 
 def file_format(path: str, wanted: str | None) -> str:
@@ -53,23 +54,44 @@ def write_records(
     :returns: ``path``, ``format``, ``count``, ``totals`` (ticker -> amount) and ``totals_by_action`` (ticker ->
         action type -> amount), amounts as decimal strings.
     """
+    form = file_format(path, wanted)
+    write = _WRITERS[form](FlexTransaction)
+    totals = _Totals()
+    put_in_place(path, lambda file: write(totals.counting(records), file), conn_id=conn_id)
+    return {"path": path, "format": form, **totals.to_json()}
+
+
+def write_table(
+    records: Iterable[RecordT], kind: type[RecordT], path: str, *, wanted: str, conn_id: str | None = None
+) -> None:
+    """Write records of any kind to a file, one line each; parameters and errors as for :func:`write_records`.
+
+    :param kind: what the records are; it names the columns, also where there are no records.
+    """
+    write = _WRITERS[file_format(path, wanted)](kind)
+    put_in_place(path, lambda file: write(iter(records), file), conn_id=conn_id)
+
+
+def put_in_place(path: str, write: Callable[[IO[bytes]], object], *, conn_id: str | None = None) -> None:
+    """Write a file beside its place, and put it there when it is whole.
+
+    :param path: any path of Airflow's ``ObjectStoragePath``.
+    :param write: writes the contents; what it raises leaves the old file as it is.
+    :param conn_id: Airflow connection of the storage, if the path does not name one.
+    """
     from airflow.sdk import ObjectStoragePath
 
-    form = file_format(path, wanted)
-    write = _WRITERS[form]()
     target = ObjectStoragePath(path, conn_id=conn_id)
     beside = ObjectStoragePath(f"{path}.{uuid.uuid4().hex}.part", conn_id=conn_id)
-    totals = _Totals()
     if target.protocol in ("", "file"):
         target.parent.mkdir(parents=True, exist_ok=True)
     try:
         with beside.open("wb") as file:  # type: ignore[no-untyped-call]
-            write(totals.counting(records), file)
+            write(file)
         target.fs.mv(beside.path, target.path)
     except BaseException:
         _remove(beside)
         raise
-    return {"path": path, "format": form, **totals.to_json()}
 
 
 def _remove(path: ObjectStoragePath) -> None:
@@ -87,7 +109,7 @@ class _Totals:
         self.count = 0
         self._sums: dict[str, dict[int, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
 
-    def counting(self, records: Iterable[FlexTransaction]) -> Tee:
+    def counting(self, records: Iterable[FlexTransaction]) -> Iterator[FlexTransaction]:
         for record in records:
             self.count += 1
             self._sums[record.currency][record.action_type] += record.amount
@@ -102,12 +124,11 @@ class _Totals:
         return {"count": self.count, "totals": totals, "totals_by_action": by_action}
 
 
-_COLUMNS = tuple(FlexTransaction.__dataclass_fields__)
-Writer = Callable[[Tee, IO[bytes]], None]
+Writer = Callable[[Iterator[Any], IO[bytes]], None]
 
 
-def _jsonl() -> Writer:
-    def write(records: Tee, file: IO[bytes]) -> None:
+def _jsonl(kind: type[Record]) -> Writer:
+    def write(records: Iterator[Record], file: IO[bytes]) -> None:
         for record in records:
             file.write(json.dumps(record.to_json(), separators=(",", ":")).encode() + b"\n")
 
@@ -124,16 +145,21 @@ class _Utf8:
         return self._file.write(text.encode())
 
 
-def _csv() -> Writer:
-    def write(records: Tee, file: IO[bytes]) -> None:
-        rows = csv.DictWriter(_Utf8(file), _COLUMNS, lineterminator="\n")
+def _csv(kind: type[Record]) -> Writer:
+    def write(records: Iterator[Record], file: IO[bytes]) -> None:
+        rows = csv.DictWriter(_Utf8(file), _columns(kind), lineterminator="\n")
         rows.writeheader()
         rows.writerows(record.to_json() for record in records)
 
     return write
 
 
-def _parquet() -> Writer:
+def _columns(kind: type[Record]) -> dict[str, str]:
+    """The columns and what is in them, as the record's annotations write it."""
+    return {field.name: str(field.type).removesuffix(" | None") for field in fields(kind)}  # type: ignore[arg-type]
+
+
+def _parquet(kind: type[Record]) -> Writer:
     try:
         import pyarrow
         import pyarrow.parquet
@@ -143,20 +169,20 @@ def _parquet() -> Writer:
         ) from None
     text = pyarrow.string()
     kinds = {
-        "created_at": pyarrow.timestamp("us", tz="UTC"),
-        "amount": pyarrow.decimal128(_DIGITS, _DECIMALS),
-        "action_type": pyarrow.int32(),
+        "pendulum.DateTime": pyarrow.timestamp("us", tz="UTC"),
+        "Decimal": pyarrow.decimal128(_DIGITS, _DECIMALS),
+        "int": pyarrow.int32(),
     }
-    schema = pyarrow.schema([(name, kinds.get(name, text)) for name in _COLUMNS])
+    schema = pyarrow.schema([(name, kinds.get(written, text)) for name, written in _columns(kind).items()])
 
-    def write(records: Tee, file: IO[bytes]) -> None:
+    def write(records: Iterator[Record], file: IO[bytes]) -> None:
         with pyarrow.parquet.ParquetWriter(file, schema) as rows:
             while batch := list(islice(records, _BATCH)):
-                columns = [[getattr(record, name) for record in batch] for name in _COLUMNS]
+                columns = [[getattr(record, name) for record in batch] for name in schema.names]
                 arrays = [pyarrow.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
                 rows.write_table(pyarrow.Table.from_arrays(arrays, schema=schema))
 
     return write
 
 
-_WRITERS: dict[str, Callable[[], Writer]] = {"jsonl": _jsonl, "csv": _csv, "parquet": _parquet}
+_WRITERS: dict[str, Callable[[type[Record]], Writer]] = {"jsonl": _jsonl, "csv": _csv, "parquet": _parquet}

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from decimal import Decimal
 
+    import pendulum
+
 # Everything below airflow.sdk is imported when a task runs, not when its DAG file is parsed.
 
 
@@ -45,6 +47,22 @@ def as_ticker(raw: str | None) -> str | None:
     from airflow_provider_whitebit.treasury.choice import read_ticker
 
     return None if raw in (None, "") else read_ticker(raw)
+
+
+def as_tickers(raw: Sequence[str] | str | None) -> list[str] | None:
+    """Tickers in capitals, each once, as a list or comma separated; nothing, also an empty list, is all of them.
+
+    :raises WhiteBitValidationError: if one is none.
+    """
+    from airflow_provider_whitebit.treasury.choice import read_ticker
+
+    if raw is None or raw in ("", "None"):
+        return None
+    # A template writes a list as ['BTC', 'USDT'].
+    entries: Sequence[Any] = (
+        raw.strip("[]() ").replace("'", "").replace('"', "").split(",") if isinstance(raw, str) else raw
+    )
+    return list(dict.fromkeys(read_ticker(entry) for entry in entries if entry != "")) or None
 
 
 def as_plan_id(raw: str | None) -> str | None:
@@ -96,3 +114,30 @@ def as_moment(name: str, raw: Any) -> Any:
     from airflow_provider_whitebit.treasury.choice import read_moment
 
     return read_moment(name, raw)
+
+
+def as_time(name: str, raw: Any) -> pendulum.DateTime | None:
+    """A time in UTC, from what :func:`as_moment` reads, or from a date, which is its beginning in UTC.
+
+    :raises WhiteBitValidationError: if it is none, or has no zone.
+    """
+    from datetime import date, datetime
+
+    import pendulum
+
+    from airflow_provider_whitebit.client.errors import WhiteBitValidationError
+
+    if isinstance(raw, date) and not isinstance(raw, datetime):
+        raw = raw.isoformat()
+    moment = as_moment(name, raw)
+    if isinstance(raw, str) and len(raw.strip()) == len("2026-01-31") and isinstance(moment, datetime):
+        moment = moment.replace(tzinfo=moment.tzinfo or pendulum.UTC)
+    if moment is None:
+        return None
+    if isinstance(moment, int) and not isinstance(moment, bool):
+        return pendulum.from_timestamp(moment, tz="UTC")
+    if not isinstance(moment, datetime):
+        raise WhiteBitValidationError(f"{name} is {raw!r}: write a time like 2026-01-31T00:00:00+00:00, or a date.")
+    if moment.tzinfo is None:
+        raise WhiteBitValidationError(f"{name} is {raw!r}, which has no time zone: write 2026-01-31T00:00:00+00:00.")
+    return pendulum.instance(moment).in_timezone("UTC")

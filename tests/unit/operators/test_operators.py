@@ -30,6 +30,7 @@ OPERATORS = [
     fixed.WhiteBitFixedInvestOperator,
     fixed.WhiteBitFixedCloseOperator,
     account.WhiteBitTransferOperator,
+    treasury.WhiteBitFlexStatementOperator,
 ]
 NEEDED = {
     treasury.WhiteBitSweepOperator: {"policy": {"USDT": {}}},
@@ -52,8 +53,9 @@ def test_every_user_value_is_templated(operator):
     own = values & {
         "whitebit_conn_id", "account", "ticker", "plan_id", "amount", "limit", "investment", "investment_status",
         "transaction", "date_from", "date_to", "action_types", "with_reinvest", "enabled", "dry_run",
-        "days", "investment_id", "source", "target",
-        "policy", "approved_plan", "accept_less", "output_path", "output_format", "output_conn_id",
+        "days", "investment_id", "source", "target", "output_path", "output_format", "output_conn_id",
+        "tickers", "start", "end", "reinvested_as", "full_history", "fail_on_discrepancy",
+        "policy", "approved_plan", "accept_less",
     }  # fmt: skip
     assert own == set(operator.template_fields)
     assert operator.__doc__

@@ -748,10 +748,13 @@ def _check_raise(what, ticker, amount, target, policy):
 
 
 def check_the_cheapest_gave(what, after, ticker):
-    """Where nothing too much was withdrawn: who pays more gave only what those who pay less could not."""
+    """Who pays more gave a part only after those who pay less had given all they could.
+
+    One that was closed says nothing: closing it may have made what the others would have given unnecessary.
+    """
     before, left = what.invested(ticker), after.invested(ticker)
     terms = {entry.id: entry for entry in what.plans}
-    gave = [terms[name].max_rate for name in before if name in terms and left.get(name) != before[name]]
+    gave = [terms[name].max_rate for name in left if name in terms and left[name] != before[name]]
     for name, amount in left.items():
         if name in terms and gave and terms[name].max_rate < max(gave):
             assert amount - terms[name].min_investment < Decimal(1).scaleb(-what.precision(ticker))

@@ -1,0 +1,176 @@
+"""The statement operator's parameters: what is read, and what is refused before the exchange is asked."""
+
+from __future__ import annotations
+
+import datetime
+from types import SimpleNamespace
+
+import pendulum
+import pytest
+
+from airflow_provider_whitebit.client import errors as e
+from airflow_provider_whitebit.hooks import statements
+from airflow_provider_whitebit.hooks.airflow_compat import AirflowFailException
+from airflow_provider_whitebit.operators.parameters import as_tickers, as_time
+from airflow_provider_whitebit.operators.treasury import WhiteBitFlexStatementOperator
+from airflow_provider_whitebit.treasury.statement import Figures, ReinvestedAs, StatementRow, make_statement
+
+PLAN = "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f"
+START, END = pendulum.datetime(2026, 1, 1), pendulum.datetime(2026, 2, 1)
+NOW = pendulum.datetime(2026, 3, 15)
+REFUSED = (AirflowFailException, e.WhiteBitValidationError)
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What the exchange is asked for; it answers that nothing ever happened."""
+    seen = []
+
+    def read(client, **arguments):
+        seen.append(arguments)
+        return make_statement(
+            [], [], [], made_at=NOW, **{name: arguments[name] for name in ("start", "end", "tickers", "reinvested_as")}
+        )
+
+    monkeypatch.setattr(statements, "read_statement", read)
+    return seen
+
+
+def run(context=None, **arguments):
+    task = WhiteBitFlexStatementOperator(task_id="t", **arguments)
+    task.__dict__["hook"] = SimpleNamespace(get_conn=lambda: SimpleNamespace(server_time=lambda: NOW))
+    return task.execute(context or {})
+
+
+def test_what_templates_render_is_read(asked):
+    run(
+        tickers="['usdt', 'BTC']",
+        plan_id=PLAN.upper(),
+        start="2026-01-01",
+        end="2026-02-01T02:00:00+02:00",
+        reinvested_as="Earning",
+        full_history="False",
+        fail_on_discrepancy="True",
+    )
+    assert asked == [
+        {
+            "start": START,
+            "end": END,
+            "tickers": ["USDT", "BTC"],
+            "plan_id": PLAN,
+            "reinvested_as": ReinvestedAs.EARNING,
+            "full_history": False,
+        }
+    ]
+
+
+def test_by_default_everything_of_the_month_before(asked):
+    summary = run()
+    assert asked[0]["start"] == pendulum.datetime(2026, 2, 1)
+    assert asked[0]["end"] == pendulum.datetime(2026, 3, 1)
+    assert asked[0]["tickers"] is asked[0]["plan_id"] is None
+    assert asked[0]["full_history"] is True
+    assert summary["adds_up"] is True
+    assert summary["paths"] == {}
+
+
+@pytest.mark.parametrize(
+    ("context", "start", "end"),
+    [
+        ({"data_interval_start": START, "data_interval_end": END}, START, END),
+        ({"data_interval_start": END, "data_interval_end": END, "dag_run": SimpleNamespace(run_after=END)}, START, END),
+        ({"data_interval_start": None, "dag_run": SimpleNamespace(run_after=END.add(days=27))}, START, END),
+    ],
+)
+def test_periods_of_runs(asked, context, start, end):
+    run(context)
+    assert (asked[0]["start"], asked[0]["end"]) == (start, end)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"start": "2026-01-01"}, "both start and end"),
+        ({"end": "2026-01-01"}, "both start and end"),
+        ({"start": "2026-02-01", "end": "2026-01-01"}, "not before end"),
+        ({"start": "2026-01-01", "end": "2026-04-01"}, "not over yet"),
+        ({"start": "2026-01-01T00:00:00", "end": "2026-02-01"}, "start is .* no time zone"),
+        ({"start": "yesterday", "end": "2026-02-01"}, "start is 'yesterday'"),
+        ({"start": 1.5, "end": "2026-02-01"}, "start is 1.5"),
+        ({"tickers": "USDT;BTC"}, "ticker is 'USDT;BTC'"),
+        ({"tickers": [1]}, "ticker is 1"),
+        ({"plan_id": "x"}, "no UUID"),
+        ({"reinvested_as": "twice"}, "both, earning, reinvest"),
+        ({"full_history": "maybe"}, "full_history"),
+        ({"fail_on_discrepancy": "maybe"}, "fail_on_discrepancy"),
+        ({"output_path": "x", "output_format": "xlsx"}, "jsonl, csv, parquet"),
+    ],
+)
+def test_what_is_wrong_is_said(asked, arguments, text):
+    with pytest.raises(REFUSED, match=text):
+        run(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("path", "stem"),
+    [
+        ("{folder}", "flex-statement-USDT-20260101-20260201"),
+        ("{folder}/", "flex-statement-USDT-20260101-20260201"),
+        ("{folder}/mine.html", "mine"),
+    ],
+)
+def test_paths(asked, tmp_path, path, stem):
+    paths = run(tickers="USDT", start=START.isoformat(), end=END.isoformat(), output_path=path.format(folder=tmp_path))[
+        "paths"
+    ]
+    assert paths == {
+        "page": f"{tmp_path}/{stem}.html",
+        "movements": f"{tmp_path}/{stem}.movements.csv",
+        "summary": f"{tmp_path}/{stem}.summary.csv",
+    }
+    assert {entry.name for entry in tmp_path.iterdir()} == {value.rsplit("/", 1)[1] for value in paths.values()}
+
+
+def test_names_of_periods_that_are_no_whole_days(asked, tmp_path):
+    paths = run(start="2026-01-01T06:00:00Z", end="2026-01-02", output_path=str(tmp_path))["paths"]
+    assert paths["page"].endswith("/flex-statement-20260101T060000-20260102T000000.html")
+
+
+@pytest.mark.parametrize(
+    ("raw", "read"),
+    [
+        (None, None),
+        ("", None),
+        ("None", None),
+        ([], None),
+        ("[]", None),
+        ("usdt", ["USDT"]),
+        ("USDT, btc,USDT", ["USDT", "BTC"]),
+        (("usdt", "BTC"), ["USDT", "BTC"]),
+    ],
+)
+def test_tickers(raw, read):
+    assert as_tickers(raw) == read
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "2026-01-01",
+        "2026-01-01T00:00:00Z",
+        "2026-01-01T02:00:00+02:00",
+        "1767225600",
+        1767225600,
+        datetime.date(2026, 1, 1),
+        datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC),
+        START,
+    ],
+)
+def test_times(raw):
+    assert as_time("start", raw) == START
+    assert as_time("start", raw).timezone_name in ("UTC", "+00:00")
+
+
+def test_the_columns_of_the_summary_are_the_figures():
+    names = list(StatementRow.__dataclass_fields__)
+    assert names == ["start", "end", "ticker", "plan_id", *Figures.__dataclass_fields__]

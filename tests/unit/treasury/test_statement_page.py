@@ -1,0 +1,137 @@
+"""The page of a statement: whole in itself, readable without scripts, and nothing in it is taken for markup."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from decimal import Decimal
+from html.parser import HTMLParser
+
+import pendulum
+import pytest
+
+from airflow_provider_whitebit.client.models import FlexInvestment, FlexPlan, FlexTransaction
+from airflow_provider_whitebit.treasury.statement import make_statement
+from airflow_provider_whitebit.treasury.statement_page import render_page, short_name
+
+PLAN, OTHER = "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f", "1c9a4f60-2b3d-4e5f-8a7b-9c0d1e2f3a4b"
+START, END = pendulum.datetime(2026, 1, 1), pendulum.datetime(2026, 2, 1)
+PLANS = [FlexPlan(PLAN, "USDT", Decimal(10), None, Decimal("0.365"))]
+
+
+def record(plan, at, action, amount, number, ticker="USDT"):
+    return FlexTransaction(at, plan, f"inv_{plan[:2]}", ticker, Decimal(amount), f"tx_{plan[:2]}_{number}", action)
+
+
+def lending(plan=PLAN, amount="1234.5", ticker="USDT"):
+    opened = record(plan, START.subtract(days=1), 6, amount, 0, ticker)
+    earned = [record(plan, START.add(days=n), 4, "1.25", n + 1, ticker) for n in range(31)]
+    held = FlexInvestment(f"inv_{plan[:2]}", plan, ticker, Decimal(amount), False, 1, opened.created_at, None)
+    return [opened, *earned][::-1], [held]
+
+
+def statement(history, investments, **changes):
+    given = {"start": START, "end": END, "made_at": END, **changes}
+    return make_statement(history, investments, PLANS, **given)
+
+
+class Reader(HTMLParser):
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.links, self.words, self._in = [], [], [], ""
+        self.feed(page)
+        self.text = " ".join(" ".join(self.words).split())
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self._in = tag
+        self.links += [value for name, value in attributes if name in ("href", "src", "action", "data")]
+
+    def handle_endtag(self, tag):
+        self._in = ""
+
+    def handle_data(self, data):
+        if self._in not in ("script", "style"):
+            self.words.append(data)
+
+
+def test_it_says_what_there_is():
+    read = Reader(render_page(statement(*lending()), account="desk"))
+    assert "Flex lending, January 2026" in read.text
+    assert "Account desk ." in read.text
+    assert "Everything adds up" in read.text
+    assert "31 records in this period" in read.text
+    assert "1,234.50" in read.text
+    # 31 * 1.25 = 38.75, over 31 days of 1234.5
+    assert "Earned 38.75" in read.text
+    assert "36.9583 %" in read.text
+    assert "36.5000 %" in read.text
+    assert PLAN in read.text
+
+
+def test_it_needs_nothing_else():
+    page = render_page(statement(*lending()))
+    read = Reader(page)
+    assert read.links == []
+    assert not {"link", "img", "iframe", "object", "base"} & set(read.tags)
+    assert "url(" not in page
+    assert "@import" not in page
+    # The library names its home in a comment; nothing else looks like an address.
+    assert set(re.findall(r"https?://[^\s\"'<)]*", page)) == {"https://github.com/leeoniya/uPlot"}
+    assert "default-src 'none'" in page
+
+
+def test_what_does_not_add_up_stands_before_all_figures():
+    history, investments = lending()
+    page = render_page(statement(history, [replace(investments[0], invested=Decimal(2000))]))
+    read = Reader(page)
+    assert "1 thing does not add up" in read.text
+    assert "765.5 more than they explain" in read.text
+    assert read.text.index("765.5 more") < read.text.index("Summary")
+    assert "Everything adds up" not in read.text
+
+
+@pytest.mark.parametrize(
+    "hostile", ["<script>alert(1)</script>", "</script><b>", '"><img src=x onerror=alert(1)>', "{{ 7*7 }}"]
+)
+def test_names_are_text(hostile):
+    honest = Reader(render_page(statement(*lending(ticker="USDT")), account="x"))
+    history, investments = lending(plan=hostile, ticker=hostile)
+    page = render_page(statement(history, investments), account=hostile)
+    read = Reader(page)
+    # No tags beyond those of an honest page, and the name stands in the text as it is.
+    assert set(read.tags) <= {*honest.tags, "abbr"}
+    assert read.tags.count("script") == honest.tags.count("script")
+    assert read.links == []
+    assert "".join(hostile.split()) in "".join(read.text.split())
+
+
+def test_several_plans_have_a_total_and_no_longer_offered_ones_no_rate():
+    one, two = lending(), lending(OTHER, "0.000001")
+    page = Reader(render_page(statement(one[0] + two[0], one[1] + two[1])))
+    assert "All plans 1c9a4f60… 8f2e9d3c…" in page.text
+    assert "Opening balance 1,234.500001 0.000001 1,234.500000" in page.text
+    assert re.search(r"Advertised rate a year \S \S 36\.5000 %", page.text)
+
+
+def test_nothing():
+    assert "Nothing was invested" in Reader(render_page(statement([], []))).text
+    assert "USDT 0.00 0.00" in Reader(render_page(statement([], [], tickers=["USDT"]))).text
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "title"),
+    [
+        (START, START.add(days=1), "1 January 2026"),
+        (START, START.add(days=7), "1 January 2026 to 7 January 2026"),
+        (START.add(hours=6), START.add(days=1), "2026-01-01 06:00 UTC to 2026-01-02 00:00 UTC"),
+        (START, START.add(months=3), "1 January 2026 to 31 March 2026"),
+    ],
+)
+def test_periods(start, end, title):
+    assert f"Flex lending, {title} " in Reader(render_page(statement([], [], start=start, end=end, made_at=end))).text
+
+
+def test_names_of_plans():
+    assert short_name(PLAN) == "8f2e9d3c…"
+    assert short_name("42") == "42"
