@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from airflow_provider_whitebit.client import throttle
 from airflow_provider_whitebit.client.api import WhiteBitClient
 from airflow_provider_whitebit.client.clock import ExchangeClock
 from airflow_provider_whitebit.client.signing import Credentials
@@ -68,6 +69,8 @@ def make_hook(sandbox, monkeypatch):
             "extra": {"settle_margin": 0, **extra},
         }
         monkeypatch.setenv("AIRFLOW_CONN_WHITEBIT_DEFAULT", json.dumps(connection))
+        # What earlier tests have sent, and were refused, does not hold this one back.
+        monkeypatch.setattr(throttle, "_SHARED", {})
         hook = WhiteBitHook()
         if host is None:
             # Waits pass on the sandbox's clock and on the client's: both show what they would after real waiting.
