@@ -16,7 +16,7 @@ import pytest
 
 from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
 
-RESTARTS = int(os.environ.get("WHITEBIT_RESTARTS", "3"))
+RESTARTS = int(os.environ.get("WHITEBIT_RESTARTS", "2"))
 EARNING, CLOSED, RICH = DAGS = ("whitebit_e2e_earning", "whitebit_e2e_closed", "whitebit_e2e_rich")
 EXACT = tuple(int(part) for part in version("apache-airflow").split(".")[:2]) >= (3, 3)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-KILLS = int(os.environ.get("WHITEBIT_KILLS", "5"))
+KILLS = int(os.environ.get("WHITEBIT_KILLS", "3"))
 DAG = "whitebit_kill"
 
 

@@ -17,7 +17,7 @@ import pytest
 from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
 
 VERSION = tuple(int(part) for part in version("apache-airflow").split(".")[:2])
-KILLS = max(1, int(os.environ.get("WHITEBIT_KILLS", "5")) // 5)
+KILLS = max(1, int(os.environ.get("WHITEBIT_KILLS", "3")) // 5)
 DAG = "whitebit_kill_plan"
 USDT_A, USDT_B = "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f", "1c9a4f60-2b3d-4e5f-8a7b-9c0d1e2f3a4b"
 USDC_A, USDC_B = "502e8da4-6f71-4293-8ebf-3a4b5c6d7e8f", "613f9eb5-7082-43a4-9fc0-4b5c6d7e8f90"
