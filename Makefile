@@ -4,7 +4,7 @@ NEWEST := 3.3.2
 OLDER := 3.1.8 3.0.6
 BIN := .venv/bin
 
-.PHONY: help demo ui test lint test-unit test-e2e test-kill test-compat simulate bench constraints clean
+.PHONY: help demo ui test lint test-unit test-e2e test-browser test-kill test-compat simulate bench constraints clean
 
 help:
 	@echo "make demo         watch Airflow invest and withdraw on a sandbox exchange"
@@ -34,6 +34,7 @@ lint: .venv/ready
 	$(BIN)/mypy
 
 test: lint
+	@scripts/browser.sh
 	$(BIN)/python -m pytest tests
 
 test-unit: .venv/ready
@@ -42,14 +43,19 @@ test-unit: .venv/ready
 test-e2e: .venv/ready
 	$(BIN)/python -m pytest tests/e2e
 
+test-browser: .venv/ready
+	@scripts/browser.sh
+	$(BIN)/python -m pytest tests/browser
+
 test-kill: .venv/ready
 	WHITEBIT_KILLS=$(or $(KILLS),50) WHITEBIT_RESTARTS=$(or $(RESTARTS),20) \
 		$(BIN)/python -m pytest tests/e2e/test_kill.py tests/e2e/test_events.py tests/e2e/test_treasury.py
 
 test-compat: $(OLDER:%=.venv-%/ready)
+	@scripts/browser.sh
 	@set -e; for version in $(OLDER); do \
 		echo "== Airflow $$version"; \
-		.venv-$$version/bin/python -m pytest tests/unit tests/contract tests/e2e; \
+		.venv-$$version/bin/python -m pytest tests/unit tests/contract tests/browser tests/e2e; \
 	done
 
 simulate: .venv/ready

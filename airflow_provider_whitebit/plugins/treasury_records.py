@@ -253,8 +253,10 @@ def _variables(session: Session, dag_ids: Collection[str], may_read: Callable[[s
             tries = sorted(keys, key=lambda name: int(name.rpartition("__")[2]))
             entries = session.scalars(select(Variable).where(Variable.key.in_(tries))).all()
             values = {entry.key: entry.val for entry in entries}
-            texts = [text for text in map(values.get, tries) if text and str(Outcome.PENDING) in text]
-            yield Journal(task, key, "Variables", [_decoded(text) for text in texts])
+            texts = [text for text in map(values.get, tries) if text]
+            # All tries together: a later one may have found out what came of an earlier one's sending.
+            if any(str(Outcome.PENDING) in text for text in texts):
+                yield Journal(task, key, "Variables", [_decoded(text) for text in texts])
 
 
 def _left_alone(session: Session, tasks: Iterable[Task]) -> set[Task]:

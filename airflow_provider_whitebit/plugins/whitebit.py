@@ -32,9 +32,8 @@ class WhiteBitPlugin(AirflowPlugin):
             "href": f"{_HERE}/treasury",
             "url_route": "whitebit-treasury",
             "destination": "nav",
-            # In the bar itself from 3.2 on, in the menu before.
+            # No category: in the bar itself. Where there are several such pages, 3.1 makes a menu of them.
             "nav_top_level": True,
-            "category": "browse",
             "icon": f"{_HERE}/static/treasury/icon.svg",
             "icon_dark_mode": f"{_HERE}/static/treasury/icon-dark.svg",
         }

@@ -267,13 +267,13 @@
 
   function share(line) {
     if (line.total === null || line.at_work === null) return UNKNOWN;
-    const bar = el("span", { class: "share", role: "img", "aria-label": `${percent(line.at_work)} % at work` });
+    const bar = el("span", { class: "share", "aria-hidden": "true" });
     for (const part of ["flex", "fixed"]) {
       const piece = el("i", { class: part });
       piece.style.width = `${(100 * Number(line[part])) / Number(line.total)}%`;
       bar.append(piece);
     }
-    return bar;
+    return el("span", { class: "work" }, bar, el("span", { class: "unit" }, `${(100 * Number(line.at_work)).toFixed(0)} %`));
   }
 
   function flex(exchange) {

@@ -1,0 +1,323 @@
+"""The Treasury page in a real Chromium, on a real Airflow that wants a password, against a sandbox exchange."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from importlib.metadata import version
+
+import pytest
+import requests
+
+from tests.browser import scene as scenes
+
+pytestmark = pytest.mark.skipif(
+    version("apache-airflow").startswith("3.0."), reason="Airflow 3.0 shows no pages of plugins"
+)
+
+ADDRESSES = (
+    "/whitebit/treasury",
+    "/whitebit/static/treasury/treasury.js",
+    "/whitebit/api/connections",
+    f"/whitebit/api/treasury?conn_id={scenes.CONNECTION}",
+)
+
+
+class Visitor:
+    """Somebody with a browser."""
+
+    def __init__(self, browser, site, **options):
+        options = {"viewport": {"width": 1440, "height": 1000}, "color_scheme": "light"} | options
+        self.context = browser.new_context(**options)
+        self.site = site
+        self.page = self.context.new_page()
+        self.complaints = []
+        self.page.on("console", self._heard)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def _heard(self, message):
+        # Airflow's own frames make Chromium warn of their sandbox; nothing of ours may say anything.
+        ours = message.type in ("error", "warning") and "/whitebit/" in message.location.get("url", "")
+        if ours and "escape its sandboxing" not in message.text:
+            self.complaints.append(message.text)
+
+    def log_in(self, name="boss"):
+        self.page.goto(f"{self.site}/")
+        self.page.locator("input[name=username]").fill(name)
+        self.page.locator("input[name=password]").fill(scenes.PASSWORDS[name])
+        self.page.locator("button[type=submit]").click()
+        self.page.wait_for_url(re.compile(r"^(?!.*/auth/login)"))
+        return self
+
+    def open(self, conn=scenes.CONNECTION):
+        """The page by itself, without Airflow around it."""
+        self.page.goto(f"{self.site}/whitebit/treasury?conn_id={conn}")
+        self.page.locator("#status", has_text=re.compile("UTC|may not")).wait_for()
+        return self.page
+
+
+@pytest.fixture
+def visitor(chromium, site):
+    made = []
+
+    def visit(**options):
+        made.append(Visitor(chromium, site, **options))
+        return made[-1]
+
+    yield visit
+    for one in made:
+        one.context.close()
+
+
+def rows(page, caption):
+    """A table's lines by its first cell: each cell by its column."""
+    table = page.locator("table", has=page.locator("caption", has_text=caption))
+    names = table.locator("thead th").all_inner_texts()
+    lines = [
+        [cell.inner_text().strip() for cell in row.locator("th, td").all()] for row in table.locator("tbody tr").all()
+    ]
+    return [dict(zip(names, line, strict=True)) for line in lines]
+
+
+def figure(text):
+    """A figure without what makes it pleasant to read."""
+    return Decimal(re.sub(r"[^\d.]", "", text))
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_nothing_without_a_login(site, scene, address):
+    answer = requests.get(site + address, timeout=10)
+    assert answer.status_code == 401
+    assert scenes.CONNECTION not in answer.text
+    assert requests.get(site + address, timeout=10, cookies={"_token": "made.up.token"}).status_code in (401, 403)
+
+
+def test_a_browser_without_a_login_is_told_so(visitor, site):
+    page = visitor().page
+    page.goto(f"{site}/whitebit/treasury")
+    assert "Log in to Airflow" in page.locator("body").inner_text()
+
+
+def test_in_airflows_navigation(visitor, site):
+    visitor = visitor().log_in()
+    page = visitor.page
+    page.evaluate("name => localStorage.setItem('whitebit_treasury_connection', name)", scenes.CONNECTION)
+    page.get_by_role("link", name="WhiteBIT Treasury").first.click()
+    frame = page.frame_locator("iframe")
+    frame.locator("caption", has_text="Position by asset").wait_for(state="attached")
+    assert frame.locator("h1").inner_text() == "WhiteBIT Treasury"
+    assert visitor.complaints == []
+
+
+def test_the_figures_are_the_books(visitor, scene):
+    visitor = visitor().log_in()
+    page = visitor.open()
+    books = scene.sandbox.ledger()
+    held = {(entry["currency"], entry["planId"]): entry for entry in books["investments"] if entry["status"] == 1}
+    shown = {(row["Asset"], row["Plan"]): row for row in rows(page, "Active Flex investments")}
+    assert {key: figure(row["Invested"]) for key, row in shown.items()} == {
+        key: Decimal(entry["invested"]) for key, entry in held.items()
+    }
+    for (ticker, _), row in shown.items():
+        assert row["Auto-reinvest"] == ("off" if row["Max. rate"] == "15.00 %" else "on"), ticker
+        # The sandbox pays exactly what it advertises, down to the last unit of the asset.
+        assert abs(figure(row["Realised, 30 days"]) - figure(row["Max. rate"])) <= Decimal("0.02"), row
+
+    positions = {row["Asset"]: row for row in rows(page, "Position by asset")}
+    idle = main_balance(scene)
+    for ticker, row in positions.items():
+        invested = sum(Decimal(entry["invested"]) for (name, _), entry in held.items() if name == ticker)
+        assert figure(row["Idle in Main"]) == idle.get(ticker, 0)
+        assert figure(row["Flex"]) == invested
+        assert figure(row["Total"]) == figure(row["Idle in Main"]) + figure(row["Flex"]) + figure(row["Fixed"])
+    assert positions["USDT"]["Fixed"] == "1,000.00"
+    (term,) = rows(page, "Active Fixed investments")
+    assert (term["Amount"], term["For the term"], term["Interest at the end"]) == ("1,000.00", "9.00 %", "90.00 USDT")
+    assert term["Ends"].endswith("in 118 days")
+    assert visitor.complaints == []
+
+
+def main_balance(scene):
+    """What lies idle, asked of the exchange by itself."""
+    from airflow_provider_whitebit.client.api import WhiteBitClient
+    from airflow_provider_whitebit.client.signing import Credentials
+    from airflow_provider_whitebit.client.transport import Transport
+
+    client = WhiteBitClient(Transport(scene.sandbox.url, Credentials(scene.sandbox.api_key, scene.sandbox.api_secret)))
+    return client.main_balance()
+
+
+def test_earnings_as_chart_and_as_figures(visitor, scene):
+    page = visitor().log_in().open()
+    assert page.locator(".chart").count() == 3
+    assert page.locator(".chart canvas").count() == 3
+    plot = page.locator(".chart .plot").first
+    assert plot.get_attribute("role") == "img"
+    assert "in 30 days" in plot.get_attribute("aria-label")
+    page.get_by_role("button", name="90 days").click()
+    assert "in 90 days" in page.locator(".chart .plot").last.get_attribute("aria-label")
+    page.locator(".chart summary").last.click()
+    days = rows(page, "USDT earned by day")
+    assert len(days) == 90
+    total = figure(page.locator(".chart .readout").last.inner_text().split(" in ")[0])
+    assert sum(figure(row["USDT"]) for row in days) == total > 0
+    paid = [
+        Decimal(entry["amount"])
+        for entry in scene.sandbox.ledger()["transactions"]
+        if entry["action"] == 4 and entry["ticker"] == "USDT"
+    ]
+    assert not paid or sum(paid) == total
+
+
+def test_moves_lead_to_their_tasks(visitor, scene, site):
+    visitor = visitor().log_in()
+    page = visitor.open()
+    moves = rows(page, "Last moves")
+    assert [(row["Operation"], figure(row["Amount"]), row["Asset"]) for row in moves] == [
+        ("Flex withdraw", Decimal("0.1"), "BTC"),
+        ("Flex withdraw", Decimal("450.25"), "USDC"),
+        ("Flex invest", Decimal(1750), "USDT"),
+        ("Fixed invest", Decimal(1000), "USDT"),
+        ("Flex invest", Decimal("0.25"), "BTC"),
+        ("Flex invest", Decimal("1200.5"), "USDC"),
+        ("Flex invest", Decimal(2500), "USDT"),
+    ]
+    # From within Airflow's frame, which may not lead the window elsewhere by itself; of a mapped task.
+    page.goto(f"{site}/plugin/whitebit-treasury")
+    frame = page.frame_locator("iframe")
+    frame.get_by_role("link", name="whitebit_browser.invest [1]").click()
+    page.wait_for_url(re.compile(r"/dags/whitebit_browser/runs/[^/]+/tasks/invest/mapped/1"))
+    page.get_by_text("invest").first.wait_for()
+    assert "404" not in page.locator("body").inner_text()
+    assert visitor.complaints == []
+
+
+def test_who_may_not_read_the_connection_sees_nothing(visitor, site):
+    visitor = visitor().log_in("guest")
+    page = visitor.open()
+    assert page.locator("#status").inner_text() == f"You may not read the connection '{scenes.CONNECTION}'."
+    assert page.locator("table").count() == 0
+    answer = page.request.get(f"{site}/whitebit/api/treasury?conn_id={scenes.CONNECTION}")
+    assert answer.status == 403
+    assert page.request.get(f"{site}/whitebit/api/connections").json()["connections"] == []
+
+
+@pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
+def test_nothing_can_be_changed(visitor, site, method):
+    page = visitor().log_in().page
+    for address in ADDRESSES:
+        assert getattr(page.request, method)(site + address).status == 405
+
+
+def test_on_a_phone(visitor, site):
+    visitor = visitor(viewport={"width": 360, "height": 740})
+    page = visitor.log_in().open()
+    page.locator("caption", has_text="Last moves").wait_for(state="attached")
+    page.locator(".chart canvas").last.wait_for()
+    for width in (360, 768, 1024, 1200):
+        page.set_viewport_size({"width": width, "height": 740})
+        page.wait_for_timeout(300)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        # Nothing is cut off either: what sticks out of a card would be hidden, not scrolled to.
+        sticking_out = page.evaluate(
+            "[...document.querySelectorAll('td, th, p, li, code')]"
+            ".filter(node => node.getBoundingClientRect().right > innerWidth + 1 && node.offsetParent).length"
+        )
+        assert sticking_out == 0
+    assert visitor.complaints == []
+
+
+def test_by_keyboard(visitor):
+    page = visitor().log_in().open()
+    seen = []
+    for _ in range(8):
+        page.keyboard.press("Tab")
+        seen.append(
+            page.evaluate(
+                "(() => { const node = document.activeElement; const style = getComputedStyle(node);"
+                " return [node.id || node.textContent, style.outlineStyle] })()"
+            )
+        )
+    assert [name for name, _ in seen][:3] == ["connection", "Show", "refresh"]
+    assert [name for name, _ in seen if name.endswith("days")] == ["30 days", "90 days"]
+    assert {outline for _, outline in seen} == {"solid"}
+
+
+def test_light_and_dark_as_airflow_has_it(visitor, site):
+    visitor = visitor().log_in()
+    page = visitor.page
+    page.goto(f"{site}/plugin/whitebit-treasury")
+    html = page.frame_locator("iframe").locator("html")
+    html.wait_for()
+    page.evaluate("document.documentElement.classList.replace('light', 'dark')")
+    page.frame_locator("iframe").locator("html[data-theme=dark]").wait_for()
+    page.evaluate("document.documentElement.classList.replace('dark', 'light')")
+    page.frame_locator("iframe").locator("html[data-theme=light]").wait_for()
+    page.goto(f"{site}/whitebit/treasury")
+    page.emulate_media(color_scheme="dark")
+    page.locator("html[data-theme=dark]").wait_for()
+    assert visitor.complaints == []
+
+
+def test_no_secret_reaches_the_browser(visitor, site, scene):
+    page = visitor().log_in().page
+    for address in ADDRESSES:
+        text = page.request.get(site + address).text()
+        for secret in (scene.sandbox.api_key, scene.sandbox.api_secret):
+            assert secret not in text
+
+
+def test_an_exchange_that_does_not_answer(visitor, site, scene):
+    scene.airflow.api.call(
+        "POST",
+        "/api/v2/connections",
+        {
+            "connection_id": "whitebit_gone",
+            "conn_type": "whitebit",
+            "login": "key",
+            "password": "secret-of-the-lost",
+            "host": "http://127.0.0.1:9",
+        },
+    )
+    page = visitor().log_in().open("whitebit_gone")
+    trouble = page.locator("#trouble")
+    assert "The account cannot be shown." in trouble.inner_text()
+    assert "connection to the exchange failed" in trouble.inner_text()
+    assert "secret-of-the-lost" not in page.content()
+    # What Airflow knows is still there.
+    assert "No task of a DAG" in page.locator("#moves").inner_text()
+
+
+def test_a_doubt_stands_at_the_top(visitor, site, scene):
+    visitor = visitor().log_in()
+    page = visitor.open()
+    assert page.locator("#doubts").inner_text() == "No move is in doubt."
+    run_id = scenes.leave_in_doubt(scene)
+    page.locator("#refresh").click()
+    page.locator(".doubts h2", has_text="1 move is in doubt").wait_for()
+    (doubt,) = rows(page, "Moves in doubt")
+    assert (doubt["Operation"], doubt["Amount"], doubt["Plan"]) == ("Flex invest", "7.50 SOL", scenes.SOL_PLAN)
+    assert doubt["Task and run"].splitlines() == [f"{scenes.DOUBT_DAG}.invest", run_id]
+    if version("apache-airflow").startswith("3.1."):
+        assert doubt["Journal entry"].startswith("whitebit_move__whitebit_browser_doubt.invest")
+    else:
+        assert doubt["Journal entry"].splitlines() == ["whitebit_move.flex_invest", "task state"]
+    assert "other connection" not in page.locator(".doubts").inner_text()
+    box = page.locator(".doubts").bounding_box()
+    assert box["y"] + box["height"] < 1000
+    page.locator(".doubts a").click()
+    page.wait_for_url(re.compile(rf"/dags/{scenes.DOUBT_DAG}/runs/[^/]+/tasks/invest"))
+
+    # With an account that it does not belong to it is shown all the same, and told apart.
+    other = visitor.open("whitebit_default")
+    other.locator(".doubts .tag", has_text="other connection").wait_for()
+
+    # A person has looked, and found that it is this move.
+    scene.airflow.api.call(
+        "PATCH",
+        f"/api/v2/dags/{scenes.DOUBT_DAG}/dagRuns/{run_id}/taskInstances/invest",
+        {"new_state": "success"},
+    )
+    page = visitor.open()
+    assert page.locator("#doubts").inner_text() == "No move is in doubt."
+    assert visitor.complaints == []

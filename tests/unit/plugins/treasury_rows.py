@@ -1,0 +1,96 @@
+"""Rows of Airflow's tables, and moves in doubt, for the tests beside."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+from sqlalchemy import insert
+from sqlalchemy.orm import Session
+
+from airflow_provider_whitebit.moves.intent import Attempt, Intent, Move, Operation
+
+ACCOUNT = "0123456789abcdef"
+PLAN = "9461c1e8-a3b5-46d7-82f3-7e8f90a1b2c3"
+
+
+def intent(name="int-1", *, account=ACCOUNT, sent=1_763_900_000_000, operation=Operation.FLEX_INVEST):
+    """A move that was sent, and nobody knows what came of it."""
+    move = Move(operation, PLAN, "USDT", Decimal("100.50"))
+    return Intent(
+        name, account, {}, "1", move, sent // 1000 - 1, attempts=(Attempt(nonce=sent, earliest=sent // 1000),)
+    )
+
+
+class Tables:
+    """Rows of Airflow's tables.
+
+    :param session: of the database.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+
+    def task(self, state="failed", dag="desk", run="manual__1", task="invest", number=-1):
+        from airflow.models.taskinstance import TaskInstance
+
+        self._insert(
+            TaskInstance,
+            id=uuid.uuid4(),
+            dag_id=dag,
+            run_id=run,
+            task_id=task,
+            map_index=number,
+            state=state,
+            pool="default_pool",
+        )
+
+    def event(self, receipt, conn="whitebit_default", dag="desk", run="manual__1", task="invest", number=-1, minute=0):
+        from airflow.models.asset import AssetEvent, AssetModel
+        from sqlalchemy import select
+
+        uri = f"whitebit://{conn}/moves"
+        found = self.session.scalar(select(AssetModel.id).where(AssetModel.uri == uri))
+        if found is None:
+            self._insert(AssetModel, name=uri, uri=uri, group="asset", extra={})
+            found = self.session.scalar(select(AssetModel.id).where(AssetModel.uri == uri))
+        self._insert(
+            AssetEvent,
+            asset_id=found,
+            extra=receipt,
+            source_dag_id=dag,
+            source_run_id=run,
+            source_task_id=task,
+            source_map_index=number,
+            timestamp=datetime(2026, 11, 23, 12, minute, tzinfo=UTC),
+        )
+
+    def variable(self, key, text, description):
+        from airflow.models.variable import Variable
+
+        self.session.add(Variable(key=key, val=text, description=description))
+        self.session.flush()
+
+    def state(self, text, key="whitebit_move.flex_invest", dag="desk", run="manual__1", task="invest", number=-1):
+        model = pytest.importorskip("airflow.models.task_state_store", reason="task state begins with Airflow 3.3")
+        self._insert(
+            model.TaskStateStoreModel,
+            dag_run_id=1,
+            dag_id=dag,
+            run_id=run,
+            task_id=task,
+            map_index=number,
+            key=key,
+            value=text,
+        )
+
+    def connection(self, name, kind="whitebit"):
+        from airflow.models.connection import Connection
+
+        self._insert(Connection, conn_id=name, conn_type=kind)
+
+    def _insert(self, model, **values):
+        self.session.execute(insert(model.__table__).values(**values))
+        self.session.flush()
