@@ -209,6 +209,18 @@ def test_nothing_can_be_changed(visitor, site, method):
         assert getattr(page.request, method)(site + address).status == 405
 
 
+def test_it_looks_again_each_minute_and_when_told_to(visitor):
+    visitor = visitor().log_in()
+    visitor.page.clock.install()
+    page = visitor.open()
+    asked = re.compile("/whitebit/api/treasury")
+    with page.expect_response(asked):
+        page.clock.fast_forward(61_000)
+    with page.expect_response(asked):
+        page.get_by_role("button", name="Refresh").click()
+    assert visitor.complaints == []
+
+
 def test_on_a_phone(visitor, site):
     visitor = visitor(viewport={"width": 360, "height": 740})
     page = visitor.log_in().open()
