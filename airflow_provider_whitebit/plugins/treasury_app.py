@@ -42,7 +42,6 @@ _FILES = {
     "treasury/treasury.css": "text/css",
     "treasury/treasury.js": "text/javascript",
     "treasury/icon.svg": "image/svg+xml",
-    "treasury/icon-dark.svg": "image/svg+xml",
     "uplot/uPlot.min.css": "text/css",
     "uplot/uPlot.iife.min.js": "text/javascript",
 }

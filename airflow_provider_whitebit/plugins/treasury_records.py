@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import pendulum
 
-from airflow_provider_whitebit.client.models import to_json
+from airflow_provider_whitebit.client.models import parse_amount, to_json
 from airflow_provider_whitebit.moves.intent import Intent, Outcome, merge
 
 if TYPE_CHECKING:
@@ -93,24 +93,21 @@ def last_moves(session: Session, conn_id: str, dag_ids: Collection[str]) -> list
     moves: dict[str, dict[str, Any]] = {}
     for row in rows:
         receipt = row.extra if isinstance(row.extra, dict) else {}
-        name = receipt.get("intent_id") or f"event {row.id}"
+        name = str(receipt.get("intent_id") or f"event {row.id}")
         # The first time that it was announced is when it happened.
         moves.pop(name, None)
         moves[name] = _move(receipt, row)
     return sorted(moves.values(), key=lambda move: move["told_at"], reverse=True)[:MOST_MOVES]
 
 
-_RECEIPT = (
+_TEXTS = (
     "operation",
     "transaction_id",
     "plan_id",
     "investment_id",
     "ticker",
-    "amount",
     "status",
     "executed_at",
-    "attempts",
-    "reconciled",
     "intent_id",
     "source",
     "target",
@@ -118,9 +115,14 @@ _RECEIPT = (
 
 
 def _move(receipt: Mapping[str, Any], row: Any) -> dict[str, Any]:
-    """A receipt's own fields only: whoever may write asset events could put anything beside them."""
+    """A receipt's own fields only, and each of its kind: whoever may write asset events could put anything there."""
     task = Task(row.source_dag_id, row.source_run_id, row.source_task_id, row.source_map_index)
-    shown = {name: receipt.get(name) for name in _RECEIPT}
+    shown = {name: value if isinstance(value := receipt.get(name), str) else None for name in _TEXTS}
+    try:
+        amount = to_json(parse_amount(receipt.get("amount")))
+    except ValueError:
+        amount = None
+    shown |= {"amount": amount, "reconciled": receipt.get("reconciled") is True}
     return {**shown, "told_at": to_json(pendulum.instance(row.timestamp)), "task": task.to_json()}
 
 
@@ -154,17 +156,13 @@ def in_doubt(journal: Journal, account: str | None) -> Iterator[dict[str, Any]]:
     :param account: fingerprint of the connection that is looked at.
     """
     about = {"task": journal.task.to_json(), "key": journal.key, "kept_in": journal.kept_in}
-    intents = []
-    for document in journal.documents:
-        try:
-            intents.append(Intent.from_json(document))
-        except (ValueError, AttributeError) as error:
-            # It may hold money: what cannot be read is not passed over.
-            unknown = dict.fromkeys(("operation", "ticker", "amount", "plan_id", "sent_at", "intent_id", "ours"))
-            yield {**about, **unknown, "unreadable": f"The journal's document: {error}"[:300], "attempts": None}
-    for intent in merge(intents).values():
-        if intent.in_doubt:
-            yield {**about, **_doubt(intent, account)}
+    try:
+        intents = merge(Intent.from_json(document) for document in journal.documents)
+        yield from [{**about, **_doubt(intent, account)} for intent in intents.values() if intent.in_doubt]
+    except (ValueError, AttributeError, OverflowError) as error:
+        # There may be money in it: what cannot be read is not passed over.
+        unknown = dict.fromkeys(("operation", "ticker", "amount", "plan_id", "sent_at", "intent_id", "ours"))
+        yield {**about, **unknown, "unreadable": f"The journal's document: {error}"[:300], "attempts": None}
 
 
 def _doubt(intent: Intent, account: str | None) -> dict[str, Any]:

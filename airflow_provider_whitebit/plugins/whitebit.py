@@ -35,7 +35,6 @@ class WhiteBitPlugin(AirflowPlugin):
             # No category: in the bar itself. Where there are several such pages, 3.1 makes a menu of them.
             "nav_top_level": True,
             "icon": f"{_HERE}/static/treasury/icon.svg",
-            "icon_dark_mode": f"{_HERE}/static/treasury/icon-dark.svg",
         }
     ]
 

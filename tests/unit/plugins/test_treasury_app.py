@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -115,6 +118,8 @@ def test_every_route_wants_a_user_and_only_reads(desk):
     }
     for route in routes:
         assert route.methods == {"GET"}, route.path
+        # A coroutine would hold up the whole API server while the exchange is asked; these run in threads.
+        assert not inspect.iscoroutinefunction(route.endpoint), route.path
         assert get_user in [dependency.call for dependency in route.dependant.dependencies], route.path
     for path in ("/docs", "/redoc", "/openapi.json"):
         assert desk.client.get(path).status_code == 404
@@ -188,13 +193,16 @@ def test_while_somebody_else_is_looking(desk):
 
 def test_doubts_and_moves(desk):
     desk.tables.task()
-    desk.tables.state(json.dumps(intent().to_json()))
+    key = "whitebit_move__desk.invest.flex_invest__" + 32 * "a" + "__1"
+    desk.tables.variable(key, json.dumps(intent().to_json()), "Move of desk|manual__1|invest|-1|flex_invest")
     desk.tables.event({"operation": "flex_invest", "intent_id": "int-0", "amount": "1"})
     known = desk.client.get("/api/treasury").json()["airflow"]
     assert [doubt["intent_id"] for doubt in known["doubts"]] == ["int-1"]
     assert [move["intent_id"] for move in known["moves"]] == ["int-0"]
     assert known["states_elsewhere"] is False
-    desk.manager.tasks = desk.manager.assets = False
+    desk.manager.variables = False
+    assert desk.client.get("/api/treasury").json()["airflow"]["doubts"] == []
+    desk.manager.variables, desk.manager.tasks, desk.manager.assets = True, False, False
     known = desk.client.get("/api/treasury").json()["airflow"]
     assert (known["doubts"], known["moves"]) == ([], None)
     desk.manager.dags = set()
@@ -234,3 +242,13 @@ def test_a_page_that_cannot_be_made_does_not_stop_the_api_server(monkeypatch):
 
     monkeypatch.setattr(treasury_app, "create_app", lambda: 1 // 0)
     assert WhiteBitPlugin().fastapi_apps == []
+
+
+def test_only_the_api_server_imports_the_page():
+    code = (
+        "import sys, airflow.plugins_manager; before = set(sys.modules);"
+        "from airflow_provider_whitebit.plugins.whitebit import WhiteBitPlugin; WhiteBitPlugin();"
+        "print(*sorted({name.partition('.')[0] for name in set(sys.modules) - before}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert not {"fastapi", "starlette", "requests", "sqlalchemy"} & set(done.stdout.split())

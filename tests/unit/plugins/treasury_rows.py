@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -38,7 +37,6 @@ class Tables:
 
         self._insert(
             TaskInstance,
-            id=uuid.uuid4(),
             dag_id=dag,
             run_id=run,
             task_id=task,
