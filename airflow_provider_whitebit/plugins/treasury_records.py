@@ -117,7 +117,7 @@ _TEXTS = (
 def _move(receipt: Mapping[str, Any], row: Any) -> dict[str, Any]:
     """A receipt's own fields only, and each of its kind: whoever may write asset events could put anything there."""
     task = Task(row.source_dag_id, row.source_run_id, row.source_task_id, row.source_map_index)
-    shown = {name: value if isinstance(value := receipt.get(name), str) else None for name in _TEXTS}
+    shown: dict[str, Any] = {name: value if isinstance(value := receipt.get(name), str) else None for name in _TEXTS}
     try:
         amount = to_json(parse_amount(receipt.get("amount")))
     except ValueError:
