@@ -34,7 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="whitebit-sandbox", description="A local WhiteBIT to develop and test against. It is not an exchange."
+        prog="whitebit-sandbox",
+        description="A local WhiteBIT to develop and test against. It is not an exchange.",
+        epilog="whitebit-sandbox backtest POLICY tries a treasury policy on a year of virtual time.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     serving = commands.add_parser("serve", help="answer the exchange's API on a local port")

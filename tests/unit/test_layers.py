@@ -20,9 +20,10 @@ LAYERS = {
     "operators": {"client", "moves", "treasury", "hooks", "triggers", "operators"},
     "sensors": {"client", "moves", "treasury", "hooks", "triggers", "operators", "sensors"},
     "plugins": {"client", "moves", "treasury", "hooks", "triggers", "plugins"},
+    "backtest": {"client", "moves", "treasury", "sandbox", "backtest"},
     "sandbox": {"sandbox"},
 }
-WITHOUT_AIRFLOW = ("client", "moves", "treasury", "sandbox")
+WITHOUT_AIRFLOW = ("client", "moves", "treasury", "sandbox", "backtest")
 
 
 def imports(file: Path) -> set[str]:

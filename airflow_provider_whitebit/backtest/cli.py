@@ -1,0 +1,118 @@
+"""``whitebit-sandbox backtest``: one policy, or two side by side, on months of virtual time."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import re
+import sys
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_whitebit.backtest.run import PLANNERS, backtest, side_by_side
+from airflow_provider_whitebit.backtest.scenario import default_scenario, read_backtest_scenario
+from airflow_provider_whitebit.client.errors import WhiteBitError
+from airflow_provider_whitebit.treasury.policy import read_policy
+
+_EVERY = re.compile(r"(\d{1,4})([mhd])", re.ASCII)
+_SECONDS = {"m": 60, "h": 3_600, "d": 86_400}
+_LONGEST_DAYS = 3_650
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status."""
+    options = _parser().parse_args(arguments)
+    # What a move meets on its way is the protocol's business here, not the reader's.
+    logging.getLogger("airflow_provider_whitebit").setLevel(logging.CRITICAL)
+    try:
+        scenario = read_backtest_scenario(_decoded(options.scenario) if options.scenario else default_scenario())
+        policies = {_name(file, options.policy): read_policy(file.read_text()) for file in options.policy}
+        reports = {
+            name: backtest(policy, scenario, days=options.days, every=options.every, planner=PLANNERS[options.planner])
+            for name, policy in policies.items()
+        }
+    except (OSError, ValueError) as error:
+        return _fail(str(error))
+    except WhiteBitError as error:
+        return _fail(error.message)
+    if options.json:
+        print(json.dumps({name: report.to_json() for name, report in reports.items()}, indent=2))
+        return 0
+    first = next(iter(reports.values()))
+    print(f"{first.days} days, {first.ticks} ticks, {len(first.tickers)} assets; the books are balanced.\n")
+    named = {ticker for policy in policies.values() for ticker in policy.tickers}
+    _print_table([row for row in side_by_side(reports) if options.all or row[0] in named or row[0] == "asset"])
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="whitebit-sandbox backtest",
+        description="Try a treasury policy on virtual time, against the sandbox's rules.",
+    )
+    parser.add_argument("policy", type=Path, nargs="+", help="YAML or JSON file with a policy; two are compared")
+    parser.add_argument("--days", type=_days, default=365, help="for how long (default: %(default)s)")
+    parser.add_argument("--every", type=_every, default="1h", help="time between two runs (default: %(default)s)")
+    parser.add_argument("--scenario", type=Path, help="YAML or JSON file with what happens; there is a default")
+    parser.add_argument(
+        "--planner", choices=sorted(PLANNERS), default="rebalance", help="what runs (default: %(default)s)"
+    )
+    parser.add_argument("--all", action="store_true", help="also show assets that no policy names")
+    parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
+    return parser
+
+
+def _days(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= _LONGEST_DAYS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of days from 1 to {_LONGEST_DAYS}")
+    return int(text)
+
+
+def _every(text: str) -> int:
+    found = _EVERY.fullmatch(text)
+    if not found or int(found[1]) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no length of time like 15m, 1h or 1d")
+    return int(found[1]) * _SECONDS[found[2]]
+
+
+def _decoded(file: Path) -> Any:
+    """JSON or YAML, numbers with a point exact."""
+    text = file.read_text()
+    if file.suffix in (".yaml", ".yml"):
+        import yaml
+
+        try:
+            return yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ValueError(f"{file} is no YAML: {error}") from None
+    try:
+        return json.loads(text, parse_float=Decimal)
+    except ValueError as error:
+        raise ValueError(f"{file} is no JSON: {error}") from None
+
+
+def _name(file: Path, files: Sequence[Path]) -> str:
+    return file.stem if [other.stem for other in files].count(file.stem) == 1 else str(file)
+
+
+def _print_table(rows: list[list[str]]) -> None:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        # Names to the left, figures to the right.
+        cells = [
+            cell.ljust(width) if column < 2 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        print("  ".join(cells).rstrip())
+
+
+def _fail(message: str) -> int:
+    print(f"whitebit-sandbox backtest: {message}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

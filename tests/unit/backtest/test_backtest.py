@@ -1,0 +1,160 @@
+"""Policies tried on virtual time: figures that can be reckoned by hand, and nothing lost on the way."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+
+import pytest
+
+from airflow_provider_whitebit import command
+from airflow_provider_whitebit.backtest import cli
+from airflow_provider_whitebit.backtest.run import PLANNERS, backtest, side_by_side
+from airflow_provider_whitebit.backtest.scenario import default_scenario, read_backtest_scenario
+from airflow_provider_whitebit.client.errors import WhiteBitValidationError
+from airflow_provider_whitebit.treasury.policy import read_policy
+
+LOW, HIGH = "00000001-0000-4000-8000-000000000000", "00000002-0000-4000-8000-000000000000"
+
+
+def scenario(**more):
+    return {
+        "assets": {"USDT": {"name": "Tether", "precision": 6}},
+        "plans": [{"id": LOW, "ticker": "USDT", "minimum": "10", "maximum": "100000", "rate": "0.0365"}],
+        "balances": {"USDT": "10000"},
+        **more,
+    }
+
+
+def run(policy, raw, **options):
+    report = backtest(read_policy({"USDT": policy}), read_backtest_scenario(raw), **{"days": 30, **options})
+    return report.tickers["USDT"], report
+
+
+def test_interest_by_hand():
+    found, report = run({"reserve": "5000"}, scenario())
+    # 5000 at 3.65 % is 0.5 a day; the first and the last day are not credited whole.
+    assert Decimal("14.4") < found.earned < Decimal("15.1")
+    assert found.main + found.invested == 10000 + found.earned
+    assert found.moves["flex_invest"] >= 1
+    assert (found.refused, found.shortfalls) == (0, 0)
+    assert Decimal("0.49") < found.idle_share < Decimal("0.51")
+    # Half of it earns 3.65 %.
+    assert Decimal("0.0175") < found.realised_rate < Decimal("0.0184")
+    assert len(report.daily["USDT"]) == 30
+    assert report.plans < report.ticks / 5
+
+
+def test_a_reserve_avoids_a_shortfall():
+    wants = scenario(events=[{"at": "10d", "withdraw": {"USDT": "3000"}}])
+    without, _ = run({}, wants)
+    assert (without.shortfalls, without.withdrawn + without.missing) == (1, 3000)
+    assert without.worst == without.missing > 2990
+    kept, _ = run({"reserve": "3000"}, wants)
+    assert (kept.shortfalls, kept.withdrawn) == (0, 3000)
+    assert kept.earned < without.earned
+
+
+def test_liquidity_that_is_announced_is_there():
+    wants = scenario(events=[{"at": "10d", "withdraw": {"USDT": "3000"}}])
+    told, _ = run({"liquidity": [{"amount": "3000", "by": "2026-01-11T00:00:00Z"}], "notice": "2h"}, wants)
+    assert (told.shortfalls, told.withdrawn) == (0, 3000)
+    assert told.moves["flex_withdraw"] == 1
+
+
+def test_rates_are_followed():
+    two = scenario()
+    two["plans"] = [*two["plans"], {**two["plans"][0], "id": HIGH, "rate": "0.01"}]
+    two["events"] = [{"at": "5d", "rate": {HIGH: "0.2"}}]
+    follows, _ = run({"plans": {"follow_rate": True}}, two)
+    stays, _ = run({}, two)
+    assert follows.earned > 2 * stays.earned
+
+
+def test_a_plan_that_is_paused_is_left_alone():
+    paused = scenario(events=[{"at": "0d", "status": {LOW: "paused"}}])
+    found, _ = run({}, paused)
+    assert (found.earned, sum(found.moves.values())) == (0, 0)
+
+
+@pytest.mark.parametrize("planner", sorted(PLANNERS))
+def test_nothing_is_lost_and_skipping_changes_nothing(planner):
+    busy = scenario(
+        events=[{"every": "3d", "deposit": {"USDT": "700"}}, {"every": "5d", "withdraw": {"USDT": "2000"}}],
+        noise=[{"ticker": "USDT", "chance": "0.7", "deposit": ["1", "50"], "withdraw": ["1", "60"]}],
+        seed=3,
+    )
+    policy = {"reserve": "1500", "min_move": "20"}
+    found, quick = run(policy, busy, planner=PLANNERS[planner])
+    assert 10000 + found.deposited + found.earned - found.withdrawn == found.main + found.invested
+    _, slow = run(policy, busy, planner=PLANNERS[planner], skip_unchanged=False)
+    assert (quick.plans < slow.plans, slow.plans) == (True, slow.ticks)
+    assert quick.tickers["USDT"].moves == slow.tickers["USDT"].moves
+    assert quick.daily == slow.daily
+    again, _ = run(policy, busy, planner=PLANNERS[planner])
+    assert again.to_json() == found.to_json()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"event": []}, "no field 'event'. Did you mean events"),
+        ({"start": "2026-01-01"}, "start"),
+        ({"start": "soon"}, "start"),
+        ({"balances": {"USDT": 1.5}}, "balances.USDT is a float"),
+        ({"events": [{"deposit": {"USDT": "1"}}]}, r"events\[0\]: says when"),
+        ({"events": [{"at": "1d", "every": "2d", "deposit": {"USDT": "1"}}]}, r"events\[0\]: says when"),
+        ({"events": [{"at": "tomorrow", "deposit": {"USDT": "1"}}]}, r"events\[0\].at: is 'tomorrow'"),
+        ({"events": [{"every": "0d", "deposit": {"USDT": "1"}}]}, r"events\[0\].every"),
+        ({"events": [{"at": "1d"}]}, "exactly one of deposit"),
+        ({"events": [{"at": "1d", "deposit": {"BTC": "1"}}]}, r"events\[0\].deposit.BTC: is none"),
+        ({"events": [{"at": "1d", "rate": {LOW: "high"}}]}, r"events\[0\].rate"),
+        ({"events": [{"at": "1d", "status": {LOW: "shut"}}]}, "open, paused or unavailable"),
+        ({"noise": [{"ticker": "BTC", "chance": "1"}]}, r"noise\[0\].ticker"),
+        ({"noise": [{"ticker": "USDT", "chance": "2"}]}, r"noise\[0\].chance"),
+        ({"noise": [{"ticker": "USDT", "chance": "1", "deposit": ["9", "1"]}]}, r"noise\[0\].deposit"),
+        ({"seed": "x"}, "seed"),
+        ({"events": {}}, "events: is dict"),
+    ],
+)
+def test_a_wrong_scenario_is_refused_with_its_place(change, words):
+    with pytest.raises(WhiteBitValidationError, match=words):
+        read_backtest_scenario(scenario(**change))
+
+
+def test_the_default_scenario_has_twenty_assets():
+    assert len(read_backtest_scenario(default_scenario()).tickers) == 20
+
+
+def test_the_command(tmp_path, capsys):
+    (tmp_path / "careful.yaml").write_text("USDT: {reserve: '9000'}")
+    (tmp_path / "bold.json").write_text(json.dumps({"USDT": {}}))
+    (tmp_path / "year.json").write_text(json.dumps(scenario()))
+    files = [str(tmp_path / name) for name in ("careful.yaml", "bold.json")]
+    arguments = ["backtest", *files, "--days", "3", "--scenario", str(tmp_path / "year.json")]
+    assert command.main(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("3 days, 73 ticks, 1 assets")
+    assert [line.split()[:2] for line in lines[2:]] == [["asset", "policy"], ["USDT", "careful"], ["USDT", "bold"]]
+    assert command.main([*arguments, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert Decimal(told["bold"]["tickers"]["USDT"]["earned"]) > Decimal(told["careful"]["tickers"]["USDT"]["earned"])
+
+
+def test_the_command_says_what_is_wrong(tmp_path, capsys):
+    (tmp_path / "wrong.yaml").write_text("USDT: {reserv: '1'}")
+    assert command.main(["backtest", str(tmp_path / "wrong.yaml")]) == 1
+    assert "Did you mean reserve" in capsys.readouterr().err
+    assert command.main(["backtest", str(tmp_path / "missing.yaml")]) == 1
+    (tmp_path / "unknown.yaml").write_text("NOPE: {}")
+    assert command.main(["backtest", str(tmp_path / "unknown.yaml"), "--days", "1"]) == 1
+    assert "no such asset" in capsys.readouterr().err
+    for wrong in (["--days", "0"], ["--every", "1y"]):
+        with pytest.raises(SystemExit):
+            cli.main(["x.yaml", *wrong])
+
+
+def test_two_policies_side_by_side():
+    one = backtest(read_policy({"USDT": {}}), read_backtest_scenario(scenario()), days=2)
+    rows = list(side_by_side({"a": one, "b": one}))
+    assert [row[:2] for row in rows[1:]] == [["USDT", "a"], ["USDT", "b"]]
