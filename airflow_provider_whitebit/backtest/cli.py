@@ -12,6 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from airflow_provider_whitebit.backtest.page import render_page
 from airflow_provider_whitebit.backtest.run import PLANNERS, backtest, side_by_side
 from airflow_provider_whitebit.backtest.scenario import default_scenario, read_backtest_scenario
 from airflow_provider_whitebit.client.errors import WhiteBitError
@@ -38,13 +39,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error))
     except WhiteBitError as error:
         return _fail(error.message)
+    named = {ticker for policy in policies.values() for ticker in policy.tickers}
+    shown = [ticker for ticker in scenario.tickers if options.all or ticker in named]
+    if options.html:
+        options.html.write_text(render_page(reports, scenario.start, shown), encoding="utf-8")
     if options.json:
         print(json.dumps({name: report.to_json() for name, report in reports.items()}, indent=2))
         return 0
     first = next(iter(reports.values()))
     print(f"{first.days} days, {first.ticks} ticks, {len(first.tickers)} assets; the books are balanced.\n")
-    named = {ticker for policy in policies.values() for ticker in policy.tickers}
-    _print_table([row for row in side_by_side(reports) if options.all or row[0] in named or row[0] == "asset"])
+    heading, *rows = side_by_side(reports)
+    _print_table([heading, *(row for row in rows if row[0] in shown)])
+    if options.html:
+        print(f"\nCharts: {options.html}")
     return 0
 
 
@@ -61,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
         "--planner", choices=sorted(PLANNERS), default="rebalance", help="what runs (default: %(default)s)"
     )
     parser.add_argument("--all", action="store_true", help="also show assets that no policy names")
+    parser.add_argument("--html", type=Path, help="also write a page with charts to this file")
     parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
     return parser
 

@@ -82,6 +82,7 @@ class BacktestReport:
     :param plans: how often there could be something to do, and a plan was made.
     :param tickers: what came of each asset.
     :param daily: for each asset, at the end of each day: Main and invested.
+    :param earned: for each asset, at the end of each day: what has been credited since the start.
     """
 
     days: int
@@ -89,6 +90,7 @@ class BacktestReport:
     plans: int
     tickers: dict[str, TickerReport]
     daily: dict[str, list[tuple[Decimal, Decimal]]]
+    earned: dict[str, list[Decimal]]
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON, without the single days."""
@@ -223,8 +225,8 @@ class _Run:
                 for ticker, held in self._held.items():
                     daily[ticker].append(held)
         self._look()
-        self._close(days)
-        return BacktestReport(days, ticks, plans, self._reports, dict(daily))
+        earned = {ticker: list(itertools.accumulate(by_day)) for ticker, by_day in self._close(days).items()}
+        return BacktestReport(days, ticks, plans, self._reports, dict(daily), earned)
 
     def _sleep(self, seconds: float) -> None:
         # Never nothing: whoever waits for a moment asks again and again until it is over.
@@ -317,10 +319,15 @@ class _Run:
         self._held = {ticker: (holdings.main.get(ticker, _ZERO), invested[ticker]) for ticker in self._reports}
         return holdings
 
-    def _close(self, days: int) -> None:
+    def _close(self, days: int) -> dict[str, list[Decimal]]:
+        """The last figures. :returns: for each asset, what was credited on each day."""
         self._exchange.audit()
+        by_day = {ticker: [_ZERO] * days for ticker in self._reports}
         for payment in self._client.flex_payments():
             self._reports[payment.currency].earned += payment.amount
+            # What is credited at midnight is the day's that ends then.
+            passed = payment.created_at.int_timestamp - self._start_ms // 1000 - 1
+            by_day[payment.currency][min(days - 1, max(0, passed // DAY))] += payment.amount
         for ticker, report in self._reports.items():
             report.main, report.invested = self._held[ticker]
             if held := self._all[ticker]:
@@ -329,6 +336,7 @@ class _Run:
                 years = held / (_YEAR * 1000)
                 report.realised_rate = (report.earned / years).quantize(_RATE, ROUND_HALF_EVEN)
         self._exchange.close()
+        return by_day
 
 
 def side_by_side(reports: dict[str, BacktestReport]) -> Iterator[list[str]]:

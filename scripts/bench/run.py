@@ -271,6 +271,13 @@ def main() -> None:
             f"{told['cpu']:.2f} s of CPU, {told['memory_mb']:.0f} MB"
         )
         figures |= {f"waiting_{number}_{name}": value for name, value in told.items()}
+    done = subprocess.run([sys.executable, HERE / "backtest.py"], capture_output=True, text=True, check=True)
+    year = json.loads(done.stdout.splitlines()[-1])
+    print(
+        f"A year of hourly rebalancing of {year['tickers']} assets on virtual time: {year['seconds']:.1f} s, "
+        f"{year['moves']} moves"
+    )
+    figures["backtest_seconds"] = year["seconds"]
     started = latency()
     longest, middle = max(started["latencies"]), statistics.median(started["latencies"])  # type: ignore[call-overload, type-var]
     print(

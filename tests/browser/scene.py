@@ -39,7 +39,7 @@ def play(airflow: RunningAirflow, sandbox: SandboxProcess) -> Scene:
             "login": sandbox.api_key,
             "password": sandbox.api_secret,
             "host": sandbox.url,
-            "extra": json.dumps({"settle_margin": 2, "max_move": {"USDT": "5000"}}),
+            "extra": json.dumps({"settle_margin": 8, "max_move": {"USDT": "5000"}}),
         },
     )
     for dag_id, days in ((DAG, 43), (LATER_DAG, 18)):

@@ -129,13 +129,13 @@ def test_what_a_person_approves_is_carried_out(airflow, hook):
     assert planned["status"] == "planned"
     airflow.sandbox.fund("EURI", "7")
 
-    def answered():
-        # In the moment in which the task begins to wait Airflow can still lose an answer: a person answers again.
-        if not asked()["response_received"]:
-            airflow.api.call("PATCH", path, {"chosen_options": ["Approve"], "params_input": {}})
-        return airflow.task(dag_id, run_id, "ask")["state"] == "success"
+    def waits():
+        return airflow.task(dag_id, run_id, "ask")["state"] in ("awaiting_input", "deferred")
 
-    airflow.api.wait("the approval", answered, 120, airflow.process)
+    airflow.api.wait("the waiting for a person", waits, 60, airflow.process)
+    # An answer in the very moment in which the task begins to wait makes Airflow lose the task: no person is so fast.
+    time.sleep(6)
+    airflow.api.call("PATCH", path, {"chosen_options": ["Approve"], "params_input": {}})
     assert airflow.finished(dag_id, run_id)["state"] == "success", airflow.problems(dag_id)
     done = airflow.returned(dag_id, run_id, "carry_out")
     (receipt,) = done["receipts"]

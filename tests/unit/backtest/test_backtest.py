@@ -158,3 +158,23 @@ def test_two_policies_side_by_side():
     one = backtest(read_policy({"USDT": {}}), read_backtest_scenario(scenario()), days=2)
     rows = list(side_by_side({"a": one, "b": one}))
     assert [row[:2] for row in rows[1:]] == [["USDT", "a"], ["USDT", "b"]]
+
+
+def test_the_page_holds_all_it_needs(tmp_path, capsys):
+    (tmp_path / "a<b.yaml").write_text("USDT: {reserve: '9000'}")
+    (tmp_path / "year.json").write_text(json.dumps(scenario()))
+    page = tmp_path / "page.html"
+    arguments = [str(tmp_path / "a<b.yaml"), "--days", "3", "--scenario", str(tmp_path / "year.json")]
+    assert cli.main([*arguments, "--html", str(page)]) == 0
+    text = page.read_text()
+    assert "a&lt;b" in text
+    assert "<td>a<b" not in text
+    assert "src=" not in text
+    assert "href=" not in text
+    charts = json.loads(text.split('id="charts">')[1].split("</script>")[0])
+    assert {name: len(lines["a<b"]) for name, lines in charts["USDT"].items()} == {
+        "invested": 3,
+        "idle": 3,
+        "earned": 3,
+    }
+    assert str(page) in capsys.readouterr().out
