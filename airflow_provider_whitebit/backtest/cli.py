@@ -7,16 +7,17 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from airflow_provider_whitebit.backtest.page import render_page
-from airflow_provider_whitebit.backtest.run import PLANNERS, backtest, side_by_side
-from airflow_provider_whitebit.backtest.scenario import default_scenario, read_backtest_scenario
+from airflow_provider_whitebit.backtest.run import PLANNERS, BacktestReport, backtest, side_by_side
+from airflow_provider_whitebit.backtest.scenario import BacktestScenario, default_scenario, read_backtest_scenario
 from airflow_provider_whitebit.client.errors import WhiteBitError
-from airflow_provider_whitebit.treasury.policy import read_policy
+from airflow_provider_whitebit.treasury.policy import Policy, read_policy
 
 _EVERY = re.compile(r"(\d{1,4})([mhd])", re.ASCII)
 _SECONDS = {"m": 60, "h": 3_600, "d": 86_400}
@@ -26,15 +27,9 @@ _LONGEST_DAYS = 3_650
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     options = _parser().parse_args(arguments)
-    # What a move meets on its way is the protocol's business here, not the reader's.
-    logging.getLogger("airflow_provider_whitebit").setLevel(logging.CRITICAL)
     try:
-        scenario = read_backtest_scenario(_decoded(options.scenario) if options.scenario else default_scenario())
-        policies = {_name(file, options.policy): read_policy(file.read_text()) for file in options.policy}
-        reports = {
-            name: backtest(policy, scenario, days=options.days, every=options.every, planner=PLANNERS[options.planner])
-            for name, policy in policies.items()
-        }
+        with _quiet():
+            policies, scenario, reports = _run(options)
     except (OSError, ValueError) as error:
         return _fail(str(error))
     except WhiteBitError as error:
@@ -53,6 +48,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.html:
         print(f"\nCharts: {options.html}")
     return 0
+
+
+def _run(
+    options: argparse.Namespace,
+) -> tuple[dict[str, Policy], BacktestScenario, dict[str, BacktestReport]]:
+    scenario = read_backtest_scenario(_decoded(options.scenario) if options.scenario else default_scenario())
+    policies = {_name(file, options.policy): read_policy(file.read_text()) for file in options.policy}
+    reports = {
+        name: backtest(policy, scenario, days=options.days, every=options.every, planner=PLANNERS[options.planner])
+        for name, policy in policies.items()
+    }
+    return policies, scenario, reports
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    # What a move meets on its way is the protocol's business here, not the reader's.
+    log = logging.getLogger("airflow_provider_whitebit")
+    before = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def _parser() -> argparse.ArgumentParser:

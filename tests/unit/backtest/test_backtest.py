@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from decimal import Decimal
 
 import pytest
@@ -132,7 +133,9 @@ def test_the_command(tmp_path, capsys):
     (tmp_path / "year.json").write_text(json.dumps(scenario()))
     files = [str(tmp_path / name) for name in ("careful.yaml", "bold.json")]
     arguments = ["backtest", *files, "--days", "3", "--scenario", str(tmp_path / "year.json")]
+    level = logging.getLogger("airflow_provider_whitebit").level
     assert command.main(arguments) == 0
+    assert logging.getLogger("airflow_provider_whitebit").level == level
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("3 days, 73 ticks, 1 assets")
     assert [line.split()[:2] for line in lines[2:]] == [["asset", "policy"], ["USDT", "careful"], ["USDT", "bold"]]
