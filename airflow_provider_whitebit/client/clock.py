@@ -6,6 +6,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from airflow_provider_whitebit.client.shared import Numbers
+
 #: How far two machines' clocks may run apart, as a divisor: one millisecond in 5,000 (200 ppm).
 _DRIFT = 5_000
 #: A windowed nonce is refused when it is further than this from the exchange's clock (vendor page: Authentication).
@@ -27,15 +29,16 @@ class ExchangeClock:
     A reading that contradicts the earlier ones means that a clock was set: the earlier ones are dropped.
 
     :param local_ms: local time in milliseconds; by default the wall clock at start, then monotonic.
+    :param last_nonce: one number, the latest nonce; shared with others that make nonces for the same key.
     """
 
-    def __init__(self, local_ms: Callable[[], int] | None = None) -> None:
+    def __init__(self, local_ms: Callable[[], int] | None = None, last_nonce: Numbers | None = None) -> None:
         self._local_ms = local_ms or _steady_ms()
+        self._last_nonce = last_nonce or Numbers(1)
         self._lock = threading.Lock()
         self._low = self._high = 0
         self._learnt_at: int | None = None
         self._last_seconds = 0
-        self._last_nonce = 0
 
     def local_ms(self) -> int:
         """Local time in milliseconds, to bracket a request with for :meth:`observe`."""
@@ -80,14 +83,20 @@ class ExchangeClock:
             self._learnt_at = None
 
     def next_nonce(self, *, window: bool = True) -> int:
-        """A nonce that this clock did not give before: the exchange's time in milliseconds, or one past the last.
+        """A nonce that was not given before: the exchange's time in milliseconds, or just past the last.
+
+        All are even: odd ones are for moves and their turns (``moves/protocol.py``), which a busy reader with the same
+        key must not get in the way of.
 
         :param window: whether the nonce is checked against the exchange's clock. If so it follows that clock back
             when the estimate was far ahead; if not, nonces only ever grow.
         """
         with self._lock:
             now = self._local_ms() + self.offset_ms
-            if not (window and self._last_nonce - now > _NONCE_LIFE_MS):
-                now = max(self._last_nonce + 1, now)
-            self._last_nonce = now
-            return now
+        with self._last_nonce.lock:
+            last = int(self._last_nonce.row[0])
+            if not (window and last - now > _NONCE_LIFE_MS):
+                now = max(last + 1, now)
+            nonce = now + now % 2
+            self._last_nonce.row[0] = nonce
+            return nonce

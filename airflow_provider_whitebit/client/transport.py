@@ -44,6 +44,8 @@ _LARGEST_ANSWER = 32 * 1024 * 1024
 _CHUNK = 64 * 1024
 _OK = range(200, 300)
 _SERVER_FAULT = range(500, 600)
+#: Nonces tried one after the other, because other processes with the same key were first.
+_NONCES = 4
 #: Seconds that a call with a nonce of its own may be held back.
 _LONGEST_HOLD = 1
 
@@ -219,14 +221,21 @@ class Transport:
         return answer
 
     def _private_once(self, path: str, params: Mapping[str, Any]) -> Any:
-        self._wait_for_turn(path)
-        nonce = self.clock.next_nonce(window=self.nonce_window)
-        try:
-            status, answer = self._post(path, params, nonce=nonce, nonce_window=self.nonce_window)
-        except WhiteBitUnavailableError as error:
-            error.money_moved = False
-            raise
-        return self._judge(path, status, answer)
+        nonces = 1 if self.retry is NO_RETRIES else _NONCES
+        while True:
+            self._wait_for_turn(path)
+            nonce = self.clock.next_nonce(window=self.nonce_window)
+            nonces -= 1
+            try:
+                status, answer = self._post(path, params, nonce=nonce, nonce_window=self.nonce_window)
+                return self._judge(path, status, answer)
+            except WhiteBitUnavailableError as error:
+                error.money_moved = False
+                raise
+            except WhiteBitNonceError as error:
+                # Another process with this key has used it first. That is nothing to wait for.
+                if error.outside_window or not nonces:
+                    raise
 
     def _public_once(self, path: str) -> Any:
         self._wait_for_turn(path)

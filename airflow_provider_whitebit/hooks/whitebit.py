@@ -8,8 +8,9 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
-from airflow_provider_whitebit.client import throttle
+from airflow_provider_whitebit.client import shared, throttle
 from airflow_provider_whitebit.client.api import WhiteBitClient
+from airflow_provider_whitebit.client.clock import ExchangeClock
 from airflow_provider_whitebit.client.errors import (
     WhiteBitAuthenticationError,
     WhiteBitConfigurationError,
@@ -87,6 +88,12 @@ class WhiteBitHook(BaseHook):
         for secret in (connection.password, connection.login):
             if secret:
                 mask_secret(secret)
+        if connection.conn_type != self.conn_type:
+            # Its secrets belong to somebody else than the exchange.
+            raise WhiteBitConfigurationError(
+                f"Connection {self.whitebit_conn_id!r} is of type {connection.conn_type!r}, not {self.conn_type!r}: "
+                "nothing was sent. Name a connection of this type, or change its type."
+            )
         try:
             extra = connection.extra_dejson
         except ValueError:
@@ -121,6 +128,7 @@ class WhiteBitHook(BaseHook):
             verify=settings.verify_tls,
             nonce_window=settings.nonce_window,
             retry=retry,
+            clock=ExchangeClock(last_nonce=_last_nonce(settings)),
             throttle=throttle.shared(settings.base_url),
             observer=request_metrics(),
             **options,
@@ -636,6 +644,11 @@ def _why_not(where: str, error: WhiteBitError) -> str:
             f"{where} does not accept the signature: API key or API secret is wrong, or they belong to another region."
         )
     return f"{where} refused: {error.message}"
+
+
+def _last_nonce(settings: Settings) -> shared.Numbers:
+    """So that processes of this machine do not use each other's nonces."""
+    return shared.numbers(f"nonce|{settings.base_url}|{settings.credentials.api_key}", 1)
 
 
 def _offset(client: WhiteBitClient) -> str:

@@ -39,7 +39,8 @@ from airflow_provider_whitebit.moves.journal import JournalError
 
 log = logging.getLogger(__name__)
 
-#: A turn takes the nonces of a grid this fine, this far to both sides of the exchange's time, in milliseconds.
+#: A turn takes the nonces of a grid this fine, this far to both sides of the exchange's time, in milliseconds. They are
+#: odd, and so are those of moves: reading calls have even ones (``ExchangeClock.next_nonce``).
 TURN_GRID_MS = 2_800
 TURN_REACH_MS = 4_200
 #: So two turns for moves that look alike lie at least this far apart (proof in docs/once.md).
@@ -232,7 +233,7 @@ class Turn:
 
     @property
     def nonce(self) -> int:
-        return self.taken_ms - NONCE_AGE_MS
+        return (self.taken_ms - NONCE_AGE_MS - 1) | 1
 
 
 def execute(errand: Errand, rules: Rules | None = None) -> Protocol:
@@ -437,7 +438,7 @@ def _take_turn(errand: Errand, rules: Rules, move: Move) -> Generator[Effect, An
 
 def turn_nonces(name: str, now_ms: int) -> list[int]:
     """The nonces that make up a turn, oldest first: all points of this name's grid around now."""
-    phase = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4]) % TURN_GRID_MS
+    phase = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4]) % TURN_GRID_MS | 1
     start = now_ms - TURN_REACH_MS
     first = start + (phase - start) % TURN_GRID_MS
     return list(range(first, now_ms + TURN_REACH_MS, TURN_GRID_MS))

@@ -16,7 +16,6 @@ from typing import Any, Self, TypeVar
 import pendulum
 
 from airflow_provider_whitebit.client.errors import (
-    WhiteBitConfigurationError,
     WhiteBitError,
     WhiteBitPermissionError,
     WhiteBitUnavailableError,
@@ -31,7 +30,6 @@ from airflow_provider_whitebit.client.models import (
     FlexTransaction,
     to_json,
 )
-from airflow_provider_whitebit.hooks.connection_form import CONNECTION_TYPE
 
 #: Days that earnings are looked at.
 WINDOWS = (30, 90)
@@ -110,7 +108,6 @@ def look(conn_id: str, *, monotonic: Callable[[], float] = time.monotonic) -> Ac
 
     hook = WhiteBitHook(conn_id)
     try:
-        _must_be_ours(hook, conn_id)
         settings = hook.settings
         client = hook.impatient_conn(ONE_ANSWER)
     except WhiteBitError as error:
@@ -373,13 +370,6 @@ def _in_time(records: Iterator[T], deadline: float, monotonic: Callable[[], floa
         yield record
     if monotonic() > deadline:
         raise WhiteBitUnavailableError(f"Not answered in full within {BUDGET} s.")
-
-
-def _must_be_ours(hook: Any, conn_id: str) -> None:
-    """:raises WhiteBitConfigurationError: for a connection of another type: its secrets must not go to the exchange."""
-    kind = hook.get_connection(conn_id).conn_type
-    if kind != CONNECTION_TYPE:
-        raise WhiteBitConfigurationError(f"Connection {conn_id!r} is of type {kind!r}, not {CONNECTION_TYPE!r}.")
 
 
 def _unreadable(conn_id: str, error: Exception) -> str:

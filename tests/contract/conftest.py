@@ -60,9 +60,9 @@ def client(make_client: Callable[..., WhiteBitClient]) -> WhiteBitClient:
 
 @pytest.fixture
 def make_hook(sandbox, monkeypatch):
-    def make(key="sandbox-key", secret=None, host=None, **extra):
+    def make(key="sandbox-key", secret=None, host=None, kind="whitebit", **extra):
         connection = {
-            "conn_type": "whitebit",
+            "conn_type": kind,
             "login": key,
             "password": secret or key.replace("sandbox-key", "sandbox-secret"),
             "host": host or sandbox.url,
@@ -70,7 +70,8 @@ def make_hook(sandbox, monkeypatch):
         }
         monkeypatch.setenv("AIRFLOW_CONN_WHITEBIT_DEFAULT", json.dumps(connection))
         # What earlier tests have sent, and were refused, does not hold this one back.
-        monkeypatch.setattr(throttle, "_SHARED", {})
+        alone = throttle.Throttle()
+        monkeypatch.setattr(throttle, "shared", lambda base_url: alone)
         hook = WhiteBitHook()
         if host is None:
             # Waits pass on the sandbox's clock and on the client's: both show what they would after real waiting.

@@ -96,6 +96,14 @@ def test_limits_of_the_connection(make_hook, sandbox, extra, words):
     assert sent(sandbox) == []
 
 
+@pytest.mark.parametrize("kind", ["http", "postgres", None])
+def test_the_secrets_of_another_connection_are_not_sent(make_hook, sandbox, kind):
+    with pytest.raises(e.WhiteBitConfigurationError, match="nothing was sent") as caught:
+        make_hook(kind=kind).flex_invest(ticker="USDT", amount="100")
+    assert caught.value.money_moved is False
+    assert sandbox.requests() == []
+
+
 def test_a_life_by_ticker(hook, sandbox):
     planned = hook.flex_invest(ticker="usdt", amount="1500", dry_run=True)
     assert (planned.status, planned.plan_id[:8], planned.transaction_id) == ("planned", "1c9a4f60", None)

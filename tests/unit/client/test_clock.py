@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_whitebit.client.clock import ExchangeClock
+from airflow_provider_whitebit.moves.protocol import Turn, turn_nonces
 
 
 class Local:
@@ -54,7 +55,7 @@ def test_nonces_never_repeat_and_follow_the_exchange():
     local = Local()
     clock = ExchangeClock(local)
     first = [clock.next_nonce() for _ in range(50)]
-    assert first == list(range(local.now, local.now + 50))
+    assert first == list(range(local.now, local.now + 100, 2))
     clock.observe(local.now // 1000 - 60, local.now, local.now)
     assert abs(clock.next_nonce() - (local.now - 60_000)) <= 1000
 
@@ -64,7 +65,17 @@ def test_without_a_window_nonces_only_grow():
     clock = ExchangeClock(local)
     before = clock.next_nonce(window=False)
     clock.observe(local.now // 1000 - 60, local.now, local.now)
-    assert clock.next_nonce(window=False) == before + 1
+    assert clock.next_nonce(window=False) == before + 2
+
+
+def test_odd_nonces_are_left_to_moves():
+    local = Local()
+    local.now += 1
+    clock = ExchangeClock(local)
+    assert [clock.next_nonce() % 2 for _ in range(5)] == [0] * 5
+    assert [nonce % 2 for name in ("a", "b", "c") for nonce in turn_nonces(name, local.now)] == [1] * 9
+    assert {Turn(local.now + ms, 0).nonce % 2 for ms in range(4)} == {1}
+    assert all(Turn(ms, 0).nonce <= ms - 1_000 for ms in range(5_000, 5_004))
 
 
 def test_what_was_forgotten_counts_no_more():

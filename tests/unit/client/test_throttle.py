@@ -1,14 +1,16 @@
-"""One process stays under the exchange's rate limits, and one refusal holds all of it back."""
+"""One machine stays under the exchange's rate limits, and one refusal holds all of it back."""
 
 from __future__ import annotations
 
 import json
+from array import array
 from types import SimpleNamespace
 
 import pytest
 
 from airflow_provider_whitebit.client import errors as e
 from airflow_provider_whitebit.client import throttle
+from airflow_provider_whitebit.client.shared import Numbers
 from airflow_provider_whitebit.client.signing import Credentials
 from airflow_provider_whitebit.client.throttle import Throttle
 from airflow_provider_whitebit.client.transport import NO_RETRIES, Transport
@@ -83,6 +85,16 @@ def test_one_for_each_host():
     assert throttle.shared("http://a") is not throttle.shared("http://b")
 
 
+@pytest.mark.parametrize("moment", [1e18, -1e18, 2000.0])
+def test_nonsense_in_the_count_holds_nothing_back_for_long(clock, moment):
+    def nonsense(length):
+        count = Numbers(length)
+        count.row[:] = memoryview(array("d", [moment] * length))
+        return count
+
+    assert Throttle(clock=clock, count=nonsense).delay(FLEX) <= 31
+
+
 class Wire:
     """Answers as told, then with yes."""
 
@@ -143,3 +155,20 @@ def test_a_refused_nonce_is_no_rate_limit(clock):
     with pytest.raises(e.WhiteBitNonceError):
         transport(clock, Wire(refused), one).private(FLEX, {})
     assert one.delay(FLEX) == 0
+
+
+USED = (422, json.dumps({"code": 0, "message": "Too many requests.", "errors": {}}).encode())
+
+
+def test_a_nonce_that_another_process_used_is_nothing_to_wait_for(clock):
+    wire = Wire(USED, USED, USED)
+    busy = Transport("http://x", Credentials("k", "s"), sleep=clock.sleep, wire=wire)
+    assert busy.private(FLEX, {}) == []
+    assert (wire.sent, clock.slept) == (4, [])
+
+
+def test_nonces_that_are_always_used_are_an_error(clock):
+    wire = Wire(*[USED] * 100)
+    with pytest.raises(e.WhiteBitNonceError):
+        Transport("http://x", Credentials("k", "s"), sleep=clock.sleep, wire=wire).private(FLEX, {})
+    assert wire.sent == 5 * 4 + 4  # the exchange is asked for its time in between
