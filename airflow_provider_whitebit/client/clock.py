@@ -12,6 +12,9 @@ from airflow_provider_whitebit.client.shared import Numbers
 _DRIFT = 5_000
 #: A windowed nonce is refused when it is further than this from the exchange's clock (vendor page: Authentication).
 _NONCE_LIFE_MS = 5_000
+_MOVES_KEPT = 256
+#: The latest nonce of a reading call, and one of a move at each place.
+NONCES_KEPT = 1 + _MOVES_KEPT
 
 
 def _steady_ms() -> Callable[[], int]:
@@ -29,12 +32,12 @@ class ExchangeClock:
     A reading that contradicts the earlier ones means that a clock was set: the earlier ones are dropped.
 
     :param local_ms: local time in milliseconds; by default the wall clock at start, then monotonic.
-    :param last_nonce: one number, the latest nonce; shared with others that make nonces for the same key.
+    :param nonces: :data:`NONCES_KEPT` numbers, shared with others that make nonces for the same key.
     """
 
-    def __init__(self, local_ms: Callable[[], int] | None = None, last_nonce: Numbers | None = None) -> None:
+    def __init__(self, local_ms: Callable[[], int] | None = None, nonces: Numbers | None = None) -> None:
         self._local_ms = local_ms or _steady_ms()
-        self._last_nonce = last_nonce or Numbers(1)
+        self._nonces = nonces or Numbers(NONCES_KEPT)
         self._lock = threading.Lock()
         self._low = self._high = 0
         self._learnt_at: int | None = None
@@ -83,7 +86,7 @@ class ExchangeClock:
             self._learnt_at = None
 
     def next_nonce(self, *, window: bool = True) -> int:
-        """A nonce that was not given before: the exchange's time in milliseconds, or just past the last.
+        """A nonce for a reading call that was not given before: the exchange's time, or just past the last.
 
         All are even: odd ones are for moves and their turns (``moves/protocol.py``), which a busy reader with the same
         key must not get in the way of.
@@ -93,10 +96,27 @@ class ExchangeClock:
         """
         with self._lock:
             now = self._local_ms() + self.offset_ms
-        with self._last_nonce.lock:
-            last = int(self._last_nonce.row[0])
+        with self._nonces.lock:
+            last = int(self._nonces.row[0])
             if not (window and last - now > _NONCE_LIFE_MS):
                 now = max(last + 1, now)
             nonce = now + now % 2
-            self._last_nonce.row[0] = nonce
+            self._nonces.row[0] = nonce
+            return nonce
+
+    def move_nonce(self, latest: int) -> int:
+        """A nonce for a move that was not given before: the latest one, or one just before it.
+
+        All leave 3 when divided by 4: those that leave 1 are for turns.
+
+        :param latest: milliseconds; the nonce is not after it.
+        """
+        with self._nonces.lock:
+            nonce = latest - (latest - 3) % 4
+            for _ in range(_MOVES_KEPT):
+                place = 1 + nonce // 4 % _MOVES_KEPT
+                if self._nonces.row[place] != nonce:
+                    break
+                nonce -= 4
+            self._nonces.row[place] = nonce
             return nonce

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from airflow_provider_whitebit.client import shared, throttle
 from airflow_provider_whitebit.client.api import WhiteBitClient
-from airflow_provider_whitebit.client.clock import ExchangeClock
+from airflow_provider_whitebit.client.clock import NONCES_KEPT, ExchangeClock
 from airflow_provider_whitebit.client.errors import (
     WhiteBitAuthenticationError,
     WhiteBitConfigurationError,
@@ -128,7 +128,7 @@ class WhiteBitHook(BaseHook):
             verify=settings.verify_tls,
             nonce_window=settings.nonce_window,
             retry=retry,
-            clock=ExchangeClock(last_nonce=_last_nonce(settings)),
+            clock=ExchangeClock(nonces=_nonces(settings)),
             throttle=throttle.shared(settings.base_url),
             observer=request_metrics(),
             **options,
@@ -646,9 +646,9 @@ def _why_not(where: str, error: WhiteBitError) -> str:
     return f"{where} refused: {error.message}"
 
 
-def _last_nonce(settings: Settings) -> shared.Numbers:
+def _nonces(settings: Settings) -> shared.Numbers:
     """So that processes of this machine do not use each other's nonces."""
-    return shared.numbers(f"nonce|{settings.base_url}|{settings.credentials.api_key}", 1)
+    return shared.numbers(f"nonce|{settings.base_url}|{settings.credentials.api_key}", NONCES_KEPT)
 
 
 def _offset(client: WhiteBitClient) -> str:

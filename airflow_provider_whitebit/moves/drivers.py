@@ -120,6 +120,8 @@ def ask_exchange(client: WhiteBitClient, effect: p.Effect) -> Any:
     match effect:
         case p.ReadClock():
             return p.ClockReading(client.clock.now_ms(), client.clock.last_seconds)
+        case p.NewNonce(latest):
+            return client.clock.move_nonce(latest)
         case p.AskTime():
             client.clock.forget()
             return client.server_time().int_timestamp

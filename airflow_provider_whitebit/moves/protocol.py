@@ -39,8 +39,9 @@ from airflow_provider_whitebit.moves.journal import JournalError
 
 log = logging.getLogger(__name__)
 
-#: A turn takes the nonces of a grid this fine, this far to both sides of the exchange's time, in milliseconds. They are
-#: odd, and so are those of moves: reading calls have even ones (``ExchangeClock.next_nonce``).
+#: A turn takes the nonces of a grid this fine, this far to both sides of the exchange's time, in milliseconds. Divided
+#: by 4 they leave 1, those of moves 3, and those of reading calls are even (``ExchangeClock``): the three are never in
+#: each other's way.
 TURN_GRID_MS = 2_800
 TURN_REACH_MS = 4_200
 #: So two turns for moves that look alike lie at least this far apart (proof in docs/once.md).
@@ -92,6 +93,13 @@ class ReadClock:
 @dataclass(frozen=True, slots=True)
 class AskTime:
     """Wanted: the exchange's Unix seconds (``int``), asked now."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewNonce:
+    """Wanted: a nonce (``int``) that no move was sent with, not after these milliseconds, without asking the exchange."""
+
+    latest: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +171,7 @@ Effect = (
     | Resolve
     | Permit
     | ReadClock
+    | NewNonce
     | AskTime
     | TakeNonce
     | ReadRecords
@@ -230,10 +239,7 @@ class Turn:
 
     taken_ms: int
     seconds: int
-
-    @property
-    def nonce(self) -> int:
-        return (self.taken_ms - NONCE_AGE_MS - 1) | 1
+    nonce: int
 
 
 def execute(errand: Errand, rules: Rules | None = None) -> Protocol:
@@ -431,14 +437,15 @@ def _take_turn(errand: Errand, rules: Rules, move: Move) -> Generator[Effect, An
         ended = (reading.estimate_ms - TURN_APART_MS + NONCE_LIFE_MS - NONCE_AGE_MS) // 1000
         # What is far ahead of our own idea of the time was not the exchange's word, or this process stood still.
         if ended < after.last_seconds <= (reading.estimate_ms + NONCE_LIFE_MS) // 1000:
-            return Turn(reading.estimate_ms, after.last_seconds)
+            nonce = yield NewNonce(reading.estimate_ms - NONCE_AGE_MS)
+            return Turn(reading.estimate_ms, after.last_seconds, nonce)
         yield AskTime()
         yield Pause(1_000)
 
 
 def turn_nonces(name: str, now_ms: int) -> list[int]:
     """The nonces that make up a turn, oldest first: all points of this name's grid around now."""
-    phase = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4]) % TURN_GRID_MS | 1
+    phase = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4]) % TURN_GRID_MS // 4 * 4 + 1
     start = now_ms - TURN_REACH_MS
     first = start + (phase - start) % TURN_GRID_MS
     return list(range(first, now_ms + TURN_REACH_MS, TURN_GRID_MS))

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_whitebit.client.clock import ExchangeClock
-from airflow_provider_whitebit.moves.protocol import Turn, turn_nonces
+from airflow_provider_whitebit.moves.protocol import turn_nonces
 
 
 class Local:
@@ -73,9 +73,17 @@ def test_odd_nonces_are_left_to_moves():
     local.now += 1
     clock = ExchangeClock(local)
     assert [clock.next_nonce() % 2 for _ in range(5)] == [0] * 5
-    assert [nonce % 2 for name in ("a", "b", "c") for nonce in turn_nonces(name, local.now)] == [1] * 9
-    assert {Turn(local.now + ms, 0).nonce % 2 for ms in range(4)} == {1}
-    assert all(Turn(ms, 0).nonce <= ms - 1_000 for ms in range(5_000, 5_004))
+    assert [nonce % 4 for name in ("a", "b", "c") for nonce in turn_nonces(name, local.now)] == [1] * 9
+
+
+def test_no_two_moves_have_one_nonce():
+    clock = ExchangeClock(Local())
+    given = [clock.move_nonce(1_700_000_000_000 + ms) for ms in (0, 1, 3, 2, 100, 0, 3_000, 0)]
+    assert len(set(given)) == len(given)
+    assert {nonce % 4 for nonce in given} == {3}
+    assert given[0] == 1_700_000_000_000 - 1
+    assert given[2] == 1_700_000_000_003
+    assert all(nonce <= 1_700_000_000_000 + ms for nonce, ms in zip(given, (0, 1, 3, 2, 100, 0, 3_000, 0), strict=True))
 
 
 def test_what_was_forgotten_counts_no_more():

@@ -28,10 +28,10 @@ def folder(tmp_path, monkeypatch):
 CALLER = """
 import sys
 from airflow_provider_whitebit.client import throttle
-from airflow_provider_whitebit.client.clock import ExchangeClock
+from airflow_provider_whitebit.client.clock import NONCES_KEPT, ExchangeClock
 from airflow_provider_whitebit.client.shared import numbers
 one = throttle.shared("http://a")
-clock = ExchangeClock(last_nonce=numbers("nonce|http://a|key", 1))
+clock = ExchangeClock(nonces=numbers("nonce|http://a|key", NONCES_KEPT))
 sys.stdin.readline()
 for _ in range(300):
     if one.delay("/api/v4/main-account/balance") == 0:

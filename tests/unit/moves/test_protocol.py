@@ -68,6 +68,8 @@ class Script:
                 return MOVE
             case p.ReadClock():
                 return p.ClockReading(self.now, self.now // 1000)
+            case p.NewNonce(latest):
+                return latest
             case p.AskTime():
                 return self.now // 1000
             case p.ReadRecords():
