@@ -97,7 +97,7 @@ class AskTime:
 
 @dataclass(frozen=True, slots=True)
 class NewNonce:
-    """Wanted: a nonce (``int``) that no move was sent with, not after these milliseconds, without asking the exchange."""
+    """Wanted: a nonce (``int``) that no move was sent with, not after these milliseconds, made here."""
 
     latest: int
 
