@@ -1,0 +1,162 @@
+"""What is handed out: wheel and source archive, looked into, installed into a clean environment, and used there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+from email.parser import Parser
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parents[2]
+PACKAGE = "airflow_provider_whitebit"
+
+
+def run(*command, expect=0, **options):
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=600, **options)
+    assert done.returncode == expect, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def files_below(folder):
+    return {
+        str(path.relative_to(REPO))
+        for path in (REPO / folder).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The source archive, and the wheel that was built out of it."""
+    folder = tmp_path_factory.mktemp("dist")
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, REPO)
+    (archive,), (wheel,) = folder.glob("*.tar.gz"), folder.glob("*.whl")
+    return archive, wheel
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("airflow")
+
+
+@pytest.fixture(scope="module")
+def clean(built, tmp_path_factory, home):
+    """A new environment with the wheel in it, and the options to run something there, far from the sources."""
+    folder = tmp_path_factory.mktemp("clean") / "venv"
+    run(sys.executable, "-m", "venv", folder)
+    python = folder / "bin" / "python"
+    version = run(sys.executable, "-c", "import airflow; print(airflow.__version__)").split()[-1]
+    pinned = ("-c", REPO / "constraints" / f"airflow-{version}.txt", f"{built[1]}[sandbox]", "pytest")
+    uv = Path(sys.executable).with_name("uv")
+    if uv.exists():
+        run(uv, "pip", "install", "--python", python, *pinned)
+    else:
+        run(python, "-m", "pip", "install", *pinned)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "AIRFLOW"))}
+    environment |= {"AIRFLOW_HOME": str(home), "PATH": f"{folder / 'bin'}:{os.environ['PATH']}"}
+    return python, {"env": environment, "cwd": home}
+
+
+def test_names_and_long_description(built):
+    assert "FAILED" not in run(sys.executable, "-m", "twine", "check", "--strict", *built)
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(built):
+    with zipfile.ZipFile(built[1]) as wheel:
+        names = {name for name in wheel.namelist() if ".dist-info/" not in name}
+        assert names == files_below(PACKAGE)
+        about = next(name for name in wheel.namelist() if name.endswith("/METADATA"))
+        told = Parser().parsestr(wheel.read(about).decode())
+        points = wheel.read(about.replace("METADATA", "entry_points.txt")).decode()
+    assert {f"{PACKAGE}/py.typed", f"{PACKAGE}/static/uplot/LICENSE"} <= names
+    assert told["Name"] == "airflow-provider-whitebit"
+    assert told["License-Expression"] == "Apache-2.0"
+    assert told["Requires-Python"] == ">=3.11"
+    assert {"parquet", "sandbox"} <= set(told.get_all("Provides-Extra"))
+    for group in ("apache_airflow_provider", "airflow.plugins", "console_scripts", "pytest11"):
+        assert f"[{group}]" in points
+
+
+def test_the_source_archive_is_the_whole_project(built):
+    with tarfile.open(built[0]) as archive:
+        names = {name.split("/", 1)[1] for name in archive.getnames()}
+    wanted = {"Makefile", "README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml", "PKG-INFO", ".gitignore", ".ci/run"}
+    for folder in (PACKAGE, "constraints", "dags_examples", "docs", "scripts", "tests"):
+        wanted |= files_below(folder)
+    assert names == wanted
+
+
+def test_airflow_knows_the_provider(clean):
+    _, options = clean
+    assert '"connection_type": "whitebit"' in run("airflow", "providers", "hooks", "--output", "json", **options)
+
+
+USE = """
+import os
+from decimal import Decimal
+import airflow_provider_whitebit
+from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
+from airflow_provider_whitebit.testing import SandboxProcess
+assert "site-packages" in airflow_provider_whitebit.__file__, airflow_provider_whitebit.__file__
+sandbox = SandboxProcess()
+try:
+    os.environ["AIRFLOW_CONN_WHITEBIT_DEFAULT"] = sandbox.connection_json
+    receipt = WhiteBitHook().flex_invest(ticker="USDT", amount=Decimal(100))
+    assert receipt.amount == 100 and sandbox.ledger()["balanced"]
+finally:
+    sandbox.stop()
+"""
+
+
+def test_it_moves_money_on_its_own_exchange(clean):
+    python, options = clean
+    run(python, "-c", USE, **options)
+    assert "backtest" in run("whitebit-sandbox", "backtest", "--help", **options)
+
+
+PARSE = """
+import sys
+from airflow.dag_processing.dagbag import DagBag
+bag = DagBag(sys.argv[1])
+assert not bag.import_errors, bag.import_errors
+print(len(bag.dags))
+"""
+
+
+def test_the_examples_parse(clean):
+    python, options = clean
+    assert int(run(python, "-c", PARSE, REPO / "dags_examples", **options).split()[-1]) >= 8
+
+
+USERS_FILE = """
+from __future__ import annotations
+
+from decimal import Decimal
+
+from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
+from airflow_provider_whitebit.operators.flex import WhiteBitFlexInvestOperator
+
+invest = WhiteBitFlexInvestOperator(task_id="invest", ticker="USDT", amount="100")
+receipt = WhiteBitHook("whitebit_default").flex_invest(ticker="USDT", amount=Decimal(100))
+reveal_type(receipt)
+reveal_type(receipt.amount)
+reveal_type(WhiteBitHook().get_conn().flex_plans())
+"""
+
+
+def test_types_are_known_to_users(clean, tmp_path):
+    python, _ = clean
+    file = tmp_path / "users_file.py"
+    file.write_text(USERS_FILE)
+    told = run(
+        *(sys.executable, "-m", "mypy", "--strict", "--python-executable", python, "--config-file", os.devnull, file),
+        cwd=tmp_path,
+    )
+    assert 'note: Revealed type is "airflow_provider_whitebit.moves.intent.Receipt"' in told
+    assert "Decimal" in told.splitlines()[1]
+    assert "FlexPlan" in told
