@@ -111,8 +111,8 @@ class RunningAirflow:
         files = sorted((self.home / "logs" / f"dag_id={dag_id}").rglob("*.log"))
         return "\n".join(file.read_text() for file in files)
 
-    def clear(self, dag_id: str, run_id: str, *tasks: str, only_failed: bool = False) -> None:
-        """Clear tasks, as a person does."""
+    def clear(self, dag_id: str, run_id: str, *tasks: str | list[Any]) -> None:
+        """Clear tasks, as a person does; of a mapped one a list of its name and map index."""
         self.api.call(
             "POST",
             f"/api/v2/dags/{dag_id}/clearTaskInstances",
@@ -120,7 +120,7 @@ class RunningAirflow:
                 "dry_run": False,
                 "dag_run_id": run_id,
                 "task_ids": list(tasks),
-                "only_failed": only_failed,
+                "only_failed": False,
                 "reset_dag_runs": True,
                 "include_downstream": True,
             },
