@@ -76,7 +76,7 @@ class Person:
 
     def _error(self, instance: dict[str, Any]) -> str:
         kinds = re.findall(r'"exc_type":\s*"(\w+)"', "\n".join(self._log(instance)))
-        return kinds[-1] if kinds else "no error in its log"
+        return kinds[-1] if kinds else "Airflow failed it, its own log knows of no error"
 
     def _log(self, instance: dict[str, Any]) -> list[str]:
         place = self.cluster.home / "logs" / f"dag_id={self.dag_id}" / f"run_id={self.run_id}"
