@@ -38,7 +38,7 @@ test: lint
 	@scripts/browser.sh
 	@scripts/services.sh
 	$(BIN)/python -m pytest tests --ignore tests/scale
-	$(BIN)/python -m pytest tests/scale
+	$(BIN)/python -m pytest -rs tests/scale
 
 test-unit: .venv/ready
 	$(BIN)/python -m pytest tests/unit tests/contract
@@ -56,7 +56,7 @@ test-kill: .venv/ready
 
 test-scale: .venv/ready
 	@scripts/services.sh
-	WHITEBIT_MOVES=$(or $(MOVES),200) WHITEBIT_SEED=$(or $(SEED),1) $(BIN)/python -m pytest tests/scale
+	WHITEBIT_MOVES=$(or $(MOVES),200) WHITEBIT_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -rs tests/scale
 
 test-compat: $(OLDER:%=.venv-%/ready)
 	@scripts/browser.sh

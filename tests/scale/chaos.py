@@ -11,7 +11,7 @@ from collections.abc import Callable
 from tests.scale.cluster import WORKERS, Cluster, signal_all
 
 #: Longer than Airflow waits for a heartbeat: whoever wakes up has been replaced.
-STALL_SECONDS = 20
+STALL_SECONDS = 15
 
 
 class Chaos:
