@@ -113,22 +113,30 @@ class Chaos:
         return True
 
     def _kill_broker(self) -> bool:
+        if not self.cluster.redis.running():
+            return False
         self.cluster.redis.kill()
         self._in(self.chance.uniform(0, 4), self.cluster.redis.start)
         return True
 
     def _lose_broker(self) -> bool:
+        if not self.cluster.redis.running():
+            return False
         self.cluster.redis.kill()
         self.cluster.redis.forget()
         self._in(self.chance.uniform(0, 4), self.cluster.redis.start)
         return True
 
     def _kill_database(self) -> bool:
+        if not self.cluster.postgres.running():
+            return False
         self.cluster.postgres.kill()
         self._in(self.chance.uniform(0, 4), self.cluster.postgres.start)
         return True
 
     def _restart_database(self) -> bool:
+        if not self.cluster.postgres.running():
+            return False
         self.cluster.postgres.stop()
         self.cluster.postgres.start()
         return True

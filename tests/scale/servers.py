@@ -58,7 +58,9 @@ class Server:
         return {}
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
+        """Start it, unless it runs, and wait until it answers."""
+        if self.running():
+            return
         log = self.folder / "log"
         for _ in range(3):
             with log.open("ab") as output:
@@ -71,13 +73,14 @@ class Server:
                     cwd=self.folder,
                     **self.user(),
                 )
-            if within(30, lambda: self.answers() or self._ended()) and not self._ended():
+            if within(30, lambda: self.answers() or not self.running()) and self.running():
                 return
             self.kill()
         raise AssertionError(f"{self.name} does not start: {log.read_text(errors='replace')[-3000:]}")
 
-    def _ended(self) -> bool:
-        return self.process is not None and self.process.poll() is not None
+    def running(self) -> bool:
+        """Whether its process is there."""
+        return self.process is not None and self.process.poll() is None
 
     def kill(self) -> None:
         """End it and all its processes with -9."""
