@@ -4,7 +4,7 @@ NEWEST := 3.3.2
 OLDER := 3.1.8 3.0.6
 BIN := .venv/bin
 
-.PHONY: help demo ui test lint test-unit test-e2e test-browser test-kill test-compat simulate bench constraints clean
+.PHONY: help demo ui test lint test-unit test-e2e test-browser test-kill test-scale test-compat simulate bench constraints clean
 
 help:
 	@echo "make demo         watch Airflow invest and withdraw on a sandbox exchange"
@@ -12,6 +12,7 @@ help:
 	@echo "make test         lint, types, all tests on Airflow $(NEWEST)"
 	@echo "make test-compat  the tests on Airflow $(OLDER)"
 	@echo "make test-kill    KILLS=50 kills of real task processes, RESTARTS=20 of the triggerer"
+	@echo "make test-scale   MOVES=200 moves at once on Celery, PostgreSQL and Redis, all of them killed meanwhile (SEED=1)"
 	@echo "make simulate     SEEDS=100000 worlds in which everything goes wrong, or SEED=n with its trace; PLANS=1 for plans"
 	@echo "make bench        the figures of the README"
 	@echo "make clean        remove everything that the above have made"
@@ -35,7 +36,9 @@ lint: .venv/ready
 
 test: lint
 	@scripts/browser.sh
-	$(BIN)/python -m pytest tests
+	@scripts/services.sh
+	$(BIN)/python -m pytest tests --ignore tests/scale
+	$(BIN)/python -m pytest -rs tests/scale
 
 test-unit: .venv/ready
 	$(BIN)/python -m pytest tests/unit tests/contract
@@ -50,6 +53,10 @@ test-browser: .venv/ready
 test-kill: .venv/ready
 	WHITEBIT_KILLS=$(or $(KILLS),50) WHITEBIT_RESTARTS=$(or $(RESTARTS),20) \
 		$(BIN)/python -m pytest tests/e2e/test_kill.py tests/e2e/test_events.py tests/e2e/test_treasury.py
+
+test-scale: .venv/ready
+	@scripts/services.sh
+	WHITEBIT_MOVES=$(or $(MOVES),200) WHITEBIT_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -rs tests/scale
 
 test-compat: $(OLDER:%=.venv-%/ready)
 	@scripts/browser.sh

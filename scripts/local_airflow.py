@@ -30,11 +30,21 @@ def free_port(wanted: int = 0) -> int:
         return port
 
 
-def environment(home: Path, connection_json: str, *, dags: Path, port: int | None = None) -> dict[str, str]:
+def environment(
+    home: Path,
+    connection_json: str,
+    *,
+    dags: Path,
+    port: int | None = None,
+    executor: str | None = None,
+    database: str | None = None,
+) -> dict[str, str]:
     """The environment of an Airflow that keeps everything in ``home`` and listens to this machine only.
 
     :param connection_json: the connection ``whitebit_default``.
     :param port: where the API server will listen, if there is going to be one.
+    :param executor: LocalExecutor by default.
+    :param database: SQLAlchemy's address of the metadata database; a file in ``home`` by default.
     """
     kept = {
         name: value
@@ -61,6 +71,10 @@ def environment(home: Path, connection_json: str, *, dags: Path, port: int | Non
         "no_proxy": "127.0.0.1,localhost",
         "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}",
     }
+    if executor is not None:
+        settings["AIRFLOW__CORE__EXECUTOR"] = executor
+    if database is not None:
+        settings["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = database
     if port is not None:
         settings["AIRFLOW__API__PORT"] = str(port)
         settings["AIRFLOW__API__BASE_URL"] = f"http://127.0.0.1:{port}"

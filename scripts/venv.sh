@@ -24,6 +24,10 @@ else
 fi
 version=$2
 constraints=constraints/airflow-$version.txt
+wanted='.[sandbox,dev]'
+# Celery and its servers are tested on the newest Airflow only.
+newest=$(ls constraints | sort -V | tail -n 1)
+[ "$newest" != "airflow-$version.txt" ] || wanted='.[sandbox,dev,scale]'
 
 echo "Making $directory with Airflow $version (about 200 packages; a minute or two the first time)"
 rm -f "$directory/ready"
@@ -40,10 +44,10 @@ if $resolve; then
     pinned=("apache-airflow==$version")
     [ ! -f "constraints/airflow-$version.in" ] || pinned+=(-c "constraints/airflow-$version.in")
 fi
-if ! install "${pinned[@]}" -e '.[sandbox,dev]'; then
+if ! install "${pinned[@]}" -e "$wanted"; then
     # An index that only pip is configured for is unknown to uv.
     echo "Once more, with pip"
-    "$directory/bin/python" -m pip install --disable-pip-version-check "${pinned[@]}" -e '.[sandbox,dev]' ||
+    "$directory/bin/python" -m pip install --disable-pip-version-check "${pinned[@]}" -e "$wanted" ||
         fail "The packages could not be installed: is there a network, and does pip reach its package index?"
 fi
 if $resolve; then

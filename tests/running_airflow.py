@@ -24,7 +24,15 @@ from aiosmtpd.controller import Controller
 REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO / "scripts"))
 
-from local_airflow import BIN, Api, end_group, environment, free_port, process_group  # noqa: E402
+from local_airflow import (  # noqa: E402
+    BIN,
+    Api,
+    end_group,
+    environment,
+    free_port,
+    migrate,  # noqa: F401
+    process_group,
+)
 
 from airflow_provider_whitebit.testing import SandboxProcess  # noqa: E402
 
@@ -75,10 +83,10 @@ class RunningAirflow:
         found: dict[str, Any] = self.api.wait(f"the end of {dag_id}", ended, seconds, self.process)
         return found
 
-    def returned(self, dag_id: str, run_id: str, task_id: str) -> Any:
+    def returned(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> Any:
         """What a task returned."""
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
-        value = self.api.call("GET", f"{path}?deserialize=false")["value"]
+        value = self.api.call("GET", f"{path}?map_index={map_index}&deserialize=false")["value"]
         while isinstance(value, str):
             value = json.loads(value)
         return value
@@ -88,13 +96,23 @@ class RunningAirflow:
         found: dict[str, Any] = self.api.call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}")
         return found
 
+    def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        """All task instances of a run, those of mapped tasks too."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances?order_by=id&limit=100"
+        found: list[dict[str, Any]] = []
+        while True:
+            page = self.api.call("GET", f"{path}&offset={len(found)}")
+            found += page["task_instances"]
+            if len(found) >= page["total_entries"] or not page["task_instances"]:
+                return found
+
     def logs(self, dag_id: str) -> str:
         """All task logs of a DAG, as they lie on disk."""
         files = sorted((self.home / "logs" / f"dag_id={dag_id}").rglob("*.log"))
         return "\n".join(file.read_text() for file in files)
 
-    def clear(self, dag_id: str, run_id: str, *tasks: str) -> None:
-        """Clear tasks, as a person does."""
+    def clear(self, dag_id: str, run_id: str, *tasks: str | list[Any]) -> None:
+        """Clear tasks, as a person does; of a mapped one a list of its name and map index."""
         self.api.call(
             "POST",
             f"/api/v2/dags/{dag_id}/clearTaskInstances",

@@ -1,0 +1,152 @@
+"""Airflow in parts, as it is deployed: API server, scheduler, DAG processor, triggerer and Celery workers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.running_airflow import BIN, RunningAirflow, migrate
+from tests.scale.servers import Postgres, Redis
+
+WORKERS = ("worker-1", "worker-2")
+SLOTS = 4
+PARTS = ("api-server", "scheduler", "dag-processor", "triggerer", *WORKERS)
+
+#: So that what is lost is found in seconds: by default Airflow takes minutes, for tasks that run for hours.
+SETTINGS = {
+    "AIRFLOW__CORE__PARALLELISM": str(SLOTS * len(WORKERS) + 2),
+    "AIRFLOW__CELERY__WORKER_CONCURRENCY": str(SLOTS),
+    "AIRFLOW__CELERY__SYNC_PARALLELISM": "1",
+    "AIRFLOW__CELERY__TASK_ACKS_LATE": "True",
+    # Shorter than some moves take: Redis hands their messages out a second time while they run.
+    "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT": "20",
+    "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "2",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "9",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
+    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "20",
+    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "5",
+    "AIRFLOW__SCHEDULER__NUM_STUCK_IN_QUEUED_RETRIES": "1000",
+    "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
+    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "15",
+    "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
+}
+
+
+@dataclass
+class Process:
+    """One line of the process table."""
+
+    pid: int
+    parent: int
+    session: int
+
+
+def processes() -> Iterator[Process]:
+    """All that run."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            state, parent, _, session = (entry / "stat").read_text().rsplit(")", 1)[1].split()[:4]
+            if state != "Z":
+                yield Process(int(entry.name), int(parent), int(session))
+
+
+def signal_all(found: list[Process], number: signal.Signals = signal.SIGKILL) -> int:
+    """Send a signal; to how many it went."""
+    reached = 0
+    for process in found:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, number)
+            reached += 1
+    return reached
+
+
+@dataclass
+class Cluster(RunningAirflow):
+    """The running parts, and the servers that they need."""
+
+    postgres: Postgres = field(kw_only=True)
+    redis: Redis = field(kw_only=True)
+    parts: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    #: Every part leads a session, which is how its orphans are found.
+    sessions: set[int] = field(default_factory=set)
+    #: Parts that were killed and are not to be started yet.
+    down: set[str] = field(default_factory=set)
+    ended_by_themselves: Counter[str] = field(default_factory=Counter)
+
+    def migrate(self) -> None:
+        """Make the database, and with it the configuration whose secrets all parts share."""
+        with (self.home / "migrate.log").open("w") as log:
+            migrate(self.env, log)
+
+    def start(self, name: str) -> None:
+        """Start a part."""
+        words = ["celery", "worker", "--celery-hostname", name] if name in WORKERS else [name]
+        if name in (*WORKERS, "triggerer"):
+            # Their logs are read as files; the usual ports may be somebody else's.
+            words.append("--skip-serve-logs")
+        with (self.home / f"{name}.log").open("ab") as log:
+            self.parts[name] = subprocess.Popen(
+                [BIN / "airflow", *words],
+                env=self.env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.sessions.add(self.parts[name].pid)
+
+    def keep_up(self) -> None:
+        """Start what has ended by itself again, as systemd or Kubernetes would."""
+        for name, process in self.parts.items():
+            if name not in self.down and process.poll() is not None:
+                self.ended_by_themselves[name] += 1
+                self.start(name)
+
+    def kill(self, name: str, *, orphans: bool = False) -> int:
+        """Kill a part with -9; how many processes died.
+
+        :param orphans: kill the one that leads, and leave what it has started.
+        """
+        self.down.add(name)
+        family = self.members(name)
+        return signal_all([process for process in family if not orphans or process.pid == self.parts[name].pid])
+
+    def restart(self, name: str) -> None:
+        """A killed part, again."""
+        self.parts[name].wait()
+        self.start(name)
+        self.down.discard(name)
+
+    def members(self, name: str) -> list[Process]:
+        """A part and all that it has started since."""
+        session = self.parts[name].pid
+        return [process for process in processes() if process.session == session]
+
+    def supervisors(self, name: str) -> list[Process]:
+        """The forked children of a worker that have a task in their charge."""
+        family = self.members(name)
+        busy = {process.parent for process in family}
+        return [process for process in family if process.parent == self.parts[name].pid and process.pid in busy]
+
+    def running_tasks(self, name: str) -> list[Process]:
+        """The processes in which a worker's tasks run."""
+        family = self.members(name)
+        charge = {process.pid for process in self.supervisors(name)}
+        return [process for process in family if process.parent in charge]
+
+    def healthy(self) -> bool:
+        """Whether all parts are up."""
+        self.keep_up()
+        return self.api.healthy() and all(len(self.members(name)) > SLOTS for name in WORKERS)
+
+    def stop(self) -> None:
+        """End all parts, and what has been orphaned."""
+        signal_all([process for process in processes() if process.session in self.sessions])
+        for process in self.parts.values():
+            process.wait()

@@ -1,0 +1,87 @@
+"""What a person does about tasks that have failed: the README's section 'When a move is in doubt', step by step."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Any
+
+from tests.scale.cluster import Cluster
+
+
+class Person:
+    """Looks after one run.
+
+    :param cluster: the Airflow.
+    :param dag_id: the DAG.
+    :param run_id: its run.
+    """
+
+    def __init__(self, cluster: Cluster, dag_id: str, run_id: str) -> None:
+        self.cluster = cluster
+        self.dag_id = dag_id
+        self.run_id = run_id
+        self.did: Counter[str] = Counter()
+        #: Tasks that were marked as success, with the transaction that was left over for them.
+        self.marked: dict[tuple[str, int], str] = {}
+
+    def attend(self) -> None:
+        """The run has failed: clear what failed by the way; when nothing but doubts is left, settle those."""
+        instances = self.cluster.tasks(self.dag_id, self.run_id)
+        failed = [instance for instance in instances if instance["state"] == "failed"]
+        doubts = [instance for instance in failed if self._doubt(instance)]
+        others = [instance for instance in failed if instance not in doubts]
+        for instance in others:
+            self._clear(instance)
+            self.did[f"cleared: {self._error(instance)}"] += 1
+        if not others and doubts:
+            done = [instance for instance in instances if instance["state"] == "success" and instance["map_index"] >= 0]
+            taken = {self.receipt(instance["task_id"], instance["map_index"])["transaction_id"] for instance in done}
+            for instance in doubts:
+                self._settle(instance, taken)
+
+    def receipt(self, task_id: str, map_index: int) -> dict[str, Any]:
+        """A task's receipt; of one that was marked, what is known."""
+        if (task_id, map_index) in self.marked:
+            return {"transaction_id": self.marked[task_id, map_index]}
+        found: dict[str, Any] = self.cluster.returned(self.dag_id, self.run_id, task_id, map_index)
+        return found
+
+    def _settle(self, instance: dict[str, Any], taken: set[str]) -> None:
+        place = instance["task_id"], instance["map_index"]
+        path = f"/api/v2/dags/{self.dag_id}/dagRuns/{self.run_id}/taskInstances"
+        if left := [name for name in self._doubt(instance) if name not in taken]:
+            taken.add(left[0])
+            self.marked[place] = left[0]
+            self.cluster.api.call("PATCH", f"{path}/{place[0]}/{place[1]}", {"new_state": "success"})
+            self.did["doubt, its transaction left over: marked as success"] += 1
+            return
+        store = f"{path}/{place[0]}/state-store"
+        kept = self.cluster.api.call("GET", f"{store}?map_index={place[1]}")["task_state_store"]
+        for entry in kept:
+            if entry["key"].startswith("whitebit_move"):
+                self.cluster.api.call("DELETE", f"{store}/{entry['key']}?map_index={place[1]}")
+        self._clear(instance)
+        self.did["doubt, all transactions with other tasks: journal deleted, cleared"] += 1
+
+    def _clear(self, instance: dict[str, Any]) -> None:
+        mapped = instance["map_index"] >= 0
+        task = [instance["task_id"], instance["map_index"]] if mapped else instance["task_id"]
+        self.cluster.clear(self.dag_id, self.run_id, task)
+
+    def _doubt(self, instance: dict[str, Any]) -> list[str]:
+        """The transactions that a doubt names; nothing if this is none."""
+        errors = [line for line in self._log(instance) if '"level":"error"' in line and "WhiteBitInDoubt" in line]
+        return re.findall(r"(tx_[0-9a-f-]+) of ", errors[-1]) if errors else []
+
+    def _error(self, instance: dict[str, Any]) -> str:
+        kinds = re.findall(r'"exc_type":\s*"(\w+)"', "\n".join(self._log(instance)))
+        return kinds[-1] if kinds else "Airflow failed it, its own log knows of no error"
+
+    def _log(self, instance: dict[str, Any]) -> list[str]:
+        place = self.cluster.home / "logs" / f"dag_id={self.dag_id}" / f"run_id={self.run_id}"
+        place /= f"task_id={instance['task_id']}"
+        if instance["map_index"] >= 0:
+            place /= f"map_index={instance['map_index']}"
+        file = place / f"attempt={instance['try_number']}.log"
+        return file.read_text(errors="replace").splitlines() if file.exists() else []

@@ -1,0 +1,211 @@
+"""PostgreSQL and Redis of a test's own: on free ports, in folders of their own, and made to be killed."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.running_airflow import Part, free_port
+
+
+def program(name: str) -> str | None:
+    """A server's program that runs: on the PATH, or where Debian keeps PostgreSQL's."""
+    for path in (shutil.which(name), *sorted(glob.glob(f"/usr/lib/postgresql/*/bin/{name}"), reverse=True)):
+        with contextlib.suppress(OSError):
+            if path and subprocess.run([path, "--version"], capture_output=True, timeout=20).returncode == 0:
+                return path
+    return None
+
+
+def missing() -> list[str]:
+    """Programs that are needed and not there."""
+    return [name for name in ("initdb", "postgres", "redis-server") if program(name) is None]
+
+
+class Server:
+    """A server in a process of its own, in a folder of its own."""
+
+    name: str
+
+    def __init__(self) -> None:
+        # Not below pytest's folders: nobody else may look into those, and PostgreSQL runs as somebody else.
+        self.folder = Path(tempfile.mkdtemp(prefix=f"whitebit-{self.name}-"))
+        self.port = free_port()
+        self.password = secrets.token_hex(16)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def command(self) -> list[str]:
+        """What starts it, in the foreground."""
+        raise NotImplementedError
+
+    def answers(self) -> bool:
+        """Whether it does its work."""
+        raise NotImplementedError
+
+    def user(self) -> dict[str, Any]:
+        """Options of ``subprocess``: as whom it runs."""
+        return {}
+
+    def start(self) -> None:
+        """Start it, unless it runs, and wait until it answers."""
+        if self.running():
+            return
+        log = self.folder / "log"
+        for _ in range(3):
+            with log.open("ab") as output:
+                self.process = subprocess.Popen(
+                    self.command(),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,
+                    cwd=self.folder,
+                    **self.user(),
+                )
+            if within(30, lambda: self.answers() or not self.running()) and self.running():
+                return
+            self.kill()
+        raise AssertionError(f"{self.name} does not start: {log.read_text(errors='replace')[-3000:]}")
+
+    def running(self) -> bool:
+        """Whether its process is there."""
+        return self.process is not None and self.process.poll() is None
+
+    def kill(self) -> None:
+        """End it and all its processes with -9."""
+        if self.process is not None:
+            Part(self.name, self.process.pid).kill()
+            self.process.wait()
+
+    def remove(self) -> None:
+        """End it for good."""
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Postgres(Server):
+    """A PostgreSQL with one empty database."""
+
+    name = "postgres"
+
+    def __init__(self) -> None:
+        super().__init__()
+        secret = self.folder / "password"
+        secret.write_text(self.password)
+        if account := self._account():
+            for path in (self.folder, secret):
+                os.chown(path, account.pw_uid, account.pw_gid)
+        self.data = self.folder / "data"
+        subprocess.run(
+            [
+                *(str(program("initdb")), "--pgdata", str(self.data), "--username", "airflow"),
+                *("--auth", "scram-sha-256", "--pwfile", str(secret)),
+                *("--encoding", "UTF8", "--locale", "C"),
+            ],
+            check=True,
+            capture_output=True,
+            cwd=self.folder,
+            timeout=120,
+            **self.user(),
+        )
+
+    @staticmethod
+    def _account() -> pwd.struct_passwd | None:
+        # PostgreSQL refuses to run as root.
+        if os.getuid() != 0:
+            return None
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam("postgres")
+        return pwd.getpwnam("nobody")
+
+    def user(self) -> dict[str, Any]:
+        if account := self._account():
+            return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+        return {}
+
+    def command(self) -> list[str]:
+        settings = {
+            "port": self.port,
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": "",
+            "max_connections": 200,
+        }
+        chosen = (word for name, value in settings.items() for word in ("-c", f"{name}={value}"))
+        return [str(program("postgres")), "-D", str(self.data), *chosen]
+
+    @property
+    def address(self) -> str:
+        """For SQLAlchemy."""
+        return f"postgresql+psycopg2://airflow:{self.password}@127.0.0.1:{self.port}/postgres"
+
+    def answers(self) -> bool:
+        import psycopg2
+
+        try:
+            psycopg2.connect(
+                f"host=127.0.0.1 port={self.port} user=airflow password={self.password} dbname=postgres",
+                connect_timeout=3,
+            ).close()
+        except psycopg2.OperationalError:
+            return False
+        return True
+
+    def stop(self) -> None:
+        """End it in order, as an administrator does: whoever is connected is thrown out."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(timeout=30)
+
+
+class Redis(Server):
+    """A Redis that writes each change to its file before it answers."""
+
+    name = "redis"
+
+    def command(self) -> list[str]:
+        config = self.folder / "redis.conf"
+        if not config.exists():
+            config.touch(mode=0o600)
+            config.write_text(
+                f"port {self.port}\nbind 127.0.0.1\nrequirepass {self.password}\ndir {self.folder}\nappendonly yes\n"
+            )
+        return [str(program("redis-server")), str(config)]
+
+    @property
+    def address(self) -> str:
+        """For Celery."""
+        return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
+
+    def answers(self) -> bool:
+        import redis
+
+        try:
+            with redis.Redis(port=self.port, password=self.password, socket_timeout=3) as client:
+                return bool(client.ping())
+        except redis.RedisError:
+            return False
+
+    def forget(self) -> None:
+        """Lose all messages, as one that keeps them in memory does; while it is down."""
+        shutil.rmtree(self.folder / "appendonlydir", ignore_errors=True)
+
+
+def within(seconds: float, done: Callable[[], bool]) -> bool:
+    """Whether something came about in so many seconds."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if done():
+            return True
+        time.sleep(0.1)
+    return False
