@@ -16,9 +16,9 @@ from airflow_provider_whitebit.hooks.journals import marks_for, place_for
 from airflow_provider_whitebit.hooks.metrics import count_failure, count_move
 from airflow_provider_whitebit.hooks.settings import Settings
 from airflow_provider_whitebit.moves.batch import Batch, NotSentAgain
-from airflow_provider_whitebit.moves.drivers import execute_move
+from airflow_provider_whitebit.moves.drivers import begun_with, execute_move
 from airflow_provider_whitebit.moves.intent import Move, Receipt
-from airflow_provider_whitebit.moves.journal import Journal, MemoryJournal
+from airflow_provider_whitebit.moves.journal import Journal, Marks, MemoryJournal, SharedMarks
 from airflow_provider_whitebit.moves.protocol import WhiteBitAlreadyMovedError
 from airflow_provider_whitebit.treasury.planning import EXECUTED, NOTHING, PLANNED, PlanOutcome, TreasuryPlan
 
@@ -35,6 +35,9 @@ class Account(Protocol):
 
     @property
     def settings(self) -> Settings: ...
+
+    @property
+    def former(self) -> Account | None: ...
 
     def get_conn(self) -> WhiteBitClient: ...
 
@@ -101,16 +104,22 @@ class MoveMaker:
         settled: Mapping[str, Any],
     ) -> Receipt:
         """Make one move by its journal, and count it."""
-        settings = self._hook.settings
+        settings, former = self._hook.settings, self._hook.former
         try:
+            if former is not None and begun_with(former.settings.account, journal):
+                log.info("This move was begun with the key of %r: it is finished with it", former.whitebit_conn_id)
+                account, former = former, None
+            else:
+                account = self._hook
             receipt = execute_move(
-                self._hook.get_conn(),
+                account.get_conn(),
                 journal,
                 requested=requested,
                 resolve=resolve,
                 permit=permit,
-                marks=marks_for(settings.account),
-                account=settings.account,
+                marks=marks_of(account.settings.account, former),
+                account=account.settings.account,
+                former=None if former is None else former.get_conn(),
                 generation=generation,
                 settle_margin_ms=settings.settle_margin_ms,
                 defer=deferrable,
@@ -122,7 +131,7 @@ class MoveMaker:
         except WhiteBitError as error:
             count_failure(str(requested["operation"]), error)
             raise
-        count_move(receipt, self._hook.get_conn().clock.now_ms())
+        count_move(receipt, account.get_conn().clock.now_ms())
         return receipt
 
     def _tell(self, receipt: Receipt) -> None:
@@ -216,6 +225,16 @@ class MoveMaker:
         most = settings.max_move.get(ticker)
         if most is not None and amount is not None and amount > most:
             raise WhiteBitLimitError(f"Connection {name!r}: {amount:f} {ticker} is more than its max_move of {most:f}.")
+
+
+def marks_of(account: str, former: Account | None) -> Marks:
+    """Marks of a key, and those of the one that it replaces.
+
+    :param account: fingerprint of host and API key.
+    :param former: whose key it replaces.
+    """
+    own = marks_for(account)
+    return own if former is None else SharedMarks(own, marks_for(former.settings.account))
 
 
 def _is_another(receipt: Receipt, requested: Mapping[str, Any]) -> bool:
