@@ -12,7 +12,7 @@ from airflow_provider_whitebit.client.api import WhiteBitClient
 from airflow_provider_whitebit.client.errors import WhiteBitError, WhiteBitLimitError
 from airflow_provider_whitebit.hooks import assets
 from airflow_provider_whitebit.hooks.airflow_compat import current_context, lineage_collector
-from airflow_provider_whitebit.hooks.journals import marks_for, place_for
+from airflow_provider_whitebit.hooks.journals import Place, marks_for, place_for
 from airflow_provider_whitebit.hooks.metrics import count_failure, count_move
 from airflow_provider_whitebit.hooks.settings import Settings
 from airflow_provider_whitebit.moves.batch import Batch, NotSentAgain
@@ -68,12 +68,12 @@ class MoveMaker:
             return Receipt.planned(move)
         # The name must not depend on what is rendered: a retry that renders another plan has to find its journal.
         operation = requested["operation"]
-        place = place_for(key or operation, otherwise=MemoryJournal())
+        place = self._place(key or operation)
         if key is None:
             # A second move of this kind in the same run of the task is another move, not the first one again.
             _MOVES_MADE[place.run] += 1
             if place.run and _MOVES_MADE[place.run] > 1:
-                place = place_for(f"{operation}.{_MOVES_MADE[place.run]}", otherwise=MemoryJournal())
+                place = self._place(f"{operation}.{_MOVES_MADE[place.run]}")
         receipt = self._execute(
             place.journal,
             requested,
@@ -91,6 +91,9 @@ class MoveMaker:
             )
         self._tell(receipt)
         return receipt
+
+    def _place(self, key: str) -> Place:
+        return place_for(key, otherwise=MemoryJournal(), resumed=bool(self.settled))
 
     def _execute(
         self,
@@ -155,7 +158,7 @@ class MoveMaker:
         key: str = "plan",
     ) -> PlanOutcome:
         """As :meth:`WhiteBitHook.carry_out`."""
-        place = place_for(key, otherwise=MemoryJournal())
+        place = self._place(key)
         plans: list[TreasuryPlan] = []
 
         def decide(receipts: Sequence[Receipt]) -> list[Move]:
@@ -176,7 +179,7 @@ class MoveMaker:
         def journal(number: int) -> Journal:
             if not place.run:
                 return outside.setdefault(number, MemoryJournal(f"memory.{number}"))
-            return place_for(f"{key}.{number}", otherwise=MemoryJournal()).journal
+            return self._place(f"{key}.{number}").journal
 
         def make(number: int, move: Move, permit: Callable[[Move], None]) -> Receipt:
             def permit_both(move: Move) -> None:
