@@ -19,7 +19,7 @@ def test_money_moves_once_while_the_key_is_exchanged(start):
 
 
 @pytest.mark.parametrize(
-    ("flaw", "begin"), [(sabotage.turning_with_one_key, 900), (sabotage.marking_with_one_key, 2900)]
+    ("flaw", "begin"), [(sabotage.turning_with_one_key, 2300), (sabotage.marking_with_one_key, 4400)]
 )
 def test_a_missing_safeguard_is_noticed(flaw, begin):
     # Both keys must be in use within the same seconds: such worlds are rare, so the search begins near one.
