@@ -10,6 +10,7 @@ from airflow_provider_whitebit.client.api import WhiteBitClient
 from airflow_provider_whitebit.client.signing import Credentials
 from airflow_provider_whitebit.moves.drivers import begun_with, execute_move
 from airflow_provider_whitebit.moves.journal import Marks, SharedMarks
+from tests.simulation.plans import PlanScenario, PlanTask
 from tests.simulation.scenarios import Scenario
 from tests.simulation.world import START_MS, Process, SimulatedJournal, SimulatedMarks, Task
 
@@ -40,6 +41,21 @@ class RotatedTask(Task):
 
     def _marks(self, process: Process, account: str) -> SimulatedMarks:
         return SimulatedMarks(self.store, process, account)
+
+
+class RotatedPlanTask(RotatedTask, PlanTask):
+    """The same with a task that makes a plan of moves."""
+
+
+class PlanRotation(PlanScenario):
+    """A world of :class:`PlanScenario` in whose first minutes the key is exchanged."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed, RotatedPlanTask)
+        self.shop.exchange.add_key_like(NEW_KEY.api_key, NEW_KEY.api_secret)
+        assert isinstance(self.task, RotatedPlanTask)
+        self.task.rotated_at = self.world.clock.now + self.world.random.randint(0, 120_000)
+        self.world.note(f"the key is exchanged at {(self.task.rotated_at - START_MS) / 1000:.3f}")
 
 
 class Rotation(Scenario):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.simulation import sabotage
-from tests.simulation.rotation import Rotation
+from tests.simulation import plans, sabotage
+from tests.simulation.rotation import PlanRotation, Rotation
 from tests.simulation.scenarios import failure, first_failure
 
 SEEDS = 500
@@ -15,6 +15,12 @@ SEEDS = 500
 def test_money_moves_once_while_the_key_is_exchanged(start):
     for seed in range(start, start + 250):
         broken = failure(seed, make=Rotation)
+        assert broken is None, "\n" + str(broken)
+
+
+def test_plans_are_carried_out_once_while_the_key_is_exchanged():
+    for seed in range(100):
+        broken = plans.failure(seed, PlanRotation)
         assert broken is None, "\n" + str(broken)
 
 
