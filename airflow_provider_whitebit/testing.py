@@ -73,6 +73,14 @@ class SandboxProcess:
         """Switch a fault on, see ``airflow_provider_whitebit.sandbox.faults.KINDS``."""
         self.control("POST", "faults", {"kind": kind, **options})
 
+    def add_key(self, api_key: str, api_secret: str) -> None:
+        """Give the account one more API key, as one does before the old one is exchanged."""
+        self.control("POST", "keys", {"api_key": api_key, "api_secret": api_secret})
+
+    def revoke_key(self, api_key: str) -> None:
+        """Have the exchange forget an API key."""
+        self.control("DELETE", f"keys/{api_key}")
+
     def clear_faults(self) -> None:
         """Switch all faults off."""
         self.control("DELETE", "faults")

@@ -78,6 +78,14 @@ FIELDS = (
         False,
         "Allow a host that is neither the exchange's nor this machine. It gets every signed call: be sure of it.",
     ),
+    FormField(
+        "former_connection",
+        "Former connection",
+        "string",
+        None,
+        "While an API key is being exchanged: the connection that still holds the old key of the same account. Moves "
+        "that were begun with the old key are finished with it.",
+    ),
 )
 
 RELABELING = {"login": "API key", "password": "API secret", "host": "Base URL"}

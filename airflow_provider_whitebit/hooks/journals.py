@@ -21,21 +21,25 @@ class TaskStateJournal:
     :param store: ``context["task_state_store"]``.
     :param identity: name of the move.
     :param key: name of the move within the task.
+    :param before: what this task wrote before Airflow was upgraded to 3.3; read as long as nothing was written here.
     """
 
     fenced = True
 
-    def __init__(self, store: Any, identity: str, key: str) -> None:
+    def __init__(self, store: Any, identity: str, key: str, before: VariableJournal | None = None) -> None:
         self._store = store
         self.identity = identity
         self._key = f"{_PREFIX}.{_plain(key)}"
+        self._before = before
 
     def read(self) -> list[dict[str, Any]]:
         try:
             document = self._store.get(self._key)
         except Exception as error:
             raise JournalError(f"Airflow's task state could not be read ({type(error).__name__}).") from error
-        return [] if document is None else [_document(self.identity, document)]
+        if document is None:
+            return [] if self._before is None else self._before.read()
+        return [_document(self.identity, document)]
 
     def write(self, document: dict[str, Any]) -> None:
         try:
@@ -153,11 +157,12 @@ def marks_for(account: str) -> Marks:
     return _MEMORY_MARKS.setdefault(account, MemoryMarks())
 
 
-def place_for(key: str, *, otherwise: MemoryJournal) -> Place:
+def place_for(key: str, *, otherwise: MemoryJournal, resumed: bool = False) -> Place:
     """The place of one move of the task that runs here.
 
     :param key: name of the move within the task.
     :param otherwise: the journal outside a task.
+    :param resumed: whether this try of the task was deferred and goes on now.
     """
     context = current_context()
     if context is None:
@@ -167,11 +172,13 @@ def place_for(key: str, *, otherwise: MemoryJournal) -> Place:
     identity = "|".join(parts)
     generation = str(instance.max_tries)
     store = context.get("task_state_store")
+    readable = f"{instance.dag_id}.{instance.task_id}.{key}"
+    variables = VariableJournal(identity, readable, instance.try_number, instance.max_tries + 1)
+    # The very first beginning of a task cannot have been preceded by anything: it need not ask.
+    begun_before = resumed or instance.try_number > 1
+    journal: Journal = variables
     if store is not None:
-        journal: Journal = TaskStateJournal(store, identity, key)
-    else:
-        readable = f"{instance.dag_id}.{instance.task_id}.{key}"
-        journal = VariableJournal(identity, readable, instance.try_number, instance.max_tries + 1)
+        journal = TaskStateJournal(store, identity, key, before=variables if begun_before else None)
     return Place(journal, generation, f"{identity}|{generation}|{instance.try_number}")
 
 

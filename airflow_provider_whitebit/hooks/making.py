@@ -12,13 +12,13 @@ from airflow_provider_whitebit.client.api import WhiteBitClient
 from airflow_provider_whitebit.client.errors import WhiteBitError, WhiteBitLimitError
 from airflow_provider_whitebit.hooks import assets
 from airflow_provider_whitebit.hooks.airflow_compat import current_context, lineage_collector
-from airflow_provider_whitebit.hooks.journals import marks_for, place_for
+from airflow_provider_whitebit.hooks.journals import Place, marks_for, place_for
 from airflow_provider_whitebit.hooks.metrics import count_failure, count_move
 from airflow_provider_whitebit.hooks.settings import Settings
 from airflow_provider_whitebit.moves.batch import Batch, NotSentAgain
-from airflow_provider_whitebit.moves.drivers import execute_move
+from airflow_provider_whitebit.moves.drivers import begun_with, execute_move
 from airflow_provider_whitebit.moves.intent import Move, Receipt
-from airflow_provider_whitebit.moves.journal import Journal, MemoryJournal
+from airflow_provider_whitebit.moves.journal import Journal, Marks, MemoryJournal, SharedMarks
 from airflow_provider_whitebit.moves.protocol import WhiteBitAlreadyMovedError
 from airflow_provider_whitebit.treasury.planning import EXECUTED, NOTHING, PLANNED, PlanOutcome, TreasuryPlan
 
@@ -35,6 +35,9 @@ class Account(Protocol):
 
     @property
     def settings(self) -> Settings: ...
+
+    @property
+    def former(self) -> Account | None: ...
 
     def get_conn(self) -> WhiteBitClient: ...
 
@@ -65,12 +68,12 @@ class MoveMaker:
             return Receipt.planned(move)
         # The name must not depend on what is rendered: a retry that renders another plan has to find its journal.
         operation = requested["operation"]
-        place = place_for(key or operation, otherwise=MemoryJournal())
+        place = self._place(key or operation)
         if key is None:
             # A second move of this kind in the same run of the task is another move, not the first one again.
             _MOVES_MADE[place.run] += 1
             if place.run and _MOVES_MADE[place.run] > 1:
-                place = place_for(f"{operation}.{_MOVES_MADE[place.run]}", otherwise=MemoryJournal())
+                place = self._place(f"{operation}.{_MOVES_MADE[place.run]}")
         receipt = self._execute(
             place.journal,
             requested,
@@ -89,6 +92,9 @@ class MoveMaker:
         self._tell(receipt)
         return receipt
 
+    def _place(self, key: str) -> Place:
+        return place_for(key, otherwise=MemoryJournal(), resumed=bool(self.settled))
+
     def _execute(
         self,
         journal: Journal,
@@ -101,16 +107,22 @@ class MoveMaker:
         settled: Mapping[str, Any],
     ) -> Receipt:
         """Make one move by its journal, and count it."""
-        settings = self._hook.settings
+        settings, former = self._hook.settings, self._hook.former
         try:
+            if former is not None and begun_with(former.settings.account, journal):
+                log.info("This move was begun with the key of %r: it is finished with it", former.whitebit_conn_id)
+                account, former = former, None
+            else:
+                account = self._hook
             receipt = execute_move(
-                self._hook.get_conn(),
+                account.get_conn(),
                 journal,
                 requested=requested,
                 resolve=resolve,
                 permit=permit,
-                marks=marks_for(settings.account),
-                account=settings.account,
+                marks=marks_of(account.settings.account, former),
+                account=account.settings.account,
+                former=None if former is None else former.get_conn(),
                 generation=generation,
                 settle_margin_ms=settings.settle_margin_ms,
                 defer=deferrable,
@@ -122,7 +134,7 @@ class MoveMaker:
         except WhiteBitError as error:
             count_failure(str(requested["operation"]), error)
             raise
-        count_move(receipt, self._hook.get_conn().clock.now_ms())
+        count_move(receipt, account.get_conn().clock.now_ms())
         return receipt
 
     def _tell(self, receipt: Receipt) -> None:
@@ -146,7 +158,7 @@ class MoveMaker:
         key: str = "plan",
     ) -> PlanOutcome:
         """As :meth:`WhiteBitHook.carry_out`."""
-        place = place_for(key, otherwise=MemoryJournal())
+        place = self._place(key)
         plans: list[TreasuryPlan] = []
 
         def decide(receipts: Sequence[Receipt]) -> list[Move]:
@@ -167,7 +179,7 @@ class MoveMaker:
         def journal(number: int) -> Journal:
             if not place.run:
                 return outside.setdefault(number, MemoryJournal(f"memory.{number}"))
-            return place_for(f"{key}.{number}", otherwise=MemoryJournal()).journal
+            return self._place(f"{key}.{number}").journal
 
         def make(number: int, move: Move, permit: Callable[[Move], None]) -> Receipt:
             def permit_both(move: Move) -> None:
@@ -216,6 +228,16 @@ class MoveMaker:
         most = settings.max_move.get(ticker)
         if most is not None and amount is not None and amount > most:
             raise WhiteBitLimitError(f"Connection {name!r}: {amount:f} {ticker} is more than its max_move of {most:f}.")
+
+
+def marks_of(account: str, former: Account | None) -> Marks:
+    """Marks of a key, and those of the one that it replaces.
+
+    :param account: fingerprint of host and API key.
+    :param former: whose key it replaces.
+    """
+    own = marks_for(account)
+    return own if former is None else SharedMarks(own, marks_for(former.settings.account))
 
 
 def _is_another(receipt: Receipt, requested: Mapping[str, Any]) -> bool:

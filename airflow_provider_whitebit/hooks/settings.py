@@ -40,6 +40,7 @@ class Settings:
     :param nonce_window: whether reading calls use the nonce window.
     :param settle_margin_ms: how late the exchange may record what it accepted, in milliseconds.
     :param verify_tls: whether the certificate is checked.
+    :param former_connection: the connection that holds this account's old key while it is being exchanged; empty: none.
     """
 
     base_url: str
@@ -52,6 +53,7 @@ class Settings:
     nonce_window: bool = True
     settle_margin_ms: int = 10_000
     verify_tls: bool = True
+    former_connection: str = ""
 
     @property
     def limits_in_words(self) -> str:
@@ -104,6 +106,7 @@ def read_settings(
         nonce_window=read.boolean("nonce_window"),
         settle_margin_ms=read.seconds("settle_margin", least=0) * 1000,
         verify_tls=read.boolean("verify_tls"),
+        former_connection=read.text("former_connection"),
     )
 
 
@@ -176,6 +179,12 @@ class _Fields:
         if value is None or (isinstance(value, str) and not value.strip()):
             return self._defaults[name]
         return value.strip() if isinstance(value, str) else value
+
+    def text(self, name: str) -> str:
+        value = self._get(name)
+        if value is not None and not isinstance(value, str):
+            raise self.fault(name, "is no text")
+        return value or ""
 
     def choice(self, name: str, allowed: tuple[str, ...]) -> str:
         value = str(self._get(name)).lower()

@@ -118,6 +118,22 @@ class WhiteBitHook(BaseHook):
     def _maker(self) -> MoveMaker:
         return MoveMaker(self)
 
+    @cached_property
+    def former(self) -> WhiteBitHook | None:
+        """The hook of the account's old key, where this connection names a ``former_connection``.
+
+        :raises WhiteBitConfigurationError: if that leads to another exchange.
+        """
+        if not self.settings.former_connection:
+            return None
+        former = WhiteBitHook(self.settings.former_connection)
+        if former.settings.base_url != self.settings.base_url:
+            raise WhiteBitConfigurationError(
+                f"Connection {self.whitebit_conn_id!r}: former_connection {former.whitebit_conn_id!r} has another host "
+                "or region. It holds the old key of the same account."
+            )
+        return None if former.settings.account == self.settings.account else former
+
     def _transport(self, retry: RetryPolicy, *, longest: int | None = None, **options: Any) -> Transport:
         settings = self.settings
         patience = settings.timeout if longest is None else min(settings.timeout, longest)
@@ -180,6 +196,12 @@ class WhiteBitHook(BaseHook):
         rights = ", ".join(
             f"{name} {'allowed' if refusal is None else 'NOT allowed'}" for name, refusal in refusals.items()
         )
+        try:
+            if self.former is not None and (refusal := _refusal_of(self.former.get_conn().main_balance)):
+                return False, f"Key accepted, but not that of former_connection: {_why_not(where, refusal)}"
+        except Exception as error:
+            why = error.message if isinstance(error, WhiteBitError) else type(error).__name__
+            return False, f"Key accepted, but former_connection cannot be used: {why}"
         lending = refusals["Flex plans"] is None or refusals["Fixed plans"] is None
         advice = "" if lending else f" {WhiteBitPermissionError.advice}"
         return lending, (

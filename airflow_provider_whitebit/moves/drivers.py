@@ -9,12 +9,17 @@ from collections.abc import Awaitable, Callable, Generator, Mapping
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from airflow_provider_whitebit.client.api import WhiteBitClient
-from airflow_provider_whitebit.client.errors import WhiteBitError
+from airflow_provider_whitebit.client.api import IdleCall, WhiteBitClient
+from airflow_provider_whitebit.client.errors import (
+    WhiteBitAuthenticationError,
+    WhiteBitConfigurationError,
+    WhiteBitError,
+    WhiteBitPermissionError,
+)
 from airflow_provider_whitebit.client.models import FixedInvestment, FlexTransaction
 from airflow_provider_whitebit.moves import protocol as p
 from airflow_provider_whitebit.moves.evidence import ACTIONS
-from airflow_provider_whitebit.moves.intent import Balances, Intent, Move, Operation, Receipt
+from airflow_provider_whitebit.moves.intent import Balances, Intent, Move, Operation, Receipt, State, merge
 from airflow_provider_whitebit.moves.journal import Journal, Marks
 
 ResultT = TypeVar("ResultT")
@@ -44,6 +49,7 @@ def execute_move(
     permit: Callable[[Move], None] = lambda move: None,
     marks: Marks,
     account: str,
+    former: WhiteBitClient | None = None,
     generation: str = "",
     settle_margin_ms: int = 10_000,
     defer: bool = False,
@@ -61,6 +67,7 @@ def execute_move(
     :param permit: raises a :class:`WhiteBitError` if the account's limits forbid a move; asked before each sending.
     :param marks: what tasks with this API key share; only transfers use them.
     :param account: fingerprint of host and API key.
+    :param former: connection with the account's old key, while that is being exchanged: turns are taken with both.
     :param generation: changes when a person clears the task, not when Airflow retries it.
     :param settle_margin_ms: how late the exchange may record what it accepted, in milliseconds.
     :param defer: raise :class:`SettleLater` in place of sleeping until a doubt can be settled.
@@ -107,9 +114,39 @@ def execute_move(
                 return sleep(milliseconds / 1000)
             case p.Send():
                 sendings += 1
+            case p.TakeNonce(nonce, call) if former is not None:
+                # First, because whoever still moves with the old key takes its turns with that alone.
+                _take_with_former(former, nonce, call)
         return ask_exchange(client, effect)
 
     return run(p.execute(errand, p.Rules(settle_margin_ms=settle_margin_ms)), perform)
+
+
+def begun_with(account: str, journal: Journal) -> bool:
+    """Whether a journal's move was carried out with this account's key or, if it was not, is in doubt with it.
+
+    Such a move is finished with its own key: nonces, turns and records of another one prove nothing about it.
+
+    :param account: fingerprint of host and API key.
+    :raises JournalError: if that cannot be told.
+    """
+    try:
+        intents = merge(map(Intent.from_json, journal.read())).values()
+    except ValueError:
+        # The protocol reads it again and says what is wrong with it.
+        return False
+    made = [one.account for one in intents if one.state is State.EXECUTED]
+    return account in (made[:1] or [one.account for one in intents if one.in_doubt])
+
+
+def _take_with_former(former: WhiteBitClient, nonce: int, call: IdleCall) -> None:
+    try:
+        former.take_nonce(nonce, call=call)
+    except (WhiteBitAuthenticationError, WhiteBitPermissionError) as error:
+        raise WhiteBitConfigurationError(
+            f"The exchange does not accept the key of the connection's former_connection any more ({error.message}) "
+            "Take that field out of the connection: nothing is finished with that key any more."
+        ) from error
 
 
 def ask_exchange(client: WhiteBitClient, effect: p.Effect) -> Any:

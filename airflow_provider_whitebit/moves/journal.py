@@ -57,6 +57,27 @@ class Marks(Protocol):
         """Keep a mark; it is durable when this returns. :raises JournalError: if it is not known to be durable."""
 
 
+class SharedMarks:
+    """Marks of two API keys of one account, while one is exchanged for the other.
+
+    Each is left with both keys, so that a move with either sees it; what is not the same with both was left by
+    somebody who knows of one key only, in between.
+
+    :param marks: of each key.
+    """
+
+    def __init__(self, *marks: Marks) -> None:
+        self._marks = marks
+
+    def read(self, name: str) -> str | None:
+        left = {mark.read(name) for mark in self._marks}
+        return left.pop() if len(left) == 1 else " and ".join(sorted(str(mark) for mark in left))
+
+    def write(self, name: str, mark: str) -> None:
+        for one in self._marks:
+            one.write(name, mark)
+
+
 class MemoryMarks:
     """Marks for use outside a task: they live as long as the object."""
 

@@ -251,9 +251,10 @@ def execute(errand: Errand, rules: Rules | None = None) -> Protocol:
     :returns: the receipt.
     """
     rules = rules or Rules()
-    intents = _from_documents(errand, (yield ReadJournal()))
+    intents = _read(errand, (yield ReadJournal()))
     if errand.settled is not None:
         intents = yield from _with_settled(errand, intents, errand.settled)
+    intents = _of_this_account(errand, intents)
     tries_left = rules.tries - errand.sent
     pause = rules.first_pause_ms
     last_error: WhiteBitError | None = None
@@ -273,7 +274,7 @@ def execute(errand: Errand, rules: Rules | None = None) -> Protocol:
         turn = yield from _take_turn(errand, rules, move)
         if not errand.fenced:
             # A first try that Airflow took for dead may wake up here while the second has moved the money already.
-            written = _from_documents(errand, (yield ReadJournal()))
+            written = _of_this_account(errand, _read(errand, (yield ReadJournal())))
             if _tells_more(written, intents):
                 intents = written
                 continue
@@ -326,20 +327,39 @@ def _verdict(intent: Intent, margin_ms: int) -> Generator[Effect, Any, Verdict]:
     return judge(intent, traces_of(intent.move, records), margin_ms=margin_ms)
 
 
-def _from_documents(errand: Errand, documents: Iterable[Mapping[str, Any]]) -> dict[str, Intent]:
-    """The intents of the journal by id, earliest first; all that this errand has to know of."""
+def _read(errand: Errand, documents: Iterable[Mapping[str, Any]]) -> dict[str, Intent]:
+    """The intents of the journal by id, earliest first."""
     try:
-        intents = merge([Intent.from_json(document) for document in documents])
+        return merge([Intent.from_json(document) for document in documents])
     except ValueError as error:
         raise WhiteBitInDoubt(
             f"The journal {errand.journal!r} holds a document that this version does not understand: {error}. "
             "Nothing was sent. Look at it, compare it with the exchange's history, and delete it to start afresh."
         ) from None
+
+
+def _of_this_account(errand: Errand, intents: Mapping[str, Intent]) -> dict[str, Intent]:
+    """All that this errand has to know of.
+
+    :raises WhiteBitInDoubt: a move that was sent with another key is in doubt: this key proves nothing about it.
+    :raises WhiteBitAlreadyMovedError: a move was made with another key, and a person has cleared the task since.
+    """
+    made = next((intent for intent in intents.values() if intent.state is State.EXECUTED), None)
+    if made is not None:
+        if made.account != errand.account and made.generation != errand.generation:
+            raise WhiteBitAlreadyMovedError(
+                f"This task has already moved its money ({_in_words(made)}) with another API key or host than the "
+                "connection has now."
+            )
+        # What was carried out sends nothing any more, whatever the key is: a retry gets its receipt.
+        return dict(intents)
     for intent in intents.values():
-        if intent.account != errand.account and (intent.in_doubt or intent.state is State.EXECUTED):
+        if intent.in_doubt and intent.account != errand.account:
             raise WhiteBitInDoubt(
-                f"This task has a move ({intent.id}, {_in_words(intent)}) made with another API key or host. "
-                "Nothing was sent now. Restore the connection, or start a new dag run.",
+                f"This task has a move in doubt ({intent.id}, {_in_words(intent)}) that was sent with another API key "
+                "or host. Nothing was sent now. Only with that key it can be found out what came of it: give the "
+                "connection the old key back, or name a connection that has it as its former_connection, and clear the "
+                "task.",
                 intent_id=intent.id,
             )
     return {name: intent for name, intent in intents.items() if intent.account == errand.account}
@@ -378,8 +398,10 @@ def _with_settled(
 ) -> Generator[Effect, Any, dict[str, Intent]]:
     """The journal's intents with what was found out about one of them. What the journal does not hold is no proof."""
     known = intents.get(str(document.get("id")))
-    told = _from_documents(errand, [document]).get(known.id) if known is not None else None
-    if known is None or told is None or [one.nonce for one in told.attempts] != [one.nonce for one in known.attempts]:
+    told = _read(errand, [document]).get(known.id) if known is not None else None
+    if known is None or told is None or told.account != known.account:
+        return intents
+    if [one.nonce for one in told.attempts] != [one.nonce for one in known.attempts]:
         return intents
     (merged,) = merge([known, told]).values()
     if merged != known:

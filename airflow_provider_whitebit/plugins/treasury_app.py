@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.resource_details import (
@@ -20,6 +21,7 @@ from airflow.api_fastapi.auth.managers.models.resource_details import (
 )
 from airflow.api_fastapi.common.db.common import SessionDep
 from airflow.api_fastapi.core_api.security import GetUserDep, get_user
+from airflow.models.asset import AssetModel
 from airflow.models.connection import Connection
 from airflow.models.dag import DagModel
 from airflow.models.variable import Variable
@@ -28,6 +30,7 @@ from fastapi.exception_handlers import http_exception_handler
 from fastapi.responses import FileResponse, PlainTextResponse, Response
 from sqlalchemy import select
 
+from airflow_provider_whitebit.hooks.assets import SCHEME
 from airflow_provider_whitebit.hooks.connection_form import CONNECTION_TYPE
 from airflow_provider_whitebit.plugins.treasury_cache import Glances
 from airflow_provider_whitebit.plugins.treasury_data import WINDOWS, Account, look
@@ -93,12 +96,17 @@ def static(folder: str, name: str) -> FileResponse:
 
 @router.get("/api/connections")
 def connections(response: Response, session: SessionDep, user: GetUserDep) -> dict[str, Any]:
-    """The connections of this type that the user may read. Those of secrets backends cannot be listed."""
+    """The connections of this type that the user may read.
+
+    Those of secrets backends and environment variables cannot be listed, but whatever has moved money has an asset.
+    """
     response.headers.update(_NO_STORE)
     kept = session.scalars(select(Connection.conn_id).where(Connection.conn_type == CONNECTION_TYPE))
+    moves = session.scalars(select(AssetModel.uri).where(AssetModel.uri.like(f"{SCHEME}://%/moves")))
+    known = {*kept, *(urlsplit(uri).netloc for uri in moves)}
     return {
         "default": DEFAULT_CONNECTION,
-        "connections": sorted(conn_id for conn_id in kept if _may_read_connection(conn_id, user)),
+        "connections": sorted(conn_id for conn_id in known if _may_read_connection(conn_id, user)),
     }
 
 

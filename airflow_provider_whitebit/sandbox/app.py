@@ -88,6 +88,14 @@ class AssetBody(_Body):
     withdrawals: bool | None = None
 
 
+class KeyBody(_Body):
+    """``POST /sandbox/keys``."""
+
+    api_key: str = Field(min_length=1)
+    api_secret: str = Field(min_length=1)
+    like: str | None = None
+
+
 class Sandbox:
     """The ASGI application.
 
@@ -250,6 +258,18 @@ def controls(exchange: Exchange) -> FastAPI:
             raise HTTPException(404, f"there is no asset {ticker!r}")
         with _said():
             exchange.change_asset(ticker, **body.model_dump())
+        return {"ok": True}
+
+    @app.post("/sandbox/keys")
+    async def add_key(body: KeyBody) -> dict[str, Any]:
+        with _said():
+            exchange.add_key_like(body.api_key, body.api_secret, body.like)
+        return {"ok": True}
+
+    @app.delete("/sandbox/keys/{api_key}")
+    async def revoke_key(api_key: str) -> dict[str, Any]:
+        with _said():
+            exchange.revoke_key(api_key)
         return {"ok": True}
 
     @app.get("/sandbox/ledger")

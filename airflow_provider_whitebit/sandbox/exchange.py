@@ -309,6 +309,30 @@ class Exchange:
         key = self.keys[api_key] = Key(api_key, secret, user, enabled, tuple(permissions))
         return key
 
+    def add_key_like(self, api_key: str, secret: str, like: str | None = None) -> Key:
+        """Add one more API key to an account, with the rights of one that it has, until the next :meth:`reset`.
+
+        :param like: a key of the account; the first one by default.
+        :raises ValueError: if there is no such key, or one of the new name.
+        """
+        known = self.keys.get(like) if like else next(iter(self.keys.values()))
+        if known is None:
+            raise ValueError(f"there is no key {like!r}")
+        if api_key in self.keys:
+            raise ValueError(f"there is a key {api_key!r}")
+        return self.add_key(api_key, secret, user=known.user, permissions=known.permissions)
+
+    def revoke_key(self, api_key: str) -> None:
+        """Delete an API key, until the next :meth:`reset`: the exchange knows it no more.
+
+        :raises ValueError: if there is no such key, or no other.
+        """
+        if api_key not in self.keys:
+            raise ValueError(f"there is no key {api_key!r}")
+        if len(self.keys) == 1:
+            raise ValueError("the last key stays: nobody could use the sandbox without one")
+        del self.keys[api_key]
+
     def disable_key(self, api_key: str) -> None:
         """Have an API key refused as the vendor refuses one that was switched off.
 

@@ -9,11 +9,13 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
+from airflow_provider_whitebit.client.api import WhiteBitClient
 from airflow_provider_whitebit.client.errors import PASSING, WhiteBitConfigurationError, WhiteBitError
 from airflow_provider_whitebit.hooks.journals import VariableMarks
 from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
 from airflow_provider_whitebit.moves.drivers import settle_in_background
 from airflow_provider_whitebit.moves.intent import Intent
+from airflow_provider_whitebit.moves.journal import Marks, SharedMarks
 
 #: Seconds between two questions to an exchange that does not answer, and how long that goes on.
 _PAUSE = 10
@@ -62,18 +64,14 @@ class WhiteBitSettleTrigger(BaseTrigger):
     async def _settled(self) -> Intent:
         # Airflow hands connections and Variables to triggers through asgiref's thread.
         hook = WhiteBitHook(self.whitebit_conn_id)
-        client = await sync_to_async(hook.get_conn)()
         intent = Intent.from_json(self.intent)
-        if hook.settings.account != intent.account:
-            raise WhiteBitConfigurationError("The connection has another API key or host than the move was made with.")
-        read_mark = sync_to_async(VariableMarks(intent.account).read)
+        client, margin_ms, marks = await sync_to_async(_what_it_was_sent_with)(hook, intent.account)
+        read_mark = sync_to_async(marks.read)
         waited = 0
         try:
             while True:
                 try:
-                    return await settle_in_background(
-                        client, intent, settle_margin_ms=hook.settings.settle_margin_ms, read_mark=read_mark
-                    )
+                    return await settle_in_background(client, intent, settle_margin_ms=margin_ms, read_mark=read_mark)
                 except PASSING as error:
                     if waited >= _PATIENCE:
                         raise
@@ -82,3 +80,18 @@ class WhiteBitSettleTrigger(BaseTrigger):
                 await asyncio.sleep(_PAUSE)
         finally:
             client.close()
+
+
+def _what_it_was_sent_with(hook: WhiteBitHook, account: str) -> tuple[WhiteBitClient, int, Marks]:
+    """The client with the key that a move was sent with, the settle margin, and the marks of that key.
+
+    :raises WhiteBitConfigurationError: if the connection has no such key, nor its ``former_connection``.
+    """
+    margin_ms, former = hook.settings.settle_margin_ms, hook.former
+    if hook.settings.account == account:
+        own = VariableMarks(account)
+        marks = own if former is None else SharedMarks(own, VariableMarks(former.settings.account))
+        return hook.get_conn(), margin_ms, marks
+    if former is not None and former.settings.account == account:
+        return former.get_conn(), margin_ms, VariableMarks(account)
+    raise WhiteBitConfigurationError("The connection has another API key or host than the move was made with.")

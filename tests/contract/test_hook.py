@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 
 import pytest
 
@@ -229,3 +231,63 @@ def test_several_moves_of_one_task(hook, sandbox, as_task):
     as_task(4)
     assert hook.flex_invest(ticker="ETH", amount="1", key="idle eth") == named
     assert len(moved(sandbox)) == 3
+
+
+def in_doubt(make_hook, sandbox, as_task, **options):
+    """A move whose answer was lost, and whose task ended then."""
+    as_task(1)
+    hook = make_hook(**options)
+    sandbox.fault("lost_reply_after", path="*/invest", count=1)
+    with pytest.raises(SettleLater):
+        hook.flex_invest(plan_id=USDT, amount="100", deferrable=True)
+    as_task(2)
+
+
+def test_a_doubt_is_settled_though_moves_are_forbidden_meanwhile(make_hook, sandbox, as_task):
+    in_doubt(make_hook, sandbox, as_task)
+    receipt = make_hook(read_only=True).flex_invest(plan_id=USDT, amount="100")
+    assert receipt.reconciled
+    assert [entry["transaction_id"] for entry in moved(sandbox)] == [receipt.transaction_id]
+
+
+def test_a_move_keeps_to_the_key_that_it_was_sent_with(make_hook, sandbox, as_task, monkeypatch):
+    in_doubt(make_hook, sandbox, as_task)
+    monkeypatch.setenv("AIRFLOW_CONN_BEFORE", os.environ["AIRFLOW_CONN_WHITEBIT_DEFAULT"])
+    sandbox.add_key("second-key", "second-secret")
+    second = {"key": "second-key", "secret": "second-secret"}
+    with pytest.raises(e.WhiteBitInDoubt, match="former_connection"):
+        make_hook(**second).flex_invest(plan_id=USDT, amount="100")
+    as_task(3)
+    hook = make_hook(**second, former_connection="before")
+    assert hook.test_connection()[0]
+    receipt = hook.flex_invest(plan_id=USDT, amount="100")
+    assert receipt.reconciled
+    later = hook.flex_invest(ticker="BTC", amount="0.5")
+    moves = hook.transfer(ticker="ETH", amount="1", source="main", target="spot")
+    assert [entry["transaction_id"] for entry in moved(sandbox)] == [receipt.transaction_id, later.transaction_id]
+    assert [request["api_key"] for request in sent(sandbox)] == ["sandbox-key", "second-key"]
+    assert moves[0].status == "executed"
+    sandbox.revoke_key("sandbox-key")
+    with pytest.raises(e.WhiteBitConfigurationError, match="former_connection") as caught:
+        hook.flex_invest(ticker="BTC", amount="0.5", key="too early")
+    assert caught.value.money_moved is False
+    good, text = hook.test_connection()
+    assert (good, "former_connection" in text) == (False, True)
+    # Without it: what was made is returned to a retry, whatever the key is now.
+    as_task(4)
+    assert make_hook(**second).flex_invest(plan_id=USDT, amount="100") == receipt
+    assert len(moved(sandbox)) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("nowhere", "former_connection cannot be used"),
+        ("elsewhere", "another host"),
+        ("whitebit_default", "accepted by"),
+    ],
+)
+def test_a_former_connection_that_is_none(make_hook, monkeypatch, name, words):
+    known = {"conn_type": "whitebit", "login": "k", "password": "s", "host": "https://whitebit.com"}
+    monkeypatch.setenv("AIRFLOW_CONN_ELSEWHERE", json.dumps(known))
+    assert words in make_hook(former_connection=name).test_connection()[1]

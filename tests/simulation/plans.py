@@ -19,7 +19,7 @@ from airflow_provider_whitebit.sandbox.exchange import Exchange
 from airflow_provider_whitebit.treasury.planning import Holdings, plan_rebalance
 from airflow_provider_whitebit.treasury.policy import read_policy
 from tests.simulation.scenarios import WEATHERS, by_hand
-from tests.simulation.world import Faults, Process, Shop, SimulatedJournal, SimulatedMarks, Store, Task, World
+from tests.simulation.world import Faults, Process, Shop, SimulatedJournal, Store, Task, World
 
 LEFT, TRIMMED, FILLED, BEST, BITCOIN = (f"0000000{number}-0000-4000-8000-000000000000" for number in range(1, 6))
 SCENARIO = {
@@ -76,14 +76,15 @@ class PlanTask(Task):
             return [one.move for one in planned.moves]
 
         def make(number: int, move: Move, permit: Callable[[Move], None]) -> Receipt:
+            kept = journal(number)
+            account_client, account = self._account(process, kept)
             return execute_move(
-                client,
-                journal(number),
+                account_client,
+                kept,
                 requested=move.to_json(),
                 resolve=lambda: move,
                 permit=permit,
-                marks=SimulatedMarks(self.store, process),
-                account="account",
+                **account,
                 generation=str(self.generation),
                 settle_margin_ms=self.settle_margin_ms,
                 sleep=process.sleep,
@@ -108,6 +109,7 @@ class PlanScenario:
     """One seed's world, run to its end."""
 
     seed: int
+    make_task: Callable[..., PlanTask] = PlanTask
     world: World = field(init=False)
     task: PlanTask = field(init=False)
 
@@ -124,7 +126,7 @@ class PlanScenario:
         world.clock.now += chance.randint(20_000, 21_000)
         world.note(f"seed {self.seed}: rebalance, {weather}, journal {'fenced' if fenced else 'per try'}")
         store = Store(self.shop, fenced=fenced)
-        self.task = PlanTask(world, self.shop, store, "task", {"policy": "p"}, lambda: None, retries=12)  # type: ignore[arg-type, return-value]
+        self.task = self.make_task(world, self.shop, store, "task", {"policy": "p"}, lambda: None, retries=12)  # type: ignore[arg-type, return-value]
         self.task.deferrable = chance.random() < 0.4
         # Spread over all five moves, not over the first alone.
         self.task.steps = 170
@@ -191,9 +193,9 @@ def exchange_holds(exchange: Any) -> dict[str, str]:
     }
 
 
-def failure(seed: int) -> str | None:
+def failure(seed: int, make: Callable[[int], PlanScenario] = PlanScenario) -> str | None:
     """Run one seed; what went wrong, with its trace, or ``None``."""
-    scenario = PlanScenario(seed)
+    scenario = make(seed)
     try:
         scenario.run()
         scenario.check()

@@ -96,3 +96,12 @@ def without_baseline(client: Any, journal: Any, **options: Any) -> Any:
 
 def without_turn(client: Any, journal: Any, **options: Any) -> Any:
     return execute_move(_TakesNoTurn(client), journal, **options)
+
+
+def turning_with_one_key(client: Any, journal: Any, **options: Any) -> Any:
+    return execute_move(client, journal, **{**options, "former": None})
+
+
+def marking_with_one_key(client: Any, journal: Any, **options: Any) -> Any:
+    marks = options["marks"]
+    return execute_move(client, journal, **{**options, "marks": getattr(marks, "_marks", [marks])[0]})

@@ -82,6 +82,7 @@ class Scenario:
 
     seed: int
     driver: Callable[..., Any] = execute_move
+    make_task: Callable[..., Task] = Task
     world: World = field(init=False)
     shop: Shop = field(init=False)
     tasks: list[Task] = field(init=False, default_factory=list)
@@ -114,7 +115,7 @@ class Scenario:
         )
         store = Store(self.shop, fenced=self.fenced)
         for number, (requested, resolve) in enumerate(self._wanted()):
-            task = Task(world, self.shop, store, f"task{number}", requested, resolve, driver=self.driver)
+            task = self.make_task(world, self.shop, store, f"task{number}", requested, resolve, driver=self.driver)
             task.deferrable = self.driver is execute_move and chance.random() < 0.4
             self.tasks.append(task)
 
@@ -232,9 +233,11 @@ class Scenario:
         return "\n".join(self.world.trace)
 
 
-def failure(seed: int, driver: Callable[..., Any] = execute_move) -> str | None:
+def failure(
+    seed: int, driver: Callable[..., Any] = execute_move, make: Callable[..., Scenario] | None = None
+) -> str | None:
     """Run one seed; what went wrong, with its trace, or ``None``."""
-    scenario = Scenario(seed, driver)
+    scenario = (make or Scenario)(seed, driver)
     try:
         scenario.run()
         scenario.check()
@@ -243,6 +246,6 @@ def failure(seed: int, driver: Callable[..., Any] = execute_move) -> str | None:
     return None
 
 
-def first_failure(seeds: range, driver: Callable[..., Any]) -> int | None:
+def first_failure(seeds: range, driver: Callable[..., Any], make: Callable[..., Scenario] | None = None) -> int | None:
     """The first seed that fails, or ``None``."""
-    return next((seed for seed in seeds if failure(seed, driver) is not None), None)
+    return next((seed for seed in seeds if failure(seed, driver, make) is not None), None)

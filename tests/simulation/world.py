@@ -27,7 +27,7 @@ from airflow_provider_whitebit.client.transport import RetryPolicy, Transport
 from airflow_provider_whitebit.moves import protocol
 from airflow_provider_whitebit.moves.drivers import SettleLater, ask_exchange, execute_move, run
 from airflow_provider_whitebit.moves.intent import Intent, Move, Operation, Receipt
-from airflow_provider_whitebit.moves.journal import JournalError
+from airflow_provider_whitebit.moves.journal import JournalError, Marks
 
 START_MS = 1_790_000_000_000
 KEY = Credentials("sandbox-key", "sandbox-secret")
@@ -321,16 +321,17 @@ class Store:
 class SimulatedMarks:
     """One try's view of the marks, which all tries and tasks share."""
 
-    def __init__(self, store: Store, process: Process) -> None:
+    def __init__(self, store: Store, process: Process, account: str = "account") -> None:
         self._store = store
         self._process = process
+        self._account = account
 
     def read(self, name: str) -> str | None:
         process, shop = self._process, self._store.shop
         process.step("before reading a mark", shop.latency())
         if shop.random.random() < shop.faults.journal / 2:
             raise JournalError("simulated: no mark")
-        mark = self._store.marks.get(name)
+        mark = self._store.marks.get(f"{self._account}|{name}")
         process.step("after reading a mark", shop.latency())
         return mark
 
@@ -340,7 +341,7 @@ class SimulatedMarks:
         chance = shop.random.random()
         if chance < shop.faults.journal / 2:
             raise JournalError("simulated: mark not written")
-        self._store.marks[name] = mark
+        self._store.marks[f"{self._account}|{name}"] = mark
         if chance < shop.faults.journal:
             raise JournalError("simulated: mark written unheard")
         process.step("after writing a mark", shop.latency())
@@ -502,17 +503,17 @@ class Task:
         return receipt.transaction_id
 
     def _work(self, process: Process) -> Receipt:
-        client = self._client(process)
         settled: dict[str, Any] = {}
         while True:
+            journal = SimulatedJournal(self.store, process)
+            client, account = self._account(process, journal)
             try:
                 return self.driver(
                     client,
-                    SimulatedJournal(self.store, process),
+                    journal,
                     requested=self.requested,
                     resolve=self.resolve,
-                    marks=SimulatedMarks(self.store, process),
-                    account="account",
+                    **account,
                     generation=str(self.generation),
                     settle_margin_ms=self.settle_margin_ms,
                     sleep=process.sleep,
@@ -522,16 +523,20 @@ class Task:
             except SettleLater as later:
                 settled = self._settle(process, later)
 
+    def _account(self, process: Process, journal: SimulatedJournal) -> tuple[WhiteBitClient, dict[str, Any]]:
+        """The client that a run of the task has, and whose it is."""
+        return self._client(process), {"account": "account", "marks": SimulatedMarks(self.store, process)}
+
     def _settle(self, process: Process, later: SettleLater) -> dict[str, Any]:
         """What the triggerer does while the task is deferred: another client, another clock, no journal."""
         document = json.loads(json.dumps(later.intent.to_json()))
-        client = self._client(process)
+        client, marks = self._sent_with(process, later.intent.account)
 
         def perform(effect: protocol.Effect) -> Any:
             if isinstance(effect, protocol.WaitUntil):
                 return process.sleep(effect.left_ms / 1000)
             if isinstance(effect, protocol.ReadMark):
-                return SimulatedMarks(self.store, process).read(effect.name)
+                return marks.read(effect.name)
             return ask_exchange(client, effect)
 
         try:
@@ -540,10 +545,14 @@ class Task:
             self.world.note(f"{process.name}: not settled by the triggerer: {error}")
         return {"settled": json.loads(json.dumps(document)), "sent": later.sent}
 
-    def _client(self, process: Process) -> WhiteBitClient:
+    def _sent_with(self, process: Process, account: str) -> tuple[WhiteBitClient, Marks]:
+        """The client and the marks with which a doubt of an account is settled."""
+        return self._client(process), SimulatedMarks(self.store, process)
+
+    def _client(self, process: Process, key: Credentials = KEY) -> WhiteBitClient:
         transport = Transport(
             "http://exchange",
-            KEY,
+            key,
             clock=ExchangeClock(process.local_ms),
             retry=RetryPolicy(attempts=3, jitter=0),
             sleep=process.sleep,

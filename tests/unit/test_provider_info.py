@@ -18,6 +18,7 @@ DESIGNED = {
     "settle_margin",
     "verify_tls",
     "allow_custom_host",
+    "former_connection",
 }
 
 

@@ -186,6 +186,14 @@ def test_the_clock(sandbox):
     assert late.json()["message"] == "Your nonce is more than 5 seconds lesser than the current nonce"
 
 
+def test_keys_come_and_go(sandbox):
+    assert sandbox.control("keys", api_key="second", api_secret="s").json() == {"ok": True}
+    assert "is a key" in sandbox.control("keys", api_key="second", api_secret="s").json()["detail"]
+    revoked = requests.delete(f"{sandbox.url}/sandbox/keys/second", timeout=10)
+    assert revoked.json() == {"ok": True}
+    assert requests.delete(f"{sandbox.url}/sandbox/keys/second", timeout=10).status_code == 400
+
+
 def test_a_plan_changes(sandbox):
     assert sandbox.control(f"plans/{PLAN}", status="paused", max_rate="0.2").status_code == 200
     refused = sandbox.flex("investments/invest", plan=PLAN, amount="10")

@@ -73,6 +73,30 @@ def variables(monkeypatch):
     return kept
 
 
+def test_what_was_written_before_the_upgrade_to_3_3_is_read(variables, monkeypatch):
+    """Airflow 3.0 to 3.2 kept Variables: a task that was in the middle must not begin anew."""
+    monkeypatch.setattr(journals, "never_expire", lambda: None)
+    store = None
+
+    def place(number, **options):
+        ids = {"dag_id": "d", "run_id": "r", "task_id": "t", "map_index": -1, "max_tries": 2}
+        instance = SimpleNamespace(**ids, try_number=number)
+        monkeypatch.setattr(journals, "current_context", lambda: {"ti": instance, "task_state_store": store})
+        return journals.place_for("k", otherwise=MemoryJournal(), **options)
+
+    before = place(1)
+    assert not before.journal.fenced
+    before.journal.write({"by": 1})
+    store = Store()
+    for after in (place(2), place(1, resumed=True)):
+        assert (after.journal.fenced, after.generation) == (True, before.generation)
+        assert after.journal.read() == [{"by": 1}]
+    assert place(1).journal.read() == []
+    place(2).journal.write({"by": 2})
+    assert place(3).journal.read() == [{"by": 2}]
+    assert len(variables.kept) == 1
+
+
 def test_each_try_has_its_own_variable(variables):
     first = journals.VariableJournal("dag|run|task|-1|k", "dag.task.k", 1, 3)
     second = journals.VariableJournal("dag|run|task|-1|k", "dag.task.k", 2, 3)

@@ -262,6 +262,32 @@ def test_another_key_settles_no_doubt():
         run(p.execute(errand(account="b")), Script(journal=[doubtful]))
 
 
+def test_a_retry_with_another_key_gets_the_receipt_of_what_was_made():
+    made = in_doubt().executed("tx_1", Decimal(25), pendulum.now("UTC"), reconciled=False)
+    script = Script(journal=[made])
+    assert run(p.execute(errand(account="b")), script).transaction_id == "tx_1"
+    assert script.done == ["ReadJournal"]
+
+
+def test_a_cleared_task_with_another_key_moves_nothing():
+    made = in_doubt().executed("tx_1", Decimal(25), pendulum.now("UTC"), reconciled=False)
+    script = Script(journal=[made])
+    with pytest.raises(p.WhiteBitAlreadyMovedError, match="another API key"):
+        run(p.execute(errand(account="b", generation="2")), script)
+    assert script.done == ["ReadJournal"]
+
+
+@pytest.mark.parametrize("ran", [True, False])
+def test_what_the_trigger_found_with_the_old_key_counts_after_the_key_was_exchanged(ran):
+    old = in_doubt()
+    found = old.executed("tx_1", Decimal(25), pendulum.now("UTC"), reconciled=True) if ran else old.found_absent()
+    script = Script(journal=[old], answers=["tx_2"])
+    receipt = run(p.execute(errand(account="b", settled=found.to_json())), script)
+    assert receipt.transaction_id == ("tx_1" if ran else "tx_2")
+    assert ("Send" in script.done) is not ran
+    assert Intent.from_json(script.journal[0]).account == ("a" if ran else "b")
+
+
 def test_a_document_of_a_later_version_is_not_guessed_at():
     script = Script()
     script.journal = [{"version": 99}]

@@ -229,6 +229,14 @@ def test_connections_that_the_user_may_read(desk):
     assert desk.client.get("/api/connections").json() == {"default": "whitebit_default", "connections": ["desk"]}
 
 
+def test_connections_of_a_backend_are_listed_once_they_have_moved_money(desk):
+    desk.manager.connections = {"vault"}
+    assert desk.client.get("/api/connections").json()["connections"] == []
+    for conn in ("vault", "hidden"):
+        desk.tables.event({"operation": "flex_invest", "intent_id": "int-0", "amount": "1"}, conn=conn)
+    assert desk.client.get("/api/connections").json()["connections"] == ["vault"]
+
+
 def test_the_plugin_brings_page_and_application():
     (view,) = WhiteBitPlugin.external_views
     (app,) = WhiteBitPlugin().fastapi_apps

@@ -86,6 +86,24 @@ def test_key_added_disabled_and_separate_account(bench):
         bench.exchange.disable_key("other")
 
 
+def test_a_second_key_of_an_account_and_the_first_one_revoked(bench):
+    bench.exchange.add_key_like("second", "second secret")
+    bench.exchange.revoke_key("sandbox-key")
+    assert bench.call("balance") == (401, {"code": 0, "message": "Unauthorized request.", "errors": {}})
+    bench.key, bench.secret = "second", "second secret"
+    assert bench.balance() == "10000"
+    with pytest.raises(ValueError, match="is a key 'second'"):
+        bench.exchange.add_key_like("second", "another")
+    with pytest.raises(ValueError, match="no key 'gone'"):
+        bench.exchange.add_key_like("third", "third secret", "gone")
+    with pytest.raises(ValueError, match="no key 'gone'"):
+        bench.exchange.revoke_key("gone")
+    for name in list(bench.exchange.keys)[:-1]:
+        bench.exchange.revoke_key(name)
+    with pytest.raises(ValueError, match="the last key"):
+        bench.exchange.revoke_key("second")
+
+
 def test_key_without_lending(bench):
     bench.key, bench.secret = "sandbox-key-no-lending", "sandbox-secret-no-lending"
     assert bench.balance() == "10000"

@@ -130,11 +130,12 @@ def test_the_event_loop_goes_on_while_the_exchange_is_slow():
 
 @pytest.fixture
 def run_trigger(monkeypatch):
-    def run(client, account="a", **given):
+    def run(client, account="a", former=None, **given):
         settings = SimpleNamespace(account=account, settle_margin_ms=10_000)
-        monkeypatch.setattr(
-            settle, "WhiteBitHook", lambda name: SimpleNamespace(get_conn=lambda: client, settings=settings)
-        )
+        before = None if former is None else SimpleNamespace(account=former)
+        former = None if before is None else SimpleNamespace(get_conn=lambda: client, settings=before)
+        hook = SimpleNamespace(get_conn=lambda: client if before is None else None, settings=settings, former=former)
+        monkeypatch.setattr(settle, "WhiteBitHook", lambda name: hook)
         real_sleep = asyncio.sleep
 
         async def sleep(seconds):
@@ -196,14 +197,25 @@ def test_another_account_settles_nothing(run_trigger):
     assert "another API key or host" in event["error"]
 
 
+def test_what_was_sent_with_the_former_key_is_settled_with_it(run_trigger):
+    event = run_trigger(Client(record()), account="b", former="a")
+    assert event["intent"]["state"] == "executed"
+    assert "another API key or host" in run_trigger(Client(record()), account="b", former="c")["error"]
+
+
 def test_a_connection_that_is_gone_is_told(monkeypatch):
     class Gone(Exception):
         pass
 
-    def gone():
-        raise Gone("with who knows what in it")
+    class Hook:
+        def __init__(self, name):
+            pass
 
-    monkeypatch.setattr(settle, "WhiteBitHook", lambda name: SimpleNamespace(get_conn=gone))
+        @property
+        def settings(self):
+            raise Gone("with who knows what in it")
+
+    monkeypatch.setattr(settle, "WhiteBitHook", Hook)
 
     async def events():
         return [event async for event in WhiteBitSettleTrigger("c", intent().to_json()).run()]
