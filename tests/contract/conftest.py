@@ -85,7 +85,9 @@ def make_hook(sandbox, monkeypatch):
 
             monkeypatch.setattr(module, "execute_move", functools.partial(execute_move, sleep=wait))
             transport = hook.get_conn()._transport
-            transport.clock = ExchangeClock(lambda: int(time.time() * 1000) + ahead)
+            # The clock is one of the test's own, the nonces are those of every client with this key.
+            nonces = transport.clock._nonces
+            transport.clock = ExchangeClock(lambda: int(time.time() * 1000) + ahead, nonces)
             hook.get_conn().server_time()
         return hook
 

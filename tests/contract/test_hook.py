@@ -272,7 +272,7 @@ def test_a_move_keeps_to_the_key_that_it_was_sent_with(make_hook, sandbox, as_ta
         hook.flex_invest(ticker="BTC", amount="0.5", key="too early")
     assert caught.value.money_moved is False
     good, text = hook.test_connection()
-    assert (good, "former_connection" in text) == (False, True)
+    assert (good, "former_connection" in text) == (False, True), text
     # Without it: what was made is returned to a retry, whatever the key is now.
     as_task(4)
     assert make_hook(**second).flex_invest(plan_id=USDT, amount="100") == receipt
