@@ -120,8 +120,7 @@ def aiowhitebit(url: str) -> Callable[[], object]:
 
 
 WAYS = {
-    function.__name__: function
-    for function in (bare_session, quickstart, bare_urllib3, hook, sdk, ccxt, aiowhitebit)
+    function.__name__: function for function in (bare_session, quickstart, bare_urllib3, hook, sdk, ccxt, aiowhitebit)
 }
 
 

@@ -6,7 +6,6 @@ import asyncio
 import sys
 
 
-
 def answer(body: bytes) -> bytes:
     """A whole HTTP answer."""
     return (
