@@ -14,20 +14,22 @@ from figure import REPO, Figure, slopes
 README, PUBLISHED = REPO / "README.md", REPO / "docs" / "figures.json"
 BEGIN, END = "<!-- figures: written by `make bench README=1` -->", "<!-- end of figures -->"
 UNITS = {"us": "µs", "ratio": "", "of a bare session": ""}
-#: Rows of the second table: benchmark, beginning of the figures' names, and what the row is called (their own name).
+#: Rows of the second table: benchmark, beginning of the figures' names, what is put before them, and names left out.
 ROWS = (
-    ("signing", "one signature", "signing alone"),
-    ("importing", "all operators", "import of all operators, sensors and event triggers, over `airflow.sdk`"),
-    ("parsing", "", ""),
-    ("moves", "", ""),
-    ("journal", "", ""),
-    ("waiting", "", ""),
-    ("latency", "", ""),
-    ("exporting", "pages in memory", "export, "),
-    ("exporting", "out of the sandbox", "export, "),
-    ("planning", "rebalance plan", "a rebalance plan"),
-    ("backtesting", "", "backtest, "),
-    ("simulation", "", "simulation, "),
+    ("signing", "one signature", "", ()),
+    ("importing", "all operators", "import over `airflow.sdk`: ", ()),
+    ("parsing", "", "DAG parsing: ", ()),
+    ("moves", "one move", "", ()),
+    ("moves", "a move with a lost answer", "", ()),
+    ("moves", "moves of one plan", "", ()),
+    ("journal", "", "", ("read",)),
+    ("waiting", "", "", ("memory of the process",)),
+    ("latency", "", "", ()),
+    ("exporting", "pages in memory", "export, ", ("by the clock",)),
+    ("exporting", "out of the sandbox", "export, ", ()),
+    ("planning", "", "", ()),
+    ("backtesting", "", "backtest: ", ("moves",)),
+    ("simulation", "", "simulation: ", ()),
 )
 
 
@@ -51,8 +53,8 @@ def tables(document: dict[str, Any]) -> str:
     figures = [Figure.from_json(raw) for raw in document["figures"]]
     return (
         f"Taken on {on_what(document)}.\n\n{_calls(figures)}\n\n{_rest(figures)}\n\n"
-        "The slope is what one unit costs under the largest load against the smallest, over the loads named: 1 is "
-        "linear, below 1\nis better. Every figure, and every load: [docs/figures.json](docs/figures.json)."
+        "A figure is that under the largest load. The slope is the cost of one unit there against that under the "
+        "smallest load: 1 is\nlinear, less is better. Every figure, and every load: [docs/figures.json](docs/figures.json)."
     )
 
 
@@ -75,18 +77,26 @@ def _rest(figures: list[Figure]) -> str:
     """All others, under their largest load."""
     lines = ["| | load | figure | goal | slope |", "| --- | ---: | ---: | ---: | ---: |"]
     slope = slopes(figures)
-    for benchmark, begins, called in ROWS:
+    for benchmark, begins, before, without in ROWS:
         series: dict[str, list[Figure]] = {}
         for one in figures:
-            if one.benchmark == benchmark and one.name.startswith(begins):
+            if one.benchmark == benchmark and one.name.startswith(begins) and not one.name.endswith(without):
                 series.setdefault(one.name, []).append(one)
         for name, loads in series.items():
             most = max(loads, key=lambda one: one.load or 0)
-            label = called if begins and not called.endswith(", ") else called + name
             grown = f"{slope[benchmark, name]:.2f}" if (benchmark, name) in slope else ""
-            load = ", ".join(f"{one.load:,}" for one in loads) + f" {most.load_unit}" if most.load is not None else ""
-            lines.append(f"| {label} | {load} | {short(most.value)} {_unit(most)} | {_goal(most)} | {grown} |")
+            cells = (before + name, _load(loads), f"{short(most.value)} {_unit(most)}", _goal(most), grown)
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _load(series: list[Figure]) -> str:
+    """From the smallest load to the largest."""
+    loads = sorted(one.load for one in series if one.load is not None)
+    if not loads:
+        return ""
+    least = f"{loads[0]:,} to " if loads[0] != loads[-1] else ""
+    return f"{least}{loads[-1]:,} {series[0].load_unit}"
 
 
 def _unit(figure: Figure) -> str:
