@@ -130,10 +130,8 @@ def in_memory(home: Path) -> list[Figure]:
             goal = 50_000 if count == RECORDS_IN_MEMORY[-1] else None
             name = f"pages in memory to {form}"
             # It waits for nothing: by the clock on the wall it would be a figure of the neighbours as well.
-            by_cpu = Figure(
-                f"{name}: by processor time", told["cpu_rate"], "records/s", count, "records", "higher", goal
-            )
-            found += [by_cpu, Figure(f"{name}: by the clock", told["rate"], "records/s", count, "records", "higher")]
+            for way, rate, aim in (("processor time", told["cpu_rate"], goal), ("the clock", told["rate"], None)):
+                found.append(Figure(f"{name}: by {way}", rate, "records/s", count, "records", "higher", aim))
             found.append(Figure(f"{name}: memory added", told["added_mb"], "MB", count, "records"))
     return found
 
