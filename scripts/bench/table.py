@@ -54,7 +54,7 @@ def tables(document: dict[str, Any]) -> str:
     return (
         f"Taken on {on_what(document)}.\n\n{_calls(figures)}\n\n{_rest(figures)}\n\n"
         "A figure is that under the largest load. The slope is the cost of one unit there against that under the "
-        "smallest load: 1 is\nlinear, less is better. Every figure, under every load: "
+        "smallest load:\n1 is linear, less is better. Every figure, under every load: "
         "[docs/figures.json](docs/figures.json)."
     )
 
