@@ -23,7 +23,6 @@ from airflow_provider_whitebit.client.transport import Transport
 from airflow_provider_whitebit.operators.export import write_records
 
 RECORDS_IN_MEMORY = (10_000, 100_000, 1_000_000)
-TURNS = 2
 #: From 10,000 on the sandbox has skipped through all offsets once, which is what its pages cost most.
 RECORDS_OVER_HTTP = (20_000, 200_000)
 NEWEST, IN_ONE_SECOND = 1_760_000_000, 4
@@ -124,9 +123,7 @@ def in_memory(home: Path) -> list[Figure]:
     found = []
     for form in ("jsonl", "csv", "parquet"):
         for count in RECORDS_IN_MEMORY:
-            # What else the machine does only ever takes away from the rate.
-            turns = [child("exporting.py", form, count, home=home) for _ in range(TURNS)]
-            told = {name: max(turn[name] for turn in turns) for name in turns[0]}
+            told = child("exporting.py", form, count, home=home)
             goal = 50_000 if count == RECORDS_IN_MEMORY[-1] else None
             name = f"pages in memory to {form}"
             # It waits for nothing: by the clock on the wall it would be a figure of the neighbours as well.

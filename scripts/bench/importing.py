@@ -14,9 +14,9 @@ SOURCE = """
 import sys, time
 import airflow.sdk
 from airflow.sdk import BaseOperator, DAG, task, Param
-begin = time.perf_counter()
+begin = time.process_time()
 import {modules}
-print((time.perf_counter() - begin) * 1000)
+print((time.process_time() - begin) * 1000)
 """
 RUNS = 9
 

@@ -18,10 +18,10 @@ def figures(home: Path) -> list[Figure]:
     path = "/api/v4/main-account/smart-flex/investments/invest"
     rounds = []
     for _ in range(50):
-        begin = time.perf_counter()
+        begin = time.process_time()
         for nonce in range(1_700_000_000_000, 1_700_000_001_000):
             sign(credentials, path, params, nonce=nonce, nonce_window=True)
-        rounds.append((time.perf_counter() - begin) / 1000 * 1e6)
+        rounds.append((time.process_time() - begin) / 1000 * 1e6)
     return [Figure("one signature", statistics.median(rounds), "us", goal=12)]
 
 
