@@ -14,7 +14,7 @@ help:
 	@echo "make test-kill    KILLS=50 kills of real task processes, RESTARTS=20 of the triggerer"
 	@echo "make test-scale   MOVES=200 moves at once on Celery, PostgreSQL and Redis, all of them killed meanwhile (SEED=1)"
 	@echo "make simulate     SEEDS=100000 worlds in which everything goes wrong, or SEED=n with its trace; PLANS=1 for plans"
-	@echo "make bench        the figures of the README"
+	@echo "make bench        all figures as a table and JSON; ONLY=calls,planning for some, README=1 to publish them"
 	@echo "make clean        remove everything that the above have made"
 
 .venv/ready: pyproject.toml constraints/airflow-$(NEWEST).txt scripts/venv.sh
@@ -69,7 +69,7 @@ simulate: .venv/ready
 	@$(BIN)/python -m tests.simulation $(if $(PLANS),--plans) $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),100000))
 
 bench: .venv/ready
-	@$(BIN)/python scripts/bench/run.py
+	@$(BIN)/python scripts/bench/run.py $(ONLY) $(if $(README),--readme)
 
 constraints:
 	@for version in $(NEWEST) $(OLDER); do PYTHON=$(PYTHON) scripts/venv.sh --resolve $$version; done

@@ -8,7 +8,22 @@ import sys
 from pathlib import Path
 
 HOME = Path(__file__).resolve().parent.parent / ".peers"
-PACKAGES = {"sdk": ["whitebit-python-sdk==1.1.17"], "ccxt": ["ccxt==4.5.90", "requests"]}
+#: What is installed for each peer, itself first.
+PACKAGES = {
+    "sdk": ["whitebit-python-sdk==1.1.17"],
+    "ccxt": ["ccxt==4.5.90", "requests"],
+    "aiowhitebit": ["aiowhitebit==0.4.0", "pycares==4.11.0"],
+}
+
+
+def version_of(name: str) -> str:
+    """The version of a peer."""
+    return PACKAGES[name][0].partition("==")[2]
+
+
+def versions() -> dict[str, str]:
+    """The versions of all peers, by the names of their distributions."""
+    return {packages[0].partition("==")[0]: version_of(name) for name, packages in PACKAGES.items()}
 
 
 def python_of(name: str) -> Path:

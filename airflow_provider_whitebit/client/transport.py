@@ -102,6 +102,32 @@ class Observer(Protocol):
         """A call is made once more."""
 
 
+class _OneHostAdapter(HTTPAdapter):
+    """An adapter for one host, one set of TLS options and one proxy: their pool is looked up once, not at each call.
+
+    Of an answer it makes what a :class:`Wire` brings; cookies and encodings, which nobody reads, are left out.
+    """
+
+    _pool: Any = None
+
+    def get_connection_with_tls_context(self, *args: Any, **options: Any) -> Any:
+        if self._pool is None:
+            self._pool = super().get_connection_with_tls_context(*args, **options)
+        return self._pool
+
+    def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:
+        response = requests.Response()
+        response.status_code = resp.status
+        # They too can be asked for in any spelling.
+        response.headers = resp.headers
+        response.raw = resp
+        return response
+
+    def close(self) -> None:
+        self._pool = None
+        super().close()
+
+
 class HttpWire:
     """HTTP with pooled connections: no redirects, no cookies, no ``.netrc``.
 
@@ -115,7 +141,7 @@ class HttpWire:
                 session.merge_environment_settings(base_url + "/", {}, True, verify, None)
             )
         self._options["timeout"] = (timeout.connect, timeout.read)
-        self._adapter = HTTPAdapter(pool_connections=2, pool_maxsize=10, max_retries=0)
+        self._adapter = _OneHostAdapter(pool_connections=2, pool_maxsize=10, max_retries=0)
 
     def send(self, prepared: requests.PreparedRequest) -> requests.Response:
         return self._adapter.send(prepared, **self._options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import uuid
 from collections import defaultdict
@@ -18,8 +19,8 @@ from airflow_provider_whitebit.client.models import FlexTransaction, Record
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
 
-#: Records in one write: some megabytes of memory at most.
-_BATCH = 10_000
+#: Records in one write of Parquet, some megabytes of memory at most, and of the other formats, some hundred kilobytes.
+_BATCH, _LINES = 10_000, 1_000
 #: Parquet keeps amounts exactly, with so many digits and decimals.
 _DIGITS, _DECIMALS = 38, 18
 
@@ -128,28 +129,24 @@ Writer = Callable[[Iterator[Any], IO[bytes]], None]
 
 
 def _jsonl(kind: type[Record]) -> Writer:
+    encode = json.JSONEncoder(separators=(",", ":")).encode
+
     def write(records: Iterator[Record], file: IO[bytes]) -> None:
-        for record in records:
-            file.write(json.dumps(record.to_json(), separators=(",", ":")).encode() + b"\n")
+        # A write to a file of ObjectStoragePath takes longer than a line.
+        while lines := [encode(record.to_json()) for record in islice(records, _LINES)]:
+            file.write(("\n".join(lines) + "\n").encode())
 
     return write
 
 
-class _Utf8:
-    """What ``csv`` writes to: text goes in, bytes go out. It is not closed with the writer."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-
-    def write(self, text: str) -> int:
-        return self._file.write(text.encode())
-
-
 def _csv(kind: type[Record]) -> Writer:
     def write(records: Iterator[Record], file: IO[bytes]) -> None:
-        rows = csv.DictWriter(_Utf8(file), _columns(kind), lineterminator="\n")
-        rows.writeheader()
-        rows.writerows(record.to_json() for record in records)
+        lines: Iterable[Iterable[Any]] = [_columns(kind)]
+        while lines:
+            text = io.StringIO(newline="")
+            csv.writer(text, lineterminator="\n").writerows(lines)
+            file.write(text.getvalue().encode())
+            lines = [record.to_json().values() for record in islice(records, _LINES)]
 
     return write
 

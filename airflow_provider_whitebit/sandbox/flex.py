@@ -426,17 +426,16 @@ class Flex:
             actions = _actions(params.get("actionTypes"), wrong)
         limit, offset = fields.page(params, wrong, 50)
         wrong.done()
-        conditions: list[tuple[str, Any]] = [
-            ("account=?", caller.account),
-            ("at_ms<=?", now_ms - self.lag_ms()),
-        ]
+        latest_ms = now_ms - self.lag_ms()
+        if until is not None:
+            # As one bound: of two, SQLite would look up one and read through everything up to the other.
+            latest_ms = min(latest_ms, until * 1000 + 999)
+        conditions: list[tuple[str, Any]] = [("account=?", caller.account), ("at_ms<=?", latest_ms)]
         for name, column in (("plan", "plan"), ("investment", "investment"), ("transaction", "transaction_id")):
             if params.get(name) is not None:
                 conditions.append((f"{column}=?", params[name]))
         if since is not None:
             conditions.append(("at_ms>=?", since * 1000))
-        if until is not None:
-            conditions.append(("at_ms<?", (until + 1) * 1000))
         clause = " AND ".join(text for text, _ in conditions)
         if actions:
             clause += f" AND action IN ({','.join(str(action) for action in actions)})"

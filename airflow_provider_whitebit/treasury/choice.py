@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -156,9 +156,9 @@ def check_decimals(amount: Decimal, ticker: str, precision: int) -> None:
         )
 
 
-def known_ticker(ticker: str, known: Iterable[str]) -> None:
+def known_ticker(ticker: str, known: Container[str]) -> None:
     """:raises WhiteBitValidationError: if the exchange has no such asset."""
-    if ticker not in set(known):
+    if ticker not in known:
         raise WhiteBitValidationError(f"ticker is {ticker}: the exchange has no such asset.")
 
 

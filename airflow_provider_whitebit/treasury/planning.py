@@ -8,6 +8,7 @@ withdrawal leaves the minimum or nothing. Moves come in the order in which they 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -65,6 +66,23 @@ class Holdings:
         """
         with _exact():
             return self.main.get(ticker, _ZERO) + sum(self.invested(ticker).values(), _ZERO)
+
+    def by_ticker(self) -> dict[str, Holdings]:
+        """The same by asset, each with its own plans and investments only.
+
+        Whoever goes through many assets does so in these: what is asked of one asset goes through all that there is.
+        """
+        plans: dict[str, list[FlexPlan]] = defaultdict(list)
+        investments: dict[str, list[FlexInvestment]] = defaultdict(list)
+        for plan in self.plans:
+            plans[plan.ticker].append(plan)
+        asset_of = {plan.id: plan.ticker for plan in reversed(self.plans)}
+        for entry in self.investments:
+            investments[entry.currency or asset_of.get(entry.plan_id, "")].append(entry)
+        return {
+            ticker: replace(self, plans=tuple(plans[ticker]), investments=tuple(investments[ticker]))
+            for ticker in {*plans, *investments}
+        }
 
     def precision(self, ticker: str) -> int:
         """How many decimals amounts of an asset may carry.
@@ -494,8 +512,10 @@ def _each_ticker(
     if now.utcoffset() is None:
         raise WhiteBitValidationError("now has no time zone: give an aware time.")
     with _exact():
+        of_ticker, nothing = holdings.by_ticker(), replace(holdings, plans=(), investments=())
         all_books = [
-            _Books.of(holdings, ticker, wanted, wanted.due(now)) for ticker, wanted in sorted(policy.tickers.items())
+            _Books.of(of_ticker.get(ticker, nothing), ticker, wanted, wanted.due(now))
+            for ticker, wanted in sorted(policy.tickers.items())
         ]
         for books in all_books:
             planner(books)

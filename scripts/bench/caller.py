@@ -109,7 +109,19 @@ def ccxt(url: str) -> Callable[[], object]:
     return exchange.v4PrivatePostMainAccountBalance
 
 
-WAYS = {function.__name__: function for function in (bare_session, quickstart, bare_urllib3, hook, sdk, ccxt)}
+def aiowhitebit(url: str) -> Callable[[], object]:
+    import asyncio
+
+    from aiowhitebit.clients.private import PrivateV4Client
+
+    # It knows no call for the Main balance; the trade balance is signed and answered in the same way.
+    client, loop = PrivateV4Client(KEY, SECRET, base_url=url), asyncio.new_event_loop()
+    return lambda: loop.run_until_complete(client.get_trading_balance())
+
+
+WAYS = {
+    function.__name__: function for function in (bare_session, quickstart, bare_urllib3, hook, sdk, ccxt, aiowhitebit)
+}
 
 
 def main() -> None:

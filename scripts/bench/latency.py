@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import sys
+import statistics
 import tempfile
 import time
 from datetime import datetime
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
+from figure import Figure, command
 from local_airflow import BIN, Api, environment, free_port, process_group
 
 from airflow_provider_whitebit.testing import SandboxProcess
@@ -58,6 +56,16 @@ def latencies(folder: Path) -> list[float]:
     return found
 
 
-if __name__ == "__main__":
+def figures(home: Path) -> list[Figure]:
+    """Seconds from an event to its run."""
     with tempfile.TemporaryDirectory() as directory:
-        print(json.dumps({"interval": INTERVAL, "latencies": latencies(Path(directory))}))
+        found = latencies(Path(directory))
+    name = f"from an event on the exchange to the start of its run, asking every {INTERVAL} s"
+    return [
+        Figure(f"{name}: median of {len(found)}", statistics.median(found), "s"),
+        Figure(f"{name}: longest of {len(found)}", max(found), "s"),
+    ]
+
+
+if __name__ == "__main__":
+    command(figures)

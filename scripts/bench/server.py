@@ -5,11 +5,17 @@ from __future__ import annotations
 import asyncio
 import sys
 
-BODY = b'{"USDT":{"main_balance":"9900.5"},"BTC":{"main_balance":"0.5"}}'
-ANSWER = (
-    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nDate: Tue, 14 Nov 2023 22:13:20 GMT\r\n"
-    b"Content-Length: %d\r\nConnection: keep-alive\r\n\r\n%s" % (len(BODY), BODY)
-)
+
+def answer(body: bytes) -> bytes:
+    """A whole HTTP answer."""
+    return (
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nDate: Tue, 14 Nov 2023 22:13:20 GMT\r\n"
+        b"Content-Length: %d\r\nConnection: keep-alive\r\n\r\n%s" % (len(body), body)
+    )
+
+
+MAIN = answer(b'{"USDT":{"main_balance":"9900.5"},"BTC":{"main_balance":"0.5"}}')
+TRADE = answer(b'{"USDT":{"available":"9900.5","freeze":"0"},"BTC":{"available":"0.5","freeze":"0"}}')
 
 
 class Answers(asyncio.Protocol):
@@ -28,7 +34,7 @@ class Answers(asyncio.Protocol):
             if len(self.buffer) < end + 4 + length:
                 return
             self.buffer = self.buffer[end + 4 + length :]
-            self.transport.write(ANSWER)  # type: ignore[attr-defined]
+            self.transport.write(TRADE if b"/trade-account/" in head[:100] else MAIN)  # type: ignore[attr-defined]
 
 
 async def main() -> None:

@@ -1,4 +1,4 @@
-"""Lets many deferred sensors wait at a sandbox in one event loop, as a triggerer does, and says what that takes."""
+"""Many deferred sensors that wait at a sandbox in one event loop, as in a triggerer, and what that takes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,16 @@ import resource
 import sys
 import time
 from decimal import Decimal
+from pathlib import Path
 
+from figure import Figure, child, command
+
+from airflow_provider_whitebit.testing import SandboxProcess
 from airflow_provider_whitebit.treasury.conditions import BalanceCondition
 from airflow_provider_whitebit.triggers.watch import WhiteBitConditionTrigger
+
+SENSORS = (1, 100, 10_000)
+SECONDS, INTERVAL = 30, 5
 
 
 async def wait(number: int, seconds: float, interval: float) -> float:
@@ -35,11 +42,30 @@ async def wait(number: int, seconds: float, interval: float) -> float:
     return taken
 
 
-def main() -> None:
-    number, seconds, interval = int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])
-    cpu = asyncio.run(wait(number, seconds, interval))
-    print(json.dumps({"cpu": cpu, "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+def figures(home: Path) -> list[Figure]:
+    """Requests, CPU seconds and memory of a process."""
+    found = []
+    sandbox = SandboxProcess()
+    try:
+        for number in SENSORS:
+            before = len(sandbox.requests())
+            told = child("waiting.py", number, home=home, AIRFLOW_CONN_WHITEBIT_BENCH=sandbox.connection_json)
+            paths = [request["path"] for request in sandbox.requests()[before:]]
+            asked = sum(path.endswith("/main-account/balance") for path in paths)
+            name = f"sensors that wait {SECONDS} s, one question every {INTERVAL} s"
+            # As many as one sensor makes, and one more where the last falls into the end.
+            goal = found[0].value + 1 if found else None
+            found.append(Figure(f"{name}: requests", asked, "requests", number, "sensors", goal=goal))
+            found.append(Figure(f"{name}: CPU", told["cpu"] / number * 1000, "ms/sensor", number, "sensors"))
+            found.append(Figure(f"{name}: memory of the process", told["memory_mb"], "MB", number, "sensors"))
+    finally:
+        sandbox.stop()
+    return found
 
 
 if __name__ == "__main__":
-    main()
+    if len(sys.argv) == 2 and sys.argv[1].isdecimal():
+        cpu = asyncio.run(wait(int(sys.argv[1]), SECONDS, INTERVAL))
+        print(json.dumps({"cpu": cpu, "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+    else:
+        command(figures)

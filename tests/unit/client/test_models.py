@@ -104,7 +104,19 @@ def test_times(raw):
     assert parse_time(raw) == pendulum.datetime(2022, 1, 1, tz="UTC")
 
 
-@pytest.mark.parametrize("raw", ["2022-01-01", 10**30, "-1e40"])
+@given(st.integers(min_value=0, max_value=100_000_000_000), st.integers(min_value=0, max_value=999_999))
+def test_times_are_exact_to_the_microsecond(seconds, micros):
+    expected = pendulum.from_timestamp(seconds)
+    for raw in (seconds, str(seconds), Decimal(seconds)):
+        assert parse_time(raw) == expected
+    exact = parse_time(f"{seconds}.{micros:06d}")
+    if seconds < 100_000_000_000:
+        assert exact == expected.set(microsecond=micros)
+    assert isinstance(exact, pendulum.DateTime)
+    assert exact.timezone_name == "UTC"
+
+
+@pytest.mark.parametrize("raw", ["2022-01-01", 10**30, "-1e40", -(10**30), True])
 def test_no_time(raw):
     with pytest.raises(ValueError):
         parse_time(raw)

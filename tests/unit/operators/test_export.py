@@ -61,6 +61,16 @@ def test_csv(tmp_path):
     assert rows[0]["created_at"] == "2026-01-01T00:00:00Z"
 
 
+@pytest.mark.parametrize("count", [1_000, 2_500])
+def test_lines_are_written_in_batches(tmp_path, count):
+    for name in ("a.jsonl", "a.csv"):
+        assert write_records(records(count), str(tmp_path / name))["count"] == count
+    lines = (tmp_path / "a.jsonl").read_text().splitlines()
+    assert [json.loads(line)["transaction_id"] for line in lines] == [f"tx_{number}" for number in range(count)]
+    with open(tmp_path / "a.csv", newline="") as file:
+        assert [row["transaction_id"] for row in csv.DictReader(file)] == [f"tx_{number}" for number in range(count)]
+
+
 def test_parquet(tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
     path = str(tmp_path / "b.parquet")

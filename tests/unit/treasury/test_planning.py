@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from decimal import ROUND_DOWN, Decimal, localcontext
 
 import pendulum
@@ -785,6 +786,19 @@ def test_property_auto_reinvest_is_as_wished_afterwards(situation):
         for entry in after.investments:
             wish = policy.tickers[entry.currency].auto_reinvest
             assert wish is None or entry.with_auto_reinvest is wish
+
+
+@given(all_holdings(), st.data())
+def test_property_by_ticker_shows_the_same_of_each_asset(what, data):
+    unnamed = data.draw(st.lists(st.booleans(), min_size=len(what.investments), max_size=len(what.investments)))
+    entries = zip(what.investments, unnamed, strict=True)
+    what = replace(what, investments=tuple(replace(one, currency="") if bare else one for one, bare in entries))
+    of_ticker = what.by_ticker()
+    for ticker in what.assets:
+        one = of_ticker.get(ticker, replace(what, plans=(), investments=()))
+        assert one.plans == tuple(terms for terms in what.plans if terms.ticker == ticker)
+        assert list(one.invested(ticker).items()) == list(what.invested(ticker).items())
+        assert one.total(ticker) == what.total(ticker)
 
 
 @given(all_holdings())
