@@ -153,7 +153,9 @@ class Api:
         with opener.open(request, timeout=20) as answer:
             return json.loads(answer.read() or b"null")
 
-    def wait(self, what: str, done: Any, seconds: int, process: subprocess.Popen[str] | None = None) -> Any:
+    def wait(
+        self, what: str, done: Any, seconds: int, process: subprocess.Popen[str] | None = None, *, every: float = 0.5
+    ) -> Any:
         """Ask until something is there. :raises TimeoutError: if it does not come."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -162,7 +164,7 @@ class Api:
             with contextlib.suppress(urllib.error.URLError, OSError):
                 if found := done():
                     return found
-            time.sleep(0.5)
+            time.sleep(every)
         raise TimeoutError(f"{what} did not come within {seconds} s")
 
 

@@ -54,10 +54,11 @@ def leave_in_doubt(scene: Scene) -> str:
     airflow, sandbox = scene.airflow, scene.sandbox
     sandbox.fault("lost_reply_after", path="*/investments/invest", count=1)
     before = len(sandbox.ledger()["transactions"])
-    run_id = airflow.begin(DOUBT_DAG)
-    airflow.api.wait("the move", lambda: len(sandbox.ledger()["transactions"]) > before, 90, airflow.process)
     client = WhiteBitClient(Transport(sandbox.url, Credentials(sandbox.api_key, sandbox.api_secret)))
     client.server_time()
+    run_id = airflow.begin(DOUBT_DAG)
+    # Four seconds later the other one would be told apart: what can be done before is done, and it is looked for often.
+    airflow.api.wait("the move", lambda: len(sandbox.ledger()["transactions"]) > before, 90, airflow.process, every=0.1)
     # Both clocks come from whole seconds, so the first nonce may well be the one that the task has used.
     nonce = client.clock.next_nonce(window=True) + 137
     client.send_move(flex_invest_call(SOL_PLAN, SOL_AMOUNT), nonce=nonce)
