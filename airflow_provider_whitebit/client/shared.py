@@ -55,14 +55,19 @@ class _FileLock:
 
     def __enter__(self) -> None:
         self._threads.acquire()
-        for _ in range(_TRIES):
-            try:
-                # Of POSIX's kind: a forked child does not hold what its parent holds.
-                fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except OSError:
-                time.sleep(_BETWEEN)
-        # Better a miscount than to wait for a process that may never go on.
+        try:
+            for _ in range(_TRIES):
+                try:
+                    # Of POSIX's kind: a forked child does not hold what its parent holds.
+                    fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    return
+                except OSError:
+                    time.sleep(_BETWEEN)
+            # Better a miscount than to wait for a process that may never go on.
+        except BaseException:
+            # Airflow ends a task that took too long by an exception out of a signal, wherever the task may be.
+            self._threads.release()
+            raise
 
     def __exit__(self, *_: object) -> None:
         try:
@@ -72,6 +77,7 @@ class _FileLock:
 
 
 _OPEN: dict[str, Numbers] = {}
+_OURS: set[Path] = set()
 _OPENING = threading.Lock()
 
 
@@ -101,12 +107,19 @@ def _file(name: str) -> int:
     # Steady clocks begin at the machine's start: what they said means nothing after the next one.
     start = Path("/proc/sys/kernel/random/boot_id").read_text()
     path = folder / hashlib.sha256(f"{start}|{name}".encode()).hexdigest()[:32]
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    # Says that the file is in use, as long as this process lives.
-    fcntl.flock(file, fcntl.LOCK_SH)
+    while True:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        # Says that the file is in use, as long as this process lives.
+        fcntl.flock(file, fcntl.LOCK_SH)
+        if os.fstat(file).st_nlink:
+            break
+        # Somebody has removed it between the two.
+        os.close(file)
     os.utime(file)
+    _OURS.add(path)
     for other in folder.iterdir():
-        if other != path:
+        # To close a file that was opened twice gives up its locks of POSIX's kind.
+        if other not in _OURS:
             _remove_forgotten(other)
     return file
 

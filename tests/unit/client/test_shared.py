@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import signal
@@ -102,6 +103,62 @@ def test_files_that_nobody_uses_are_removed(folder):
     assert used.exists()
     assert not (folder / "forgotten").exists()
     assert len(list(folder.iterdir())) == 2
+
+
+def test_a_file_that_is_removed_while_it_is_opened_is_made_again(folder, monkeypatch):
+    shared.numbers("one", 1).row[0] = 1
+    (path,) = folder.iterdir()
+    flock = fcntl.flock
+
+    def late(file, kind):
+        monkeypatch.setattr(fcntl, "flock", flock)
+        path.unlink()
+        flock(file, kind)
+
+    monkeypatch.setattr(shared, "_OPEN", {})
+    monkeypatch.setattr(fcntl, "flock", late)
+    again = shared.numbers("one", 1)
+    again.row[0] = 2
+    monkeypatch.setattr(shared, "_OPEN", {})
+    assert path.exists()
+    assert shared.numbers("one", 1).row[0] == 2
+
+
+def test_own_files_are_not_opened_twice(folder, monkeypatch):
+    # Closing the second would give up the lock that is held through the first.
+    shared.numbers("one", 1)
+    (path,) = folder.iterdir()
+    os.utime(path, (0, 0))
+    removed = []
+    monkeypatch.setattr(shared, "_remove_forgotten", removed.append)
+    shared.numbers("two", 1)
+    assert path not in removed
+
+
+class _TookTooLong(BaseException):
+    """Like the exception that ends a task in Airflow."""
+
+
+def test_an_exception_out_of_a_signal_leaves_no_lock_behind(folder, monkeypatch):
+    kept = shared.numbers("one", 1)
+    sleeps = []
+
+    def sleep(_):
+        sleeps.append(1)
+        raise _TookTooLong
+
+    def lockf(*_):
+        raise BlockingIOError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shared.time, "sleep", sleep)
+        patch.setattr(fcntl, "lockf", lockf)
+        with pytest.raises(_TookTooLong), kept.lock:
+            pass
+    assert sleeps
+    assert not kept.lock._threads.locked()
+    with kept.lock:
+        kept.row[0] = 1
 
 
 def test_names_are_not_told(folder):
