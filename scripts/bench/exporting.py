@@ -126,9 +126,9 @@ def in_memory(home: Path) -> list[Figure]:
             told = child("exporting.py", form, count, home=home)
             goal = 50_000 if count == RECORDS_IN_MEMORY[-1] else None
             name = f"pages in memory to {form}"
-            # It waits for nothing: by the clock on the wall it would be a figure of the neighbours as well.
-            for way, rate, aim in (("processor time", told["cpu_rate"], goal), ("the clock", told["rate"], None)):
-                found.append(Figure(f"{name}: by {way}", rate, "records/s", count, "records", "higher", aim))
+            # It waits for nothing: where the two differ, the clock counts the machine's other work as well.
+            for way, rate in (("the clock", told["rate"]), ("processor time", told["cpu_rate"])):
+                found.append(Figure(f"{name}: by {way}", rate, "records/s", count, "records", "higher", goal))
             found.append(Figure(f"{name}: memory added", told["added_mb"], "MB", count, "records"))
     return found
 

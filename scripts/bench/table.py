@@ -25,7 +25,7 @@ ROWS = (
     ("journal", "", "", ("read",)),
     ("waiting", "", "", ("memory of the process",)),
     ("latency", "", "", ()),
-    ("exporting", "pages in memory", "export, ", ("by the clock",)),
+    ("exporting", "pages in memory", "export, ", ("by processor time",)),
     ("exporting", "out of the sandbox", "export, ", ()),
     ("planning", "", "", ()),
     ("backtesting", "", "backtest: ", ("moves",)),
