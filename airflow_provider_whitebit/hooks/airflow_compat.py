@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import contextlib
+from pathlib import Path
+from typing import Any, cast
 
 try:
     from airflow.sdk import BaseHook
@@ -26,6 +28,7 @@ __all__ = [
     "AirflowSkipException",
     "BaseHook",
     "asset_states",
+    "begun_by_a_task",
     "current_context",
     "default_deferrable",
     "lineage_collector",
@@ -33,6 +36,7 @@ __all__ = [
     "metrics_are_on",
     "never_expire",
     "stats",
+    "stored_variable",
 ]
 
 
@@ -44,6 +48,44 @@ def current_context() -> Any | None:
         return get_current_context()
     except RuntimeError:
         return None
+
+
+def begun_by_a_task() -> bool:
+    """Whether a task has started this process as a program of its own: ``@task.virtualenv``, a script of Bash.
+
+    Only what the process was started with counts: one in which a task runs is given the same variables later.
+    """
+    with contextlib.suppress(OSError):
+        return b"\0AIRFLOW_CTX_TASK_ID=" in b"\0" + Path("/proc/self/environ").read_bytes()
+    return False
+
+
+def stored_variable(name: str) -> str | None:
+    """An Airflow Variable out of Airflow's database; ``None`` only where there certainly is none.
+
+    ``Variable.get`` says so as well when the API server cannot be reached (3.1 and later), and asks secrets backends.
+
+    :raises Exception: if that cannot be told.
+    """
+    from airflow.sdk.execution_time import task_runner
+
+    supervisor = getattr(task_runner, "SUPERVISOR_COMMS", None)
+    if supervisor is None:
+        # Neither in a task nor in a triggerer.
+        from airflow.sdk import Variable
+
+        return cast("str | None", Variable.get(name, default=None))
+    from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
+    from airflow.sdk.execution_time.comms import ErrorResponse, GetVariable, VariableResult
+
+    answer = supervisor.send(GetVariable(key=name))
+    if isinstance(answer, VariableResult):
+        return answer.value
+    if not isinstance(answer, ErrorResponse):
+        raise TypeError(f"Airflow answered with {type(answer).__name__}")
+    if answer.error != ErrorType.VARIABLE_NOT_FOUND:
+        raise AirflowRuntimeError(answer)
+    return None
 
 
 def never_expire() -> Any:

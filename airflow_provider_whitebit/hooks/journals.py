@@ -6,9 +6,15 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from airflow_provider_whitebit.hooks.airflow_compat import current_context, never_expire
+from airflow_provider_whitebit.client.errors import WhiteBitConfigurationError
+from airflow_provider_whitebit.hooks.airflow_compat import (
+    begun_by_a_task,
+    current_context,
+    never_expire,
+    stored_variable,
+)
 from airflow_provider_whitebit.moves.journal import Journal, JournalError, Marks, MemoryJournal, MemoryMarks
 
 _PREFIX = "whitebit_move"
@@ -29,7 +35,7 @@ class TaskStateJournal:
     def __init__(self, store: Any, identity: str, key: str, before: VariableJournal | None = None) -> None:
         self._store = store
         self.identity = identity
-        self._key = f"{_PREFIX}.{_plain(key)}"
+        self._key = f"{_PREFIX}.{_distinct(key)}"
         self._before = before
 
     def read(self) -> list[dict[str, Any]]:
@@ -51,6 +57,26 @@ class TaskStateJournal:
             ) from error
 
 
+class Variables(Protocol):
+    """Texts by name."""
+
+    def read(self, name: str) -> str | None:
+        """One of them; ``None`` if there certainly is none. :raises JournalError: if that cannot be told."""
+
+    def keep(self, name: str, text: str, description: str) -> None:
+        """Keep one; it is durable when this returns. :raises JournalError: if it is not known to be durable."""
+
+
+class AirflowVariables:
+    """Airflow's own."""
+
+    def read(self, name: str) -> str | None:
+        return read_variable(name)
+
+    def keep(self, name: str, text: str, description: str) -> None:
+        keep_variable(name, text, description)
+
+
 class VariableJournal:
     """In Airflow Variables, one for each try: two tries of one task never overwrite each other.
 
@@ -58,30 +84,59 @@ class VariableJournal:
     :param readable: beginning of the Variables' names, for people.
     :param try_number: the try that writes.
     :param tries: how many tries there may be.
+    :param variables: where they are kept, if not in Airflow.
     """
 
     fenced = False
 
-    def __init__(self, identity: str, readable: str, try_number: int, tries: int) -> None:
+    def __init__(
+        self, identity: str, readable: str, try_number: int, tries: int, variables: Variables | None = None
+    ) -> None:
         self.identity = identity
+        self._variables = variables or AirflowVariables()
         digest = hashlib.sha256(identity.encode()).hexdigest()[:32]
         self._name = f"{_PREFIX}__{_plain(readable)[: _LONGEST_VARIABLE - 60]}__{digest}"
         self._own = try_number
         self._tries = max(try_number, tries)
+        self._told = False
 
     def name(self, try_number: int) -> str:
         """Name of the Variable of one try."""
         return f"{self._name}__{try_number}"
 
     def read(self) -> list[dict[str, Any]]:
-        found = [self._get(number) for number in range(1, self._tries + 1)]
+        found = [self._variables.read(self.name(number)) for number in range(1, max(self._tries, self._reached()) + 1)]
         return [_document(self.identity, json.loads(text)) for text in found if text is not None]
 
     def write(self, document: dict[str, Any]) -> None:
-        keep_variable(self.name(self._own), json.dumps(document, sort_keys=True), f"Move of {self.identity}")
+        # First, so that whoever does not find the document cannot have looked for it in vain.
+        self._tell_tries()
+        self._variables.keep(self.name(self._own), json.dumps(document, sort_keys=True), f"Move of {self.identity}")
 
-    def _get(self, number: int) -> str | None:
-        return read_variable(self.name(number))
+    def _reached(self) -> int:
+        """The highest try that may have written, by the signs that tries have left; 1 if there is none.
+
+        A try knows how many there may be from when it began. When a person has cleared the task since there are more,
+        and one that only slept must see what they wrote.
+        """
+        power = 2
+        while self._variables.read(self._sign(power)) is not None:
+            power *= 2
+        return power - 1
+
+    def _tell_tries(self) -> None:
+        """Leave the signs that reach to this try: one for each power of two, which are never written another way."""
+        if self._told:
+            return
+        power = 2
+        while power <= self._own:
+            if self._variables.read(self._sign(power)) is None:
+                self._variables.keep(self._sign(power), "begun", f"A try from {power} on has begun; move of {self.identity}")
+            power *= 2
+        self._told = True
+
+    def _sign(self, power: int) -> str:
+        return f"{self._name}__from_{power}"
 
 
 class VariableMarks:
@@ -106,10 +161,8 @@ class VariableMarks:
 
 def read_variable(name: str) -> str | None:
     """An Airflow Variable; ``None`` if there is none. :raises JournalError: if it cannot be read."""
-    from airflow.sdk import Variable
-
     try:
-        text = Variable.get(name, default=None)
+        text = stored_variable(name)
     except Exception as error:
         raise JournalError(f"The Airflow Variable could not be read ({type(error).__name__}).") from error
     return None if text is None else str(text)
@@ -133,8 +186,8 @@ class Place:
     """Where one move of the task that runs here is kept.
 
     :param journal: its journal.
-    :param generation: changes when a person clears the task, not when Airflow retries it: a clear raises
-        ``max_tries``.
+    :param generation: changes when a person clears the task, not when Airflow retries it: a clear makes
+        ``max_tries`` what was tried by then and the task's ``retries``.
     :param run: names this try of the task and the kind of move; empty outside a task.
     """
 
@@ -163,14 +216,22 @@ def place_for(key: str, *, otherwise: MemoryJournal, resumed: bool = False) -> P
     :param key: name of the move within the task.
     :param otherwise: the journal outside a task.
     :param resumed: whether this try of the task was deferred and goes on now.
+    :raises WhiteBitConfigurationError: this process cannot reach the journal of the task that started it.
     """
     context = current_context()
     if context is None:
+        if begun_by_a_task():
+            raise WhiteBitConfigurationError(
+                "This process was started by an Airflow task and has no access to the task's journal, so a retry could "
+                "move the money again. Make moves in the task itself: with an operator, or with the hook in a @task; "
+                "a @task.virtualenv, an @task.external_python or a script can work out what to move and return it."
+            )
         return Place(otherwise, "", "")
     instance = context["ti"]
     parts = (instance.dag_id, instance.run_id, instance.task_id, str(instance.map_index), key)
     identity = "|".join(parts)
-    generation = str(instance.max_tries)
+    # Without the retries a clear after they were changed could come to the same number.
+    generation = f"{instance.max_tries}|{instance.task.retries}"
     store = context.get("task_state_store")
     readable = f"{instance.dag_id}.{instance.task_id}.{key}"
     variables = VariableJournal(identity, readable, instance.try_number, instance.max_tries + 1)
@@ -191,3 +252,9 @@ def _document(identity: str, document: Any) -> dict[str, Any]:
 def _plain(text: str) -> str:
     """Only characters that URLs and names of Variables carry as they are."""
     return re.sub(r"[^A-Za-z0-9._-]", "_", text)
+
+
+def _distinct(text: str) -> str:
+    """As :func:`_plain`, and another text for each text."""
+    plain = _plain(text)
+    return plain if plain == text else f"{plain}.{hashlib.sha256(text.encode()).hexdigest()[:16]}"

@@ -15,11 +15,12 @@ from airflow_provider_whitebit.client.models import FlexInvestmentStatus
 from airflow_provider_whitebit.moves.batch import Batch
 from airflow_provider_whitebit.moves.drivers import SettleLater, execute_move
 from airflow_provider_whitebit.moves.intent import Move, Receipt
+from airflow_provider_whitebit.moves.journal import Journal
 from airflow_provider_whitebit.sandbox.exchange import Exchange
 from airflow_provider_whitebit.treasury.planning import Holdings, plan_rebalance
 from airflow_provider_whitebit.treasury.policy import read_policy
 from tests.simulation.scenarios import WEATHERS, by_hand
-from tests.simulation.world import Faults, Process, Shop, SimulatedJournal, Store, Task, World
+from tests.simulation.world import Faults, Process, Shop, Store, Task, World, journal_of
 
 LEFT, TRIMMED, FILLED, BEST, BITCOIN = (f"0000000{number}-0000-4000-8000-000000000000" for number in range(1, 6))
 SCENARIO = {
@@ -65,8 +66,8 @@ class PlanTask(Task):
         client = self._client(process)
         assets = client.assets()
 
-        def journal(number: int) -> SimulatedJournal:
-            return SimulatedJournal(self.store, process, f"|{number}")
+        def journal(number: int) -> Journal:
+            return journal_of(self.store, process, f"|{number}")
 
         def plan(made: Any) -> list[Move]:
             active = client.flex_investments(investment_status=FlexInvestmentStatus.ACTIVE)
@@ -94,7 +95,7 @@ class PlanTask(Task):
             )
 
         return Batch(
-            diary=SimulatedJournal(self.store, process, "|diary"),
+            diary=journal_of(self.store, process, "|diary"),
             journal=journal,
             plan=plan,
             make=make,
@@ -128,6 +129,8 @@ class PlanScenario:
         store = Store(self.shop, fenced=fenced)
         self.task = self.make_task(world, self.shop, store, "task", {"policy": "p"}, lambda: None, retries=12)  # type: ignore[arg-type, return-value]
         self.task.deferrable = chance.random() < 0.4
+        if chance.random() < 0.5:
+            self.task.retries, self.task.clears = chance.choice((0, 1, 2)), chance.choice((0, 1, 3))
         # Spread over all five moves, not over the first alone.
         self.task.steps = 170
 

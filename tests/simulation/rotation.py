@@ -9,10 +9,10 @@ from typing import Any
 from airflow_provider_whitebit.client.api import WhiteBitClient
 from airflow_provider_whitebit.client.signing import Credentials
 from airflow_provider_whitebit.moves.drivers import begun_with, execute_move
-from airflow_provider_whitebit.moves.journal import Marks, SharedMarks
+from airflow_provider_whitebit.moves.journal import Journal, Marks, SharedMarks
 from tests.simulation.plans import PlanScenario, PlanTask
 from tests.simulation.scenarios import Scenario
-from tests.simulation.world import START_MS, Process, SimulatedJournal, SimulatedMarks, Task
+from tests.simulation.world import START_MS, Process, SimulatedMarks, Task
 
 OLD, NEW = "old", "new"
 NEW_KEY = Credentials("second-key", "second-secret")
@@ -27,7 +27,7 @@ class RotatedTask(Task):
 
     rotated_at: int = 0
 
-    def _account(self, process: Process, journal: SimulatedJournal) -> tuple[WhiteBitClient, dict[str, Any]]:
+    def _account(self, process: Process, journal: Journal) -> tuple[WhiteBitClient, dict[str, Any]]:
         old, marks = self._client(process), self._marks(process, OLD)
         if self.world.clock.now < self.rotated_at or begun_with(OLD, journal):
             return old, {"account": OLD, "marks": marks}

@@ -105,3 +105,10 @@ def turning_with_one_key(client: Any, journal: Any, **options: Any) -> Any:
 def marking_with_one_key(client: Any, journal: Any, **options: Any) -> Any:
     marks = options["marks"]
     return execute_move(client, journal, **{**options, "marks": getattr(marks, "_marks", [marks])[0]})
+
+
+def blind_to_later_tries(client: Any, journal: Any, **options: Any) -> Any:
+    """A journal that reads of as many tries as there could be when its own began."""
+    if not journal.fenced:
+        journal._reached = lambda: 1
+    return execute_move(client, journal, **options)

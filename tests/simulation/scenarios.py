@@ -117,6 +117,8 @@ class Scenario:
         for number, (requested, resolve) in enumerate(self._wanted()):
             task = self.make_task(world, self.shop, store, f"task{number}", requested, resolve, driver=self.driver)
             task.deferrable = self.driver is execute_move and chance.random() < 0.4
+            if chance.random() < 0.5:
+                task.retries, task.clears = chance.choice((0, 0, 1)), chance.choice((0, 1, 2))
             self.tasks.append(task)
 
     def _wanted(self) -> list[Wanted]:

@@ -29,6 +29,7 @@ def test_money_moves_once(start):
         sabotage.without_turn,
         sabotage.trusting_a_refused_nonce,
         sabotage.without_marks,
+        sabotage.blind_to_later_tries,
     ],
 )
 def test_a_missing_safeguard_is_noticed(flaw):

@@ -24,10 +24,11 @@ from airflow_provider_whitebit.client.clock import ExchangeClock
 from airflow_provider_whitebit.client.errors import WhiteBitError, WhiteBitInDoubt
 from airflow_provider_whitebit.client.signing import Credentials
 from airflow_provider_whitebit.client.transport import RetryPolicy, Transport
+from airflow_provider_whitebit.hooks.journals import VariableJournal
 from airflow_provider_whitebit.moves import protocol
 from airflow_provider_whitebit.moves.drivers import SettleLater, ask_exchange, execute_move, run
 from airflow_provider_whitebit.moves.intent import Intent, Move, Operation, Receipt
-from airflow_provider_whitebit.moves.journal import JournalError, Marks
+from airflow_provider_whitebit.moves.journal import Journal, JournalError, Marks
 
 START_MS = 1_790_000_000_000
 KEY = Credentials("sandbox-key", "sandbox-secret")
@@ -127,6 +128,8 @@ class Process:
     name: str
     task: Any
     number: int
+    #: As many as there may be, by what is known when it begins.
+    tries: int = 1
     drift_ppm: int = 0
     skew_ms: int = 0
     dead: bool = False
@@ -314,7 +317,7 @@ class Store:
     def __init__(self, shop: Shop, *, fenced: bool) -> None:
         self.shop = shop
         self.fenced = fenced
-        self.documents: dict[tuple[str, int], str] = {}
+        self.documents: dict[str, str] = {}
         self.marks: dict[str, str] = {}
 
 
@@ -347,62 +350,83 @@ class SimulatedMarks:
         process.step("after writing a mark", shop.latency())
 
 
-class SimulatedJournal:
-    """One try's view of the store."""
+class SimulatedState:
+    """One try's view of the task's state, which refuses what a replaced try writes: the journal on Airflow 3.3."""
 
-    def __init__(self, store: Store, process: Process, name: str = "") -> None:
+    fenced = True
+
+    def __init__(self, store: Store, process: Process, name: str) -> None:
         self._store = store
         self._process = process
-        self._name = name
-        self.writes = 0
-
-    @property
-    def fenced(self) -> bool:
-        return self._store.fenced
-
-    @property
-    def identity(self) -> str:
-        return f"{self._process.task.name}{self._name}"
+        self.identity = f"{process.task.name}{name}"
 
     def _replaced(self) -> bool:
         return self._process.task.current is not self._process
 
     def read(self) -> list[dict[str, Any]]:
-        process, store = self._process, self._store
-        process.step("before reading the journal", store.shop.latency())
-        if store.shop.random.random() < store.shop.faults.journal / 2:
-            process.world.note(f"{process.name}: journal cannot be read")
-            raise JournalError("simulated")
-        if store.fenced and self._replaced():
-            return []
-        found = [text for (task, _), text in sorted(store.documents.items()) if task == self.identity]
-        process.step("after reading the journal", store.shop.latency())
-        return [json.loads(text) for text in found]
+        document = _read(self._store, self._process, self.identity, "journal")
+        return [] if document is None or self._replaced() else [json.loads(document)]
 
     def write(self, document: dict[str, Any]) -> None:
-        process, store = self._process, self._store
-        self.writes += 1
-        process.step("before writing the journal", store.shop.latency())
-        chance = store.shop.random.random()
-        if chance < store.shop.faults.journal / 2:
-            process.world.note(f"{process.name}: journal write fails")
-            raise JournalError("simulated")
-        if store.fenced and self._replaced():
-            process.world.note(f"{process.name}: journal write refused, the try was replaced")
-            raise JournalError("simulated: this try was replaced")
-        place = (self.identity, 0 if store.fenced else process.number)
-        store.documents[place] = json.dumps(document)
-        process.world.note(f"{process.name}: {_in_words(self._name, document)}")
-        if chance < store.shop.faults.journal:
-            process.world.note(f"{process.name}: journal write succeeds unheard")
-            raise JournalError("simulated: no answer")
-        process.step("after writing the journal", store.shop.latency())
+        _write(self._store, self._process, self.identity, json.dumps(document), self._replaced)
 
 
-def _in_words(name: str, document: dict[str, Any]) -> str:
+class SimulatedVariables:
+    """One try's view of Airflow's Variables."""
+
+    def __init__(self, store: Store, process: Process) -> None:
+        self._store = store
+        self._process = process
+
+    def read(self, name: str) -> str | None:
+        return _read(self._store, self._process, name, "Variable")
+
+    def keep(self, name: str, text: str, description: str) -> None:
+        _write(self._store, self._process, name, text, lambda: False)
+
+
+def journal_of(store: Store, process: Process, name: str = "") -> Journal:
+    """The journal of one of a task's moves, as this try has it. Where Variables keep it, it is the package's own."""
+    if store.fenced:
+        return SimulatedState(store, process, name)
+    identity = f"{process.task.name}{name}"
+    return VariableJournal(identity, identity, process.number, process.tries, SimulatedVariables(store, process))
+
+
+def _read(store: Store, process: Process, name: str, what: str) -> str | None:
+    process.step(f"before reading the {what}", store.shop.latency())
+    if store.shop.random.random() < store.shop.faults.journal / 2:
+        process.world.note(f"{process.name}: {what} cannot be read")
+        raise JournalError("simulated")
+    found = store.documents.get(name)
+    process.step(f"after reading the {what}", store.shop.latency())
+    return found
+
+
+def _write(store: Store, process: Process, name: str, text: str, refused: Callable[[], bool]) -> None:
+    process.step("before writing the journal", store.shop.latency())
+    chance = store.shop.random.random()
+    if chance < store.shop.faults.journal / 2:
+        process.world.note(f"{process.name}: journal write fails")
+        raise JournalError("simulated")
+    if refused():
+        process.world.note(f"{process.name}: journal write refused, the try was replaced")
+        raise JournalError("simulated: this try was replaced")
+    store.documents[name] = text
+    process.world.note(f"{process.name}: {_in_words(name, text)}")
+    if chance < store.shop.faults.journal:
+        process.world.note(f"{process.name}: journal write succeeds unheard")
+        raise JournalError("simulated: no answer")
+    process.step("after writing the journal", store.shop.latency())
+
+
+def _in_words(name: str, text: str) -> str:
+    if not text.startswith("{"):
+        return f"{name} is {text}"
+    document = json.loads(text)
     if "state" in document:
-        return f"journal{name} has {document['state']} attempts {len(document['attempts'])}"
-    return f"diary has {document['highest']} numbers, {'done' if document['done'] is not None else 'not done'}"
+        return f"{name} has {document['state']} attempts {len(document['attempts'])}"
+    return f"{name} has {document['highest']} numbers, {'done' if document['done'] is not None else 'not done'}"
 
 
 @dataclass
@@ -441,6 +465,8 @@ class Task:
     driver: Callable[..., Receipt] = execute_move
     deferrable: bool = False
     steps: int = 26
+    #: How often a person clears the task as soon as it has failed, while one of its tries may only be sleeping.
+    clears: int = 0
 
     def start(self, delay_ms: int = 0) -> None:
         self.world.at(delay_ms, self._begin)
@@ -458,6 +484,7 @@ class Task:
             f"{self.name}#{self.tries}",
             self,
             self.tries,
+            self.retries + 1,
             drift_ppm=chance.randint(-300, 300),
             skew_ms=chance.choice((0, 0, chance.randint(-500, 500), chance.randint(-90_000, 90_000))),
         )
@@ -505,7 +532,7 @@ class Task:
     def _work(self, process: Process) -> Receipt:
         settled: dict[str, Any] = {}
         while True:
-            journal = SimulatedJournal(self.store, process)
+            journal = journal_of(self.store, process)
             client, account = self._account(process, journal)
             try:
                 return self.driver(
@@ -523,7 +550,7 @@ class Task:
             except SettleLater as later:
                 settled = self._settle(process, later)
 
-    def _account(self, process: Process, journal: SimulatedJournal) -> tuple[WhiteBitClient, dict[str, Any]]:
+    def _account(self, process: Process, journal: Journal) -> tuple[WhiteBitClient, dict[str, Any]]:
         """The client that a run of the task has, and whose it is."""
         return self._client(process), {"account": "account", "marks": SimulatedMarks(self.store, process)}
 
@@ -570,6 +597,10 @@ class Task:
                 return
         if self.tries <= self.retries:
             self.start(self.retry_delay_ms)
+        elif self.clears and result is None:
+            self.clears -= 1
+            self.retries = self.tries + self.world.random.choice((0, 1, 3))
+            self.world.at(self.world.random.randint(0, 20_000), self.clear)
 
     @staticmethod
     def fails_for_good(error: WhiteBitError | None) -> bool:
