@@ -1,8 +1,8 @@
 """What can go wrong with a call, named by what a caller can do about it.
 
-Every error knows three things beside its text: ``money_moved`` (``False``: certainly not, ``None``: not
-known), ``code`` and ``errors`` as the exchange sent them. None of them ever holds a secret, a signature or a
-signed header: they are made from answers and from parameters, never from requests.
+Every error knows three things beside its text: ``money_moved`` (``False``: certainly not, ``None``: not known,
+``True``: other moves of the task were made before), ``code`` and ``errors`` as the exchange sent them. None of them
+ever holds a secret, a signature or a signed header: they are made from answers and parameters, never from requests.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ class WhiteBitError(Exception):
     :param status: HTTP status of the answer, ``None`` where there was no answer.
     :param code: the exchange's own error number. The same number means different things on different calls.
     :param errors: the exchange's messages by field.
-    :param money_moved: ``False`` where money certainly did not move, ``None`` where that is not known.
+    :param money_moved: ``False`` where money certainly did not move, ``None`` where that is not known, ``True`` where
+        other moves were made before this went wrong.
     """
 
     #: What a person should do next; subclasses say it for their case.
@@ -44,7 +45,18 @@ class WhiteBitError(Exception):
         self.code = code
         self.errors: dict[str, list[str]] = {field: list(texts) for field, texts in (errors or {}).items()}
         self.money_moved = money_moved
+        self.made_before = ""
         super().__init__(message)
+
+    def after(self, made: str) -> None:
+        """Tell of moves that stand although this went wrong after them.
+
+        :param made: those moves, in words.
+        """
+        self.made_before = made
+        if self.money_moved is False:
+            self.money_moved = True
+        self.advice = "Run the task again: it knows what it has made and goes on from there."
 
     def __str__(self) -> str:
         parts = [self.message]
@@ -55,6 +67,8 @@ class WhiteBitError(Exception):
             answered = f"HTTP {self.status}" if self.status is not None else "no answer"
             code = f", code {self.code}" if self.code is not None else ""
             parts.append(f"(call {self.path}: {answered}{code})")
+        if self.made_before:
+            parts.append(f"Made before this happened, and it stands: {self.made_before}.")
         if self.money_moved is False:
             parts.append("No money moved.")
         elif self.money_moved is None:

@@ -130,8 +130,9 @@ class VariableJournal:
             return
         power = 2
         while power <= self._own:
-            if self._variables.read(self._sign(power)) is None:
-                self._variables.keep(self._sign(power), "begun", f"A try from {power} on has begun; move of {self.identity}")
+            name = self._sign(power)
+            if self._variables.read(name) is None:
+                self._variables.keep(name, "begun", f"A try from {power} on has begun: {self.identity}")
             power *= 2
         self._told = True
 

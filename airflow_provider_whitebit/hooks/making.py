@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from airflow_provider_whitebit.client.api import WhiteBitClient
-from airflow_provider_whitebit.client.errors import WhiteBitError, WhiteBitLimitError
+from airflow_provider_whitebit.client.errors import WhiteBitError, WhiteBitLimitError, WhiteBitValidationError
 from airflow_provider_whitebit.hooks import assets
 from airflow_provider_whitebit.hooks.airflow_compat import current_context, lineage_collector
 from airflow_provider_whitebit.hooks.journals import Place, marks_for, place_for
@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 
 #: Moves that this process has made, by the run of a task that made them: two moves of one task need two journals.
 _MOVES_MADE: Counter[str] = Counter()
+#: What was asked for under each name, by the run of a task and that name.
+_NAMED: dict[str, Mapping[str, Any]] = {}
+_NAMES = "Where a task makes several moves whose order may change, give each a name: key=..."
 
 
 class Account(Protocol):
@@ -52,6 +55,7 @@ class MoveMaker:
         self._hook = hook
         #: The event of a trigger that has settled a doubt of this task meanwhile.
         self.settled: Mapping[str, Any] = {}
+        self._resumed: set[str] = set()
 
     def move(
         self,
@@ -66,31 +70,55 @@ class MoveMaker:
             move = resolve()
             self._permit(move)
             return Receipt.planned(move)
-        # The name must not depend on what is rendered: a retry that renders another plan has to find its journal.
-        operation = requested["operation"]
-        place = self._place(key or operation)
-        if key is None:
-            # A second move of this kind in the same run of the task is another move, not the first one again.
-            _MOVES_MADE[place.run] += 1
-            if place.run and _MOVES_MADE[place.run] > 1:
-                place = self._place(f"{operation}.{_MOVES_MADE[place.run]}")
+        place = self._place_of(requested, key)
+
+        def permit(move: Move) -> None:
+            self._permit(move)
+            if _is_another(move, requested):
+                raise WhiteBitAlreadyMovedError(
+                    f"An earlier run of this task began its move {place.journal.identity} as {move.to_json()} and did "
+                    f"not carry it out; now it asks for {requested}. {_NAMES}"
+                )
+
         receipt = self._execute(
             place.journal,
             requested,
             resolve,
-            permit=self._permit,
+            permit=permit,
             generation=place.generation,
             deferrable=deferrable,
             settled=self.settled,
         )
-        if key is None and _is_another(receipt, requested):
+        if _is_another(receipt, requested):
             raise WhiteBitAlreadyMovedError(
-                f"An earlier run of this task made its move {place.journal.identity} as {receipt.to_json()}; now it "
-                f"asks for {requested}. Where a task makes several moves whose order may change, give each a name: "
-                "key=..."
+                f"This task has made its move {place.journal.identity} as {receipt.to_json()}; now it asks for "
+                f"{requested}. {_NAMES}"
             )
         self._tell(receipt)
         return receipt
+
+    def _place_of(self, requested: Mapping[str, Any], key: str | None) -> Place:
+        """The journal of a move. :raises WhiteBitValidationError: two moves of this run have one name."""
+        # The name must not depend on what is rendered: a retry that renders another plan has to find its journal.
+        operation = requested["operation"]
+        place = self._place(key or operation)
+        if not place.run:
+            return place
+        if key is None:
+            if self.settled and place.run not in self._resumed:
+                # A run that was put off counts from the beginning again; ``dag.test()`` goes on in the same process.
+                self._resumed.add(place.run)
+                _MOVES_MADE[place.run] = 0
+            # A second move of this kind in the same run of the task is another move, not the first one again.
+            _MOVES_MADE[place.run] += 1
+            number = _MOVES_MADE[place.run]
+            return place if number == 1 else self._place(f"{operation}.{number}")
+        before = _NAMED.setdefault(place.run, requested)
+        if before != requested:
+            raise WhiteBitValidationError(
+                f"Two moves of this task have the name key={key!r}: {before} and {requested}. Give each its own."
+            )
+        return place
 
     def _place(self, key: str) -> Place:
         return place_for(key, otherwise=MemoryJournal(), resumed=bool(self.settled))
@@ -240,10 +268,10 @@ def marks_of(account: str, former: Account | None) -> Marks:
     return own if former is None else SharedMarks(own, marks_for(former.settings.account))
 
 
-def _is_another(receipt: Receipt, requested: Mapping[str, Any]) -> bool:
-    """Whether a receipt's plan, ticker, investment or ways are others than what was asked for by name."""
+def _is_another(made: Move | Receipt, requested: Mapping[str, Any]) -> bool:
+    """Whether a move's plan, ticker, investment or ways are others than what was asked for by name."""
     for name in ("plan_id", "ticker", "investment_id", "source", "target"):
-        wanted, got = requested.get(name), getattr(receipt, name)
+        wanted, got = requested.get(name), getattr(made, name)
         if wanted is not None and (got is None or str(got).lower() != str(wanted).lower()):
             return True
     return False

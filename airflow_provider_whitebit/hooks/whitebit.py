@@ -471,11 +471,15 @@ class WhiteBitHook(BaseHook):
             # The second step moves what the first one has moved, whatever lies in Main besides.
             taken = receipts[0].amount if receipts else exact
             name = key if key is None or len(steps) == 1 else f"{key}.{number}"
-            receipts.append(
-                self._transfer_step(
+            try:
+                receipt = self._transfer_step(
                     asset, taken, leaves, enters, dry_run=dry_run, key=name, deferrable=deferrable, first=number == 1
                 )
-            )
+            except WhiteBitError as error:
+                if receipts and not dry_run:
+                    error.after(f"the transfer of {taken:f} {asset} from {steps[0][0]} to {steps[0][1]}")
+                raise
+            receipts.append(receipt)
         return receipts
 
     def _transfer_step(

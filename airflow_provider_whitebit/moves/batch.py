@@ -75,6 +75,17 @@ class Batch:
         :raises WhiteBitError: the exchange or the journal cannot be reached: run the task again.
         :returns: a receipt for each move of this task, of earlier runs too, in their order.
         """
+        try:
+            return self._carry_out()
+        except (WhiteBitPlanError, WhiteBitInDoubt):
+            # They tell of it themselves.
+            raise
+        except WhiteBitError as error:
+            if self._receipts:
+                error.after(self._made())
+            raise
+
+    def _carry_out(self) -> list[Receipt]:
         documents = self.diary.read()
         for document in documents:
             if document.get("version") != _VERSION:

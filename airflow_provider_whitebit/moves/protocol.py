@@ -203,8 +203,9 @@ class Errand:
     :param generation: changes when a person clears the task, not when Airflow retries it.
     :param journal: name of the journal.
     :param fenced: whether the journal refuses writes of a try that Airflow has replaced.
-    :param settled: the document of an intent of the journal whose doubt was settled elsewhere meanwhile.
-    :param sent: sendings that this run of the task made before it was put off.
+    :param settled: the document of an intent whose doubt was settled elsewhere meanwhile. If the journal does not hold
+        it, it is no proof of anything.
+    :param sent: sendings of that intent that this run of the task made before it was put off.
     """
 
     intent_id: str
@@ -252,10 +253,12 @@ def execute(errand: Errand, rules: Rules | None = None) -> Protocol:
     """
     rules = rules or Rules()
     intents = _read(errand, (yield ReadJournal()))
-    if errand.settled is not None:
+    tries_left = rules.tries
+    if errand.settled is not None and str(errand.settled.get("id")) in intents:
+        # Of several moves of a task one was put off: the others have all their tries.
+        tries_left -= errand.sent
         intents = yield from _with_settled(errand, intents, errand.settled)
     intents = _of_this_account(errand, intents)
-    tries_left = rules.tries - errand.sent
     pause = rules.first_pause_ms
     last_error: WhiteBitError | None = None
     while True:
@@ -396,10 +399,10 @@ def _catch_up(errand: Errand, rules: Rules, intents: dict[str, Intent]) -> Gener
 def _with_settled(
     errand: Errand, intents: dict[str, Intent], document: Mapping[str, Any]
 ) -> Generator[Effect, Any, dict[str, Intent]]:
-    """The journal's intents with what was found out about one of them. What the journal does not hold is no proof."""
-    known = intents.get(str(document.get("id")))
-    told = _read(errand, [document]).get(known.id) if known is not None else None
-    if known is None or told is None or told.account != known.account:
+    """The journal's intents with what was found out about one of them."""
+    known = intents[str(document["id"])]
+    told = _read(errand, [document]).get(known.id)
+    if told is None or told.account != known.account:
         return intents
     if [one.nonce for one in told.attempts] != [one.nonce for one in known.attempts]:
         return intents

@@ -109,9 +109,11 @@ def as_task(monkeypatch):
     monkeypatch.setattr(journals, "read_variable", variables.get)
     monkeypatch.setattr(journals, "keep_variable", lambda name, text, _: variables.update({name: text}))
     monkeypatch.setattr(module, "_MOVES_MADE", type(module._MOVES_MADE)())
+    monkeypatch.setattr(module, "_NAMED", {})
 
     def as_try(number):
-        instance = SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=-1, try_number=number, max_tries=3)
+        ids = {"dag_id": "d", "run_id": "r", "task_id": "t", "map_index": -1}
+        instance = SimpleNamespace(**ids, try_number=number, max_tries=3, task=SimpleNamespace(retries=3))
         monkeypatch.setattr(journals, "current_context", lambda: {"ti": instance, "task_state_store": store})
 
     return as_try

@@ -320,6 +320,15 @@ class TestHook:
             hook.transfer(ticker="USDT", amount="100", source="main", target="spot")
         assert len(moves(sandbox)) == 1
 
+    def test_what_the_first_of_two_transfers_has_moved_is_told(self, hook, sandbox):
+        hook.transfer(ticker="BTC", amount="0.5", source="main", target="spot")
+        sandbox.control("POST", "assets/BTC", {"deposits": False})
+        with pytest.raises(e.WhiteBitRefusedError) as caught:
+            hook.transfer(ticker="BTC", amount="0.5", source="spot", target="collateral")
+        assert caught.value.money_moved is True
+        assert "the transfer of 0.5 BTC from spot to main" in str(caught.value)
+        assert "No money moved" not in str(caught.value)
+
     def test_a_task_that_is_retried(self, hook, sandbox, as_task):
         as_task(1)
         steps = hook.transfer(ticker="BTC", amount="0.5", source="main", target="spot")

@@ -233,6 +233,56 @@ def test_several_moves_of_one_task(hook, sandbox, as_task):
     assert len(moved(sandbox)) == 3
 
 
+def test_a_name_is_that_of_one_move(hook, sandbox, as_task):
+    from airflow_provider_whitebit.moves.protocol import WhiteBitAlreadyMovedError
+
+    as_task(1)
+    receipts = [
+        hook.flex_invest(ticker="ETH", amount=amount, key=key)
+        for amount, key in (("1", "idle eth"), ("2", "idle_eth"), ("1", "idle eth"))
+    ]
+    assert [receipt.amount for receipt in receipts] == [1, 2, 1]
+    assert receipts[0] == receipts[2]
+    with pytest.raises(e.WhiteBitValidationError, match="have the name key='idle eth'") as caught:
+        hook.flex_invest(ticker="ETH", amount="3", key="idle eth")
+    assert caught.value.money_moved is False
+    as_task(2)
+    with pytest.raises(WhiteBitAlreadyMovedError, match="now it asks for"):
+        hook.flex_invest(ticker="BTC", amount="0.5", key="idle eth")
+    assert len(moved(sandbox)) == 2
+
+
+def test_a_retry_that_asks_for_another_plan_sends_nothing(hook, sandbox, as_task):
+    from airflow_provider_whitebit.moves.protocol import WhiteBitAlreadyMovedError
+
+    as_task(1)
+    sandbox.fault("lost_reply_before", path="*/invest", count=1)
+    with pytest.raises(SettleLater):
+        hook.flex_invest(plan_id=USDT, amount="11", deferrable=True)
+    as_task(2)
+    with pytest.raises(WhiteBitAlreadyMovedError, match="did not carry it out") as caught:
+        hook.flex_invest(ticker="BTC", amount="0.5")
+    assert caught.value.money_moved is False
+    assert moved(sandbox) == []
+    as_task(3)
+    assert hook.flex_invest(plan_id=USDT, amount="11").amount == 11
+
+
+def test_what_was_put_off_counts_for_its_own_move_alone(hook, sandbox, as_task):
+    """A run that was put off with its second move makes that one with all its tries, and the first one is found."""
+    as_task(1)
+    first = hook.flex_invest(plan_id=USDT, amount="11")
+    sandbox.fault("lost_reply_before", path="*/invest", count=1)
+    with pytest.raises(SettleLater) as later:
+        hook.flex_invest(ticker="BTC", amount="0.5", deferrable=True)
+    hook._maker.settled = {"intent": later.value.intent.found_absent().to_json(), "sent": 4}
+    assert hook.flex_invest(plan_id=USDT, amount="11") == first
+    with pytest.raises(e.WhiteBitUnavailableError, match="was sent 4 times"):
+        hook.flex_invest(ticker="BTC", amount="0.5")
+    third = hook.flex_invest(ticker="ETH", amount="1")
+    assert [entry["transaction_id"] for entry in moved(sandbox)] == [first.transaction_id, third.transaction_id]
+
+
 def in_doubt(make_hook, sandbox, as_task, **options):
     """A move whose answer was lost, and whose task ended then."""
     as_task(1)

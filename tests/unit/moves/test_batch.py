@@ -105,6 +105,26 @@ def test_a_retry_and_a_clear_return_what_was_made():
         books.run(requested="another", generation="2")
 
 
+@pytest.mark.parametrize("error", [e.WhiteBitUnavailableError("No turn."), e.WhiteBitAuthenticationError("Revoked.")])
+def test_what_stands_is_told_whatever_goes_wrong_after_it(error):
+    books = Books(invest("a"), invest("b"))
+    books.errors["b"] = error
+    with pytest.raises(type(error)) as caught:
+        books.run()
+    assert caught.value.money_moved is True
+    text = str(caught.value)
+    assert "it stands: flex_invest 10 USDT" in text
+    assert "No money moved" not in text
+    assert "goes on from there" in text
+
+
+def test_nothing_is_told_to_stand_that_was_not_made():
+    books = Books(invest("a"))
+    books.errors["a"] = e.WhiteBitUnavailableError("No turn.")
+    with pytest.raises(e.WhiteBitUnavailableError, match="No money moved"):
+        books.run()
+
+
 def test_a_task_that_had_nothing_to_do_may_plan_again_when_it_is_cleared():
     books = Books()
     assert books.run() == []
