@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
@@ -199,6 +200,11 @@ class WhiteBitHook(BaseHook):
         try:
             if self.former is not None and (refusal := _refusal_of(self.former.get_conn().main_balance)):
                 return False, f"Key accepted, but not that of former_connection: {_why_not(where, refusal)}"
+            if self.former is not None and not _are_of_one_account(client, self.former.get_conn()):
+                return False, (
+                    "Key accepted, but the key of former_connection shows other balances or investments: it must be "
+                    "the old key of the same account."
+                )
         except Exception as error:
             why = error.message if isinstance(error, WhiteBitError) else type(error).__name__
             return False, f"Key accepted, but former_connection cannot be used: {why}"
@@ -649,6 +655,22 @@ def _never_wait(seconds: float) -> None:
 
 def _requested(operation: Operation, plan_id: str | None, ticker: str | None, **more: Any) -> dict[str, Any]:
     return {"operation": str(operation), "plan_id": plan_id, "ticker": ticker, **more}
+
+
+def _are_of_one_account(*clients: WhiteBitClient) -> bool:
+    """Whether two keys show the same holdings. Asked twice: something may be moved in between."""
+
+    def holdings(client: WhiteBitClient) -> tuple[Any, Any]:
+        held = {ticker: amount for ticker, amount in client.main_balance().items() if amount}
+        with suppress(WhiteBitPermissionError):
+            return held, {investment.id for investment in client.flex_investments(limit=100)}
+        return held, None
+
+    for _ in range(2):
+        (held, invested), (also_held, also_invested) = map(holdings, clients)
+        if held == also_held and (None in (invested, also_invested) or invested == also_invested):
+            return True
+    return False
 
 
 def _refusal_of(call: Callable[[], object]) -> WhiteBitError | None:

@@ -6,6 +6,7 @@ import copy
 from typing import Any, Protocol
 
 from airflow_provider_whitebit.client.errors import WhiteBitError
+from airflow_provider_whitebit.moves.evidence import NONCE_LIFE_MS
 
 
 class JournalError(WhiteBitError):
@@ -60,8 +61,8 @@ class Marks(Protocol):
 class SharedMarks:
     """Marks of two API keys of one account, while one is exchanged for the other.
 
-    Each is left with both keys, so that a move with either sees it; what is not the same with both was left by
-    somebody who knows of one key only, in between.
+    Each is left with both keys, so that a move with either sees it. Where they differ, somebody who knows of one key
+    only has left the other one: long before, and the latest stands for both, or perhaps in between.
 
     :param marks: of each key.
     """
@@ -70,12 +71,28 @@ class SharedMarks:
         self._marks = marks
 
     def read(self, name: str) -> str | None:
-        left = {mark.read(name) for mark in self._marks}
-        return left.pop() if len(left) == 1 else " and ".join(sorted(str(mark) for mark in left))
+        left = sorted({mark for one in self._marks if (mark := one.read(name)) is not None}, key=_nonce_of)
+        if len(left) > 1 and _nonce_of(left[-1]) <= _nonce_of(left[-2]) + NONCE_LIFE_MS:
+            return " and ".join(left)
+        return left[-1] if left else None
 
     def write(self, name: str, mark: str) -> None:
         for one in self._marks:
             one.write(name, mark)
+
+
+def mark_of(intent_id: str, nonce: int) -> str:
+    """What an attempt leaves.
+
+    :param intent_id: its intent's.
+    :param nonce: milliseconds.
+    """
+    return f"{intent_id}:{nonce}"
+
+
+def _nonce_of(mark: str) -> int:
+    nonce = mark.rpartition(":")[2]
+    return int(nonce) if nonce.isdecimal() else 0
 
 
 class MemoryMarks:

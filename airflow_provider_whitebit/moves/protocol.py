@@ -35,7 +35,7 @@ from airflow_provider_whitebit.moves.evidence import (
     traces_of,
 )
 from airflow_provider_whitebit.moves.intent import Attempt, Intent, Move, Operation, Receipt, State, merge
-from airflow_provider_whitebit.moves.journal import JournalError
+from airflow_provider_whitebit.moves.journal import JournalError, mark_of
 
 log = logging.getLogger(__name__)
 
@@ -325,7 +325,7 @@ def _verdict(intent: Intent, margin_ms: int) -> Generator[Effect, Any, Verdict]:
         after = yield ReadBalances(intent.move)
         # Asked last: whoever sends after this has not moved the balances before they were read.
         latest = yield ReadMark(intent.move.likeness)
-        return judge_transfer(intent, after, undisturbed=latest == _mark(intent, intent.attempts[-1]))
+        return judge_transfer(intent, after, undisturbed=latest == mark_of(intent.id, intent.attempts[-1].nonce))
     records = yield ReadRecords(intent.move, begins_at(intent, margin_ms))
     return judge(intent, traces_of(intent.move, records), margin_ms=margin_ms)
 
@@ -538,7 +538,7 @@ def _prepared(rules: Rules, intent: Intent, attempt: Attempt) -> Generator[Effec
             # What is known of earlier attempts, before their mark is overwritten: it was part of their proof.
             yield WriteJournal(intent)
         # Before the balances: whoever sends after they were read has left another mark in place of this.
-        yield WriteMark(move.likeness, _mark(intent, attempt))
+        yield WriteMark(move.likeness, mark_of(intent.id, attempt.nonce))
         return intent.trying(replace(attempt, before=(yield ReadBalances(move))), ())
     since = begins_at(intent.trying(attempt, ()), rules.settle_margin_ms)
     traces = traces_of(move, (yield ReadRecords(move, since)))
@@ -546,10 +546,6 @@ def _prepared(rules: Rules, intent: Intent, attempt: Attempt) -> Generator[Effec
     if not verdict.absent:
         raise _doubt(intent, verdict)
     return intent.trying(attempt, [trace.reference for trace in traces if trace.reference is not None])
-
-
-def _mark(intent: Intent, attempt: Attempt) -> str:
-    return f"{intent.id}:{attempt.nonce}"
 
 
 def _acknowledged(intent: Intent, turn: Turn, reference: str | None) -> Generator[Effect, Any, Intent]:

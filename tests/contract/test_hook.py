@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import os
+from decimal import Decimal
+from types import SimpleNamespace
 
 import pytest
 
@@ -327,6 +329,20 @@ def test_a_move_keeps_to_the_key_that_it_was_sent_with(make_hook, sandbox, as_ta
     as_task(4)
     assert make_hook(**second).flex_invest(plan_id=USDT, amount="100") == receipt
     assert len(moved(sandbox)) == 2
+
+
+@pytest.mark.parametrize(
+    ("reading", "shown"), [("main_balance", {"USDT": Decimal(1)}), ("flex_investments", [SimpleNamespace(id="inv")])]
+)
+def test_a_former_connection_of_another_account(make_hook, sandbox, monkeypatch, reading, shown):
+    make_hook()
+    monkeypatch.setenv("AIRFLOW_CONN_BEFORE", os.environ["AIRFLOW_CONN_WHITEBIT_DEFAULT"])
+    sandbox.add_key("second-key", "second-secret")
+    hook = make_hook(key="second-key", secret="second-secret", former_connection="before")
+    assert hook.test_connection()[0]
+    monkeypatch.setattr(hook.former.get_conn(), reading, lambda *_, **__: shown)
+    good, text = hook.test_connection()
+    assert (good, "of the same account" in text) == (False, True), text
 
 
 @pytest.mark.parametrize(

@@ -24,9 +24,7 @@ def test_plans_are_carried_out_once_while_the_key_is_exchanged():
         assert broken is None, "\n" + str(broken)
 
 
-@pytest.mark.parametrize(
-    ("flaw", "begin"), [(sabotage.turning_with_one_key, 2300), (sabotage.marking_with_one_key, 4400)]
-)
-def test_a_missing_safeguard_is_noticed(flaw, begin):
-    # Both keys must be in use within the same seconds: such worlds are rare, so the search begins near one.
-    assert first_failure(range(begin, begin + 1000), flaw, Rotation) is not None
+@pytest.mark.parametrize("flaw", [sabotage.turning_with_one_key, sabotage.marking_with_one_key])
+def test_a_missing_safeguard_is_noticed(flaw):
+    # Both keys must be in use within the same seconds: such worlds are rare.
+    assert first_failure(range(8000), flaw, Rotation) is not None
