@@ -153,6 +153,13 @@ def test_what_can_never_succeed_burns_no_retries(airflow):
     assert "No money moved." in text
 
 
+def test_a_program_that_a_task_starts_moves_nothing(airflow):
+    before = len(airflow.sandbox.ledger()["transactions"])
+    assert airflow.run("whitebit_e2e_program")["state"] == "failed"
+    assert "no access to the task's journal" in airflow.logs("whitebit_e2e_program")
+    assert len(airflow.sandbox.ledger()["transactions"]) == before
+
+
 def test_a_lost_answer_is_reconciled(airflow):
     airflow.sandbox.fault("lost_reply_after", path="*/investments/invest", count=1)
     before = len(moves(airflow))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import timedelta
 
 from airflow.providers.smtp.notifications.smtp import SmtpNotifier
@@ -89,6 +90,18 @@ with DAG("whitebit_e2e_wait", schedule=None):
         task_id="never", ticker="USDC", at_least="999999", deferrable=True, poke_interval=2, timeout=5, soft_fail=True
     )
     WhiteBitFlexInvestmentSensor(task_id="none", ticker="USDC", poke_interval=1, timeout=2, soft_fail=True)
+
+with DAG("whitebit_e2e_program", schedule=None):
+
+    @task.external_python(python=sys.executable)
+    def elsewhere():
+        from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
+
+        # It may read; a move would have no journal that a retry could find.
+        assert WhiteBitHook().get_conn().main_balance("BTC")
+        WhiteBitHook().flex_invest(ticker="BTC", amount="0.5")
+
+    elsewhere()
 
 NOTICE = {"to": "treasury@example.com", "from_email": "airflow@example.com"}
 
