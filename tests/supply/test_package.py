@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from email.parser import Parser
 from pathlib import Path
 
 import pytest
+
+import airflow_provider_whitebit
 
 REPO = Path(__file__).resolve().parents[2]
 PACKAGE = "airflow_provider_whitebit"
@@ -32,11 +36,29 @@ def files_below(folder):
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """The source archive, and the wheel that was built out of it."""
+    """The source archive and the wheel, both built out of the sources."""
     folder = tmp_path_factory.mktemp("dist")
-    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, REPO)
+    run(sys.executable, "-m", "build", "--no-isolation", "--sdist", "--wheel", "--outdir", folder, REPO)
     (archive,), (wheel,) = folder.glob("*.tar.gz"), folder.glob("*.whl")
     return archive, wheel
+
+
+@pytest.fixture(scope="module")
+def project():
+    return tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
+
+
+@pytest.fixture(scope="module")
+def told(built):
+    """The wheel's metadata, as a package index reads it."""
+    with zipfile.ZipFile(built[1]) as wheel:
+        about = next(name for name in wheel.namelist() if name.endswith("/METADATA"))
+        return Parser().parsestr(wheel.read(about).decode())
+
+
+def contents(wheel):
+    with zipfile.ZipFile(wheel) as opened:
+        return {name: opened.read(name) for name in opened.namelist()}
 
 
 @pytest.fixture(scope="module")
@@ -67,19 +89,48 @@ def test_names_and_long_description(built):
 
 
 def test_the_wheel_holds_the_package_and_nothing_else(built):
-    with zipfile.ZipFile(built[1]) as wheel:
-        names = {name for name in wheel.namelist() if ".dist-info/" not in name}
-        assert names == files_below(PACKAGE)
-        about = next(name for name in wheel.namelist() if name.endswith("/METADATA"))
-        told = Parser().parsestr(wheel.read(about).decode())
-        points = wheel.read(about.replace("METADATA", "entry_points.txt")).decode()
+    held = contents(built[1])
+    names = {name for name in held if ".dist-info/" not in name}
+    assert names == files_below(PACKAGE)
     assert {f"{PACKAGE}/py.typed", f"{PACKAGE}/static/uplot/LICENSE"} <= names
-    assert told["Name"] == "airflow-provider-whitebit"
-    assert told["License-Expression"] == "Apache-2.0"
-    assert told["Requires-Python"] == ">=3.11"
-    assert {"parquet", "sandbox"} <= set(told.get_all("Provides-Extra"))
+    (points,) = (text.decode() for name, text in held.items() if name.endswith(".dist-info/entry_points.txt"))
     for group in ("apache_airflow_provider", "airflow.plugins", "console_scripts", "pytest11"):
         assert f"[{group}]" in points
+
+
+def test_the_metadata(told):
+    assert told["Name"] == "airflow-provider-whitebit"
+    assert told["Version"] == airflow_provider_whitebit.__version__
+    assert told["License-Expression"] == "Apache-2.0"
+
+
+def test_each_requirement_is_that_of_the_project_and_says_from_which_version_on(told, project):
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *(f"{one}; extra == '{name}'" for name, each in extras.items() for one in each)]
+    assert sorted(told.get_all("Requires-Dist")) == sorted(wanted)
+    assert sorted(told.get_all("Provides-Extra")) == sorted(extras)
+    assert [one for one in wanted if not re.fullmatch(r"[a-z0-9-]+>=\d+(\.\d+)*(; .*)?", one)] == []
+
+
+def test_the_readme_says_which_python(told):
+    """The first that it runs on, and those that it is tested on."""
+    first = told["Requires-Python"].removeprefix(">=")
+    python = "Programming Language :: Python :: "
+    tested = [name.removeprefix(python) for name in told.get_all("Classifier") if name.startswith(python)]
+    assert f"Python {first} or newer (tested on {', '.join(tested)})" in told.get_payload()
+
+
+def test_the_source_archive_is_enough(built, tmp_path):
+    """Unpacked far from the sources, it makes the same wheel, file by file."""
+    with tarfile.open(built[0]) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (unpacked,) = tmp_path.iterdir()
+    run(sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", tmp_path / "dist", unpacked)
+    (again,) = (tmp_path / "dist").glob("*.whl")
+    first, second = contents(built[1]), contents(again)
+    assert again.name == built[1].name
+    assert first.keys() == second.keys()
+    assert [name for name in first if first[name] != second[name]] == []
 
 
 def test_the_source_archive_is_the_whole_project(built):
