@@ -435,7 +435,8 @@ def _journals() -> Iterator[str]:
     from airflow_provider_whitebit.moves.intent import Move, Operation
     from airflow_provider_whitebit.moves.journal import MemoryJournal
 
-    instance = SimpleNamespace(dag_id="DAG", run_id="RUN", task_id="TASK", map_index=-1, try_number=1, max_tries=0)
+    ids = {"dag_id": "DAG", "run_id": "RUN", "task_id": "TASK", "map_index": -1}
+    instance = SimpleNamespace(**ids, try_number=1, max_tries=0, task=SimpleNamespace(retries=0))
     state, variables = _Store(), _Store()
     for context in ({"ti": instance}, {"ti": instance, "task_state_store": state}):
         with (
