@@ -13,7 +13,8 @@ help:
 	@echo "make test-compat  the tests on Airflow $(OLDER)"
 	@echo "make test-kill    KILLS=50 kills of real task processes, RESTARTS=20 of the triggerer"
 	@echo "make test-scale   MOVES=200 moves at once on Celery, PostgreSQL and Redis, all of them killed meanwhile (SEED=1)"
-	@echo "make simulate     SEEDS=100000 worlds in which everything goes wrong, or SEED=n with its trace; PLANS=1 for plans"
+	@echo "make simulate     SEEDS=100000 worlds in which everything goes wrong, or SEED=n with its trace;"
+	@echo "                  PLANS=1 for plans, ROTATION=1 while the API key is exchanged, or both"
 	@echo "make bench        all figures as a table and JSON; ONLY=calls,planning for some, README=1 to publish them"
 	@echo "make clean        remove everything that the above have made"
 
@@ -66,7 +67,8 @@ test-compat: $(OLDER:%=.venv-%/ready)
 	done
 
 simulate: .venv/ready
-	@$(BIN)/python -m tests.simulation $(if $(PLANS),--plans) $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),100000))
+	@$(BIN)/python -m tests.simulation $(if $(PLANS),--plans) $(if $(ROTATION),--rotation) \
+		$(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),100000))
 
 bench: .venv/ready
 	@$(BIN)/python scripts/bench/run.py $(ONLY) $(if $(README),--readme)

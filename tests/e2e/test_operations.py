@@ -1,4 +1,5 @@
-"""What docs/operations.md says: connections out of a secrets backend, and an exchange of keys that no task notices."""
+"""What docs/operations.md says: connections out of a secrets backend, an exchange of keys that no task notices, and
+tasks that are broken off while the exchange's answer is outstanding, and two regions."""
 
 from __future__ import annotations
 
@@ -6,9 +7,13 @@ import contextlib
 import json
 import os
 import signal
+import urllib.parse
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
+
+from airflow_provider_whitebit.testing import SandboxProcess
 
 VERSION = tuple(int(part) for part in version("apache-airflow").split(".")[:2])
 INVEST = "/investments/invest"
@@ -41,6 +46,11 @@ def sent_with(airflow, since):
 
 def transactions(airflow):
     return [entry["transaction_id"] for entry in airflow.sandbox.ledger()["transactions"] if entry["nonce"] is not None]
+
+
+def process_of(airflow, run_id, task_id):
+    """The process of a task's first try."""
+    return int((airflow.home / "vault" / f"{run_id.replace('/', '_')}.{task_id}.1").read_text())
 
 
 def no_secret_in_logs(airflow, dag_id):
@@ -92,8 +102,7 @@ def test_no_task_fails_while_the_key_is_exchanged(airflow, key):
         return deferred and len(sent_with(airflow, asked)) == 2
 
     airflow.api.wait("two lost answers", both_in_doubt, 90, airflow.process)
-    told = airflow.home / "vault" / f"{run_id.replace('/', '_')}.1"
-    os.kill(int(told.read_text()), signal.SIGKILL)
+    os.kill(process_of(airflow, run_id, "killed"), signal.SIGKILL)
     new = key("new", former_connection="whitebit_vault_before")
     airflow.keep_connections(whitebit_vault=new, whitebit_vault_before=old)
 
@@ -118,3 +127,169 @@ def test_no_task_fails_while_the_key_is_exchanged(airflow, key):
     assert airflow.returned(dag_id, run_id, "later") == receipts["later"]
     assert len(transactions(airflow)) == before + 3
     no_secret_in_logs(airflow, dag_id)
+
+
+class Outstanding:
+    """Moves that have been made, and whose answer does not come while the test looks on."""
+
+    def __init__(self, airflow):
+        self._airflow = airflow
+        self._before, self._asked = transactions(airflow), len(airflow.sandbox.requests())
+        airflow.sandbox.fault("delay_reply", path=f"*{INVEST}", count=1, seconds=60)
+
+    def begin(self, dag_id):
+        """Begin a run and wait until its move is made."""
+        run_id = self._airflow.begin(dag_id)
+        self._airflow.api.wait("the move", self.made, 90, self._airflow.process, every=0.1)
+        assert len(sent_with(self._airflow, self._asked)) == 1
+        return run_id
+
+    def made(self):
+        """What the books say."""
+        return transactions(self._airflow)[len(self._before) :]
+
+
+@pytest.fixture
+def outstanding(airflow, key):
+    # The task itself waits for it as long as nothing else ends it.
+    airflow.keep_connections(whitebit_vault=key("patient", timeout=120))
+    return Outstanding(airflow)
+
+
+def ended(airflow, run_id, task_id="invest"):
+    """Wait until the process of a task's first try is gone."""
+    process = process_of(airflow, run_id, task_id)
+
+    def gone():
+        try:
+            return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+
+    airflow.api.wait("the end of the task's process", gone, 60, airflow.process)
+
+
+def told_of_failure(airflow, run_id):
+    return [path.name for path in (airflow.home / "vault").glob(f"{run_id.replace('/', '_')}.*.failed")]
+
+
+def shown_in_doubt(airflow, run_id):
+    """Whether the Treasury page shows the move of a run as one that nobody settles."""
+    if VERSION < (3, 1):
+        return None
+    seen = airflow.api.call("GET", "/whitebit/api/treasury?conn_id=whitebit_vault")
+    return any(doubt["task"]["run_id"] == run_id for doubt in seen["airflow"]["doubts"])
+
+
+def settled_when_cleared(airflow, dag_id, run_id, outstanding, task_id="invest"):
+    airflow.clear(dag_id, run_id, task_id)
+    assert airflow.finished(dag_id, run_id)["state"] == "success", airflow.problems(dag_id)
+    receipt = airflow.returned(dag_id, run_id, task_id)
+    assert receipt["reconciled"] is True
+    assert outstanding.made() == [receipt["transaction_id"]]
+    return receipt
+
+
+def test_an_execution_timeout_while_the_answer_is_outstanding(airflow, outstanding):
+    dag_id = "whitebit_e2e_execution_timeout"
+    run_id = outstanding.begin(dag_id)
+    assert airflow.finished(dag_id, run_id)["state"] == "success", airflow.problems(dag_id)
+    receipt = airflow.returned(dag_id, run_id, "invest")
+    assert "AirflowTaskTimeout" in airflow.logs(dag_id)
+    assert airflow.task(dag_id, run_id, "invest")["try_number"] == 2
+    assert receipt["reconciled"] is True
+    assert outstanding.made() == [receipt["transaction_id"]]
+
+
+def test_a_dagrun_timeout_while_the_answer_is_outstanding(airflow, outstanding):
+    dag_id = "whitebit_e2e_dagrun_timeout"
+    run_id = outstanding.begin(dag_id)
+    assert airflow.finished(dag_id, run_id)["state"] == "failed"
+    assert airflow.task(dag_id, run_id, "invest")["state"] == "skipped"
+    ended(airflow, run_id)
+    # Neither a retry nor anybody who was told.
+    assert airflow.task(dag_id, run_id, "invest")["try_number"] == 1
+    assert told_of_failure(airflow, run_id) == []
+    assert shown_in_doubt(airflow, run_id) in (True, None)
+    settled_when_cleared(airflow, dag_id, run_id, outstanding)
+
+
+@pytest.mark.parametrize("state", ["failed", "success"])
+def test_a_task_is_marked_while_the_answer_is_outstanding(airflow, outstanding, state):
+    dag_id = "whitebit_e2e_marked"
+    run_id = outstanding.begin(dag_id)
+    path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/invest"
+    airflow.api.call("PATCH", path, {"new_state": state})
+    ended(airflow, run_id)
+    assert airflow.finished(dag_id, run_id)["state"] == state
+    assert airflow.task(dag_id, run_id, "invest")["try_number"] == 1
+    assert shown_in_doubt(airflow, run_id) in (state == "failed", None)
+    settled_when_cleared(airflow, dag_id, run_id, outstanding)
+
+
+@pytest.mark.skipif(VERSION < (3, 1), reason="Airflow 3.1 and later have deadline alerts")
+def test_a_missed_deadline_only_tells(airflow, key):
+    dag_id = "whitebit_e2e_deadline"
+    airflow.keep_connections(whitebit_vault=key("patient", timeout=120))
+    airflow.sandbox.fault("delay_reply", path=f"*{INVEST}", count=1, seconds=15)
+    before = transactions(airflow)
+    run_id = airflow.begin(dag_id)
+
+    def told():
+        return any(mail["Subject"] == "The deadline was missed" for mail in airflow.mail)
+
+    airflow.api.wait("the mail", told, 90, airflow.process)
+    assert airflow.finished(dag_id, run_id)["state"] == "success", airflow.problems(dag_id)
+    receipt = airflow.returned(dag_id, run_id, "invest")
+    assert (receipt["reconciled"], airflow.task(dag_id, run_id, "invest")["try_number"]) == (False, 1)
+    assert transactions(airflow)[len(before) :] == [receipt["transaction_id"]]
+
+
+@pytest.fixture
+def eu():
+    """The other region's exchange."""
+    sandbox = SandboxProcess()
+    sandbox.add_key("eu-key", "eu-secret")
+    yield sandbox
+    sandbox.stop()
+
+
+def events_of(airflow, run_id):
+    """The transactions of a run's asset events, by asset."""
+    path = f"/api/v2/assets/events?source_run_id={urllib.parse.quote(run_id)}"
+    events = airflow.api.call("GET", path)["asset_events"]
+    return {(event["uri"], event["extra"]["transaction_id"]) for event in events if event["uri"].endswith("/moves")}
+
+
+def test_two_regions(airflow, key, eu):
+    dag_id = "whitebit_e2e_regions"
+    extra = json.dumps({"settle_margin": 2, "timeout": 120, "region": "eu"})
+    european = json.loads(eu.connection_json) | {"login": "eu-key", "password": "eu-secret", "extra": extra}
+    worldwide = key("global", timeout=120, region="global")
+    airflow.keep_connections(whitebit_global=worldwide, whitebit_eu=european)
+    outstanding = Outstanding(airflow)
+    run_id = outstanding.begin(dag_id)
+
+    def made_in_eu():
+        return airflow.task(dag_id, run_id, "eu")["state"] == "success"
+
+    airflow.api.wait("the move in the other region", made_in_eu, 60, airflow.process)
+    airflow.api.call("PATCH", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/global", {"new_state": "failed"})
+    ended(airflow, run_id, "global")
+    elsewhere = airflow.returned(dag_id, run_id, "eu")
+    # The other region's records show the same move: they prove nothing about this one.
+    airflow.keep_connections(whitebit_global=european, whitebit_eu=european)
+    asked = len(eu.requests())
+    airflow.clear(dag_id, run_id, "global")
+    assert airflow.finished(dag_id, run_id)["state"] == "failed"
+    assert "another API key or host" in airflow.problems(dag_id)
+    assert len(eu.requests()) == asked
+    airflow.keep_connections(whitebit_global=worldwide, whitebit_eu=european)
+    receipt = settled_when_cleared(airflow, dag_id, run_id, outstanding, "global")
+    made = [entry["transaction_id"] for entry in eu.ledger()["transactions"] if entry["nonce"] is not None]
+    assert (made, elsewhere["reconciled"]) == ([elsewhere["transaction_id"]], False)
+    assert (elsewhere["plan_id"], elsewhere["amount"]) == (receipt["plan_id"], receipt["amount"])
+    assert events_of(airflow, run_id) == {
+        ("whitebit://whitebit_eu/moves", elsewhere["transaction_id"]),
+        ("whitebit://whitebit_global/moves", receipt["transaction_id"]),
+    }

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import logging
 import sys
 import time
 
-from tests.simulation import plans, scenarios
+from tests.simulation import plans, rotation, scenarios
 
 
 def main() -> int:
@@ -16,8 +17,14 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--seed", type=int, help="only this one, with its trace")
     parser.add_argument("--plans", action="store_true", help="worlds in which one task makes five moves")
+    parser.add_argument("--rotation", action="store_true", help="worlds in which the API key is exchanged meanwhile")
     options = parser.parse_args()
-    failure, world = (plans.failure, plans.PlanScenario) if options.plans else (scenarios.failure, scenarios.Scenario)
+    if options.plans:
+        world = rotation.PlanRotation if options.rotation else plans.PlanScenario
+        failure = functools.partial(plans.failure, make=world)
+    else:
+        world = rotation.Rotation if options.rotation else scenarios.Scenario
+        failure = functools.partial(scenarios.failure, make=world)
     logging.disable(logging.CRITICAL)
     if options.seed is not None:
         broken = failure(options.seed)

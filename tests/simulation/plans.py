@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 import pendulum
 
@@ -113,6 +113,7 @@ class PlanScenario:
     make_task: Callable[..., PlanTask] = PlanTask
     world: World = field(init=False)
     task: PlanTask = field(init=False)
+    mode: ClassVar[str] = "PLANS=1 "
 
     def __post_init__(self) -> None:
         world = self.world = World(self.seed)
@@ -203,5 +204,5 @@ def failure(seed: int, make: Callable[[int], PlanScenario] = PlanScenario) -> st
         scenario.run()
         scenario.check()
     except AssertionError as error:
-        return f"{scenario.trace()}\nFAILED: {error}\nreplay: make simulate PLANS=1 SEED={seed}"
+        return f"{scenario.trace()}\nFAILED: {error}\nreplay: make simulate {scenario.mode}SEED={seed}"
     return None

@@ -50,6 +50,8 @@ class RotatedPlanTask(RotatedTask, PlanTask):
 class PlanRotation(PlanScenario):
     """A world of :class:`PlanScenario` in whose first minutes the key is exchanged."""
 
+    mode = "ROTATION=1 PLANS=1 "
+
     def __init__(self, seed: int) -> None:
         super().__init__(seed, RotatedPlanTask)
         self.shop.exchange.add_key_like(NEW_KEY.api_key, NEW_KEY.api_secret)
@@ -60,6 +62,8 @@ class PlanRotation(PlanScenario):
 
 class Rotation(Scenario):
     """A world of :class:`Scenario` in whose first minute the key is exchanged."""
+
+    mode = "ROTATION=1 "
 
     def __init__(self, seed: int, driver: Callable[..., Any] = execute_move) -> None:
         super().__init__(seed, driver, RotatedTask)

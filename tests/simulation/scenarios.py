@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from airflow_provider_whitebit.client.errors import WhiteBitInDoubt
 from airflow_provider_whitebit.client.signing import sign
@@ -88,6 +88,7 @@ class Scenario:
     tasks: list[Task] = field(init=False, default_factory=list)
     alike: bool = field(init=False, default=False)
     amounts_before: int = field(init=False, default=0)
+    mode: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         world = self.world = World(self.seed)
@@ -244,7 +245,7 @@ def failure(
         scenario.run()
         scenario.check()
     except AssertionError as error:
-        return f"{scenario.trace()}\nFAILED: {error}\nreplay: make simulate SEED={seed}"
+        return f"{scenario.trace()}\nFAILED: {error}\nreplay: make simulate {scenario.mode}SEED={seed}"
     return None
 
 

@@ -1,4 +1,4 @@
-"""Moves with a connection out of a secrets backend, whose key is exchanged meanwhile."""
+"""Moves with connections out of a secrets backend: keys are exchanged, tasks broken off, regions two."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from airflow.providers.smtp.notifications.smtp import SmtpNotifier
 from airflow.sdk import DAG
 
 from airflow_provider_whitebit.operators.flex import WhiteBitFlexInvestOperator
@@ -16,9 +17,19 @@ VAULT = {"whitebit_conn_id": "whitebit_vault", "retries": 3, "retry_delay": time
 
 
 def tell_process(context: Any) -> None:
+    tell(context, "")
+
+
+def tell_failure(context: Any) -> None:
+    tell(context, ".failed")
+
+
+def tell(context: Any, what: str) -> None:
     folder = Path(os.environ["AIRFLOW_HOME"]) / "vault"
     folder.mkdir(exist_ok=True)
-    (folder / f"{context['ti'].run_id.replace('/', '_')}.{context['ti'].try_number}").write_text(str(os.getpid()))
+    instance = context["ti"]
+    name = f"{instance.run_id.replace('/', '_')}.{instance.task_id}.{instance.try_number}{what}"
+    (folder / name).write_text(str(os.getpid()))
 
 
 with DAG("whitebit_e2e_vault", schedule=None, default_args=VAULT):
@@ -32,3 +43,41 @@ with DAG("whitebit_e2e_keys", schedule=None, default_args=VAULT):
     )
     later = WhiteBitFlexInvestOperator(task_id="later", ticker="EURI", amount="12.25")
     [deferred, killed] >> later
+
+BROKEN_OFF = {**VAULT, "on_execute_callback": tell_process, "on_failure_callback": tell_failure}
+
+with DAG("whitebit_e2e_execution_timeout", schedule=None, default_args=BROKEN_OFF):
+    WhiteBitFlexInvestOperator(task_id="invest", ticker="EURI", amount="13.25", execution_timeout=timedelta(seconds=12))
+
+with DAG("whitebit_e2e_dagrun_timeout", schedule=None, default_args=BROKEN_OFF, dagrun_timeout=timedelta(seconds=20)):
+    WhiteBitFlexInvestOperator(task_id="invest", ticker="EURI", amount="13.5")
+
+with DAG("whitebit_e2e_marked", schedule=None, default_args=BROKEN_OFF):
+    WhiteBitFlexInvestOperator(task_id="invest", ticker="EURI", amount="13.75")
+
+# The same move in two regions.
+with DAG("whitebit_e2e_regions", schedule=None, default_args=BROKEN_OFF):
+    for region in ("global", "eu"):
+        WhiteBitFlexInvestOperator(task_id=region, whitebit_conn_id=f"whitebit_{region}", ticker="EURI", amount="14.75")
+
+try:
+    from airflow.sdk import AsyncCallback, DeadlineAlert, DeadlineReference
+except ImportError:
+    try:
+        from airflow.sdk.definitions.deadline import AsyncCallback, DeadlineAlert, DeadlineReference
+    except ImportError:  # before 3.1
+        DeadlineAlert = None
+
+if DeadlineAlert is not None:
+    late = {"to": "treasury@example.com", "from_email": "airflow@example.com", "html_content": "late"}
+    with DAG(
+        "whitebit_e2e_deadline",
+        schedule=None,
+        default_args=VAULT,
+        deadline=DeadlineAlert(
+            reference=DeadlineReference.DAGRUN_QUEUED_AT,
+            interval=timedelta(seconds=4),
+            callback=AsyncCallback(SmtpNotifier, kwargs={**late, "subject": "The deadline was missed"}),
+        ),
+    ):
+        WhiteBitFlexInvestOperator(task_id="invest", ticker="EURI", amount="14.25")
