@@ -106,9 +106,8 @@ class Account:
         def context():
             kept = {}
             store = SimpleNamespace(get=kept.get, set=lambda key, value, retention=None: kept.update({key: value}))
-            names = SimpleNamespace(
-                dag_id="d", run_id=f"r{self._task}", task_id="t", map_index=-1, try_number=1, max_tries=3
-            )
+            ids = {"dag_id": "d", "run_id": f"r{self._task}", "task_id": "t", "map_index": -1}
+            names = SimpleNamespace(**ids, try_number=1, max_tries=3, task=SimpleNamespace(retries=3))
             return {"ti": names, **({"task_state_store": store} if fenced else {})}
 
         monkeypatch.setattr(journals, "current_context", context)
