@@ -219,6 +219,14 @@ def test_a_move_that_waits_is_counted_before_it_is_sent(clock, others, slept, se
     assert (waited, wire.sent) == (slept, sent)
 
 
+def test_a_move_does_not_wait_behind_an_export(clock):
+    one = Throttle(clock=clock)
+    assert [one.delay(FLEX) for _ in range(900)] == [0] * 900
+    wire = Wire()
+    transport(clock, wire, one).once(FLEX, {}, nonce=1)
+    assert (wire.sent, clock.slept) == (1, [])
+
+
 def test_many_movers_behind_an_export_stay_under_the_limit(clock):
     one = Throttle(clock=clock)
     sent = []
