@@ -44,25 +44,26 @@ class ThreadLock:
 
     Airflow ends a task that took too long by an exception out of a signal, which can strike between any two
     instructions, those that give a lock back among them; a signal's handler may need the lock that it has interrupted;
-    and a fork copies locks that other threads were holding. Nobody ever gives such a lock back.
+    and a fork copies locks that other threads were holding. Nobody ever gives such a lock back. To the thread that has
+    left it behind it is open; the others wait once, and make a new one.
 
     :param patience: seconds after which it is taken for left behind.
     """
 
     def __init__(self, patience: float = _PATIENCE) -> None:
         self._patience = patience
-        self._threads = threading.Lock()
+        self._threads = threading.RLock()
         _LOCKS.add(self)
 
     def begin_anew(self) -> None:
         """Forget who held it."""
-        self._threads = threading.Lock()
+        self._threads = threading.RLock()
 
     def __enter__(self) -> None:
         while not (held := self._threads).acquire(True, self._patience):
             self._take_over(held)
 
-    def _take_over(self, held: threading.Lock) -> None:
+    def _take_over(self, held: object) -> None:
         # Of several that have waited, one does it for all.
         if self._threads is held:
             log.debug("A lock that nobody gives back is replaced")
@@ -72,7 +73,7 @@ class ThreadLock:
         try:
             self._threads.release()
         except RuntimeError:
-            # Another thread has lost its patience, and is done already.
+            # It was taken over meanwhile, or given back before.
             return
 
 
@@ -91,9 +92,9 @@ class _FileLock(ThreadLock):
             fcntl.lockf(self._file, fcntl.LOCK_SH | fcntl.LOCK_NB, *_USE)
 
     def __enter__(self) -> None:
-        while not (held := self._threads).acquire(True, self._patience):
-            self._take_over(held)
         try:
+            while not (held := self._threads).acquire(True, self._patience):
+                self._take_over(held)
             for again in range(self._tries):
                 if again:
                     time.sleep(_BETWEEN)
@@ -107,7 +108,10 @@ class _FileLock(ThreadLock):
             # Better a miscount than to wait for a process that may never go on; and for one that does not, ever less.
             self._tries = max(1, self._tries // 2)
         except BaseException:
-            self.__exit__()
+            # If it is another thread's, so is the lock of the file.
+            if self._threads.acquire(False):
+                super().__exit__()
+                self.__exit__()
             raise
 
     def __exit__(self, *_: object) -> None:

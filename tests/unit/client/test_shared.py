@@ -13,6 +13,8 @@ import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
@@ -290,6 +292,22 @@ def test_own_files_are_not_opened_twice(folder, monkeypatch):
     assert path not in removed
 
 
+def for_others(function):
+    """What it does in another thread."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(function).result(timeout=20)
+
+
+def is_free(lock):
+    def take():
+        taken = lock._threads.acquire(False)
+        if taken:
+            lock._threads.release()
+        return taken
+
+    return for_others(take)
+
+
 class _TookTooLong(BaseException):
     """Like the exception that ends a task in Airflow."""
 
@@ -315,9 +333,29 @@ def test_an_exception_out_of_a_signal_goes_through_whoever_waits_for_the_lock(fo
             patch.setattr(fcntl, "lockf", lockf)
             with pytest.raises(strike), kept.lock:
                 pass
-        assert not kept.lock._threads.locked()
+        assert is_free(kept.lock)
     with kept.lock:
         kept.row[0] = 1
+
+
+def test_an_exception_out_of_a_signal_takes_no_lock_from_another_thread(folder, monkeypatch):
+    kept = shared.numbers("one", 1)
+    (path,) = folder.iterdir()
+
+    def struck(_):
+        raise _TookTooLong
+
+    def wait_in_vain():
+        with pytest.raises(_TookTooLong), kept.lock:
+            pass
+
+    monkeypatch.setattr(kept.lock, "_patience", 0)
+    monkeypatch.setattr(kept.lock, "_take_over", struck)
+    with other_process(LOCKER, path, 0) as counting:
+        with kept.lock:
+            for_others(wait_in_vain)
+            assert counting("lock and unlock") == "taken"
+        assert counting("lock and unlock") == "locked"
 
 
 @pytest.mark.parametrize("where", ["_open", "_remove_forgotten"])
@@ -386,13 +424,14 @@ def test_an_exception_at_any_instruction_of_counting_stops_nobody(folder, monkey
                 assert one.delay(FLEX, urgent=True) == 0
             if not strikes.struck:
                 break
-            left_behind += one._lock._threads.locked() or nonces.lock._threads.locked()
-            # The next call neither waits nor is held back, and afterwards nobody else is.
-            assert one.delay(FLEX) == 0
-            given.append(exchange.next_nonce())
-            given.append(exchange.move_nonce(local_ms))
-            assert not one._lock._threads.locked()
-            assert not nonces.lock._threads.locked()
+            left_behind += not (is_free(one._lock) and is_free(nonces.lock))
+            # The next call is not held back, nor are other threads, and afterwards no other process is.
+            for who in (lambda call: call(), for_others):
+                assert who(partial(one.delay, FLEX)) == 0
+                given.append(who(exchange.next_nonce))
+                given.append(who(partial(exchange.move_nonce, local_ms)))
+            assert is_free(one._lock)
+            assert is_free(nonces.lock)
             assert counting("lock and unlock") == numbering("lock and unlock") == "locked"
             local_ms += 100
     assert len(given) == len(set(given))
@@ -411,7 +450,7 @@ def test_an_exception_at_any_instruction_of_opening_stops_nobody(folder, monkeyp
         struck = strikes.struck
         one = shared.numbers(f"name {number}", 1)
         assert isinstance(one.lock, shared._FileLock)
-        assert not shared._OPENING._threads.locked()
+        assert for_others(partial(shared.numbers, f"name {number}", 1)) is one
         # What is shared is the file that others find.
         one.row[0] = number
         monkeypatch.setattr(shared, "_OPEN", {})
@@ -426,29 +465,24 @@ def test_a_signals_handler_can_count_while_it_interrupts_counting(folder, monkey
         monkeypatch.setattr(one.lock, "_patience", 0.001)
         with one.lock, one.lock:
             one.row[0] += 1
-        assert not one.lock._threads.locked()
+        assert is_free(one.lock)
         assert one.row[0] == 1
 
 
 def test_who_waits_for_a_lock_that_was_left_behind_gets_a_new_one_with_the_others(monkeypatch):
-    lock = shared.ThreadLock(0.05)
-    lock._threads.acquire()
-    inside, most = 0, 0
+    lock = shared.ThreadLock(0)
+    left = lock._threads
+    left.acquire()
 
     def enter():
-        nonlocal inside, most
         with lock:
-            inside += 1
-            most = max(most, inside)
-            time.sleep(0.001)
-            inside -= 1
+            return lock._threads
 
-    waiting = [threading.Thread(target=enter) for _ in range(5)]
-    for thread in waiting:
-        thread.start()
-    for thread in waiting:
-        thread.join(timeout=10)
-    assert (inside, most) == (0, 1)
+    new = for_others(enter)
+    assert new is not left
+    # Another one that has waited for the old one.
+    lock._take_over(left)
+    assert for_others(enter) is new
 
 
 def test_a_forked_child_begins_with_locks_that_nobody_holds(folder, monkeypatch):
