@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
+from airflow_provider_whitebit.client.errors import WhiteBitUnavailableError
 from airflow_provider_whitebit.client.shared import Numbers
 
 #: How far two machines' clocks may run apart, as a divisor: one millisecond in 5,000 (200 ppm).
 _DRIFT = 5_000
 #: A windowed nonce is refused when it is further than this from the exchange's clock (vendor page: Authentication).
 _NONCE_LIFE_MS = 5_000
+#: No clock is so far ahead of another: numbers beyond are nonsense.
+_CENTURY_MS = 100 * 366 * 86_400_000
 _MOVES_KEPT = 256
 #: The latest nonce of a reading call, and one of a move at each place.
 NONCES_KEPT = 1 + _MOVES_KEPT
@@ -38,10 +41,8 @@ class ExchangeClock:
     def __init__(self, local_ms: Callable[[], int] | None = None, nonces: Numbers | None = None) -> None:
         self._local_ms = local_ms or _steady_ms()
         self._nonces = nonces or Numbers(NONCES_KEPT)
-        self._lock = threading.Lock()
-        self._low = self._high = 0
-        self._learnt_at: int | None = None
-        self._last_seconds = 0
+        # Replaced as a whole, without a lock: of two readings at the same moment one may be lost.
+        self._learnt = _Learnt()
 
     def local_ms(self) -> int:
         """Local time in milliseconds, to bracket a request with for :meth:`observe`."""
@@ -52,7 +53,8 @@ class ExchangeClock:
         """Milliseconds that the exchange's clock is ahead of the local one (best estimate)."""
         # A machine that keeps time is nearer to the truth than the middle of what whole seconds can prove; and
         # workers that all believed the middle would all make the same nonces.
-        return 0 if self._low <= 0 <= self._high else (self._low + self._high) // 2
+        low, high, _, _ = self._learnt
+        return 0 if low <= 0 <= high else (low + high) // 2
 
     def now_ms(self) -> int:
         """The exchange's time now, in milliseconds since the epoch (best estimate)."""
@@ -61,7 +63,7 @@ class ExchangeClock:
     @property
     def last_seconds(self) -> int:
         """The last time that the exchange sent, whole Unix seconds; 0 if it never did."""
-        return self._last_seconds
+        return self._learnt.seconds
 
     def observe(self, seconds: int, sent_ms: int, received_ms: int) -> None:
         """Learn from a time that the exchange sent.
@@ -72,18 +74,17 @@ class ExchangeClock:
         """
         low = seconds * 1000 - received_ms
         high = seconds * 1000 + 999 - sent_ms
-        with self._lock:
-            if self._learnt_at is not None:
-                spread = abs(received_ms - self._learnt_at) // _DRIFT + 1
-                old_low, old_high = self._low - spread, self._high + spread
-                if max(low, old_low) <= min(high, old_high):
-                    low, high = max(low, old_low), min(high, old_high)
-            self._low, self._high, self._learnt_at, self._last_seconds = low, high, received_ms, seconds
+        old_low, old_high, learnt_at, _ = self._learnt
+        if learnt_at is not None:
+            spread = abs(received_ms - learnt_at) // _DRIFT + 1
+            old_low, old_high = old_low - spread, old_high + spread
+            if max(low, old_low) <= min(high, old_high):
+                low, high = max(low, old_low), min(high, old_high)
+        self._learnt = _Learnt(low, high, received_ms, seconds)
 
     def forget(self) -> None:
         """Drop what was learnt: the next reading stands alone."""
-        with self._lock:
-            self._learnt_at = None
+        self._learnt = self._learnt._replace(learnt_at=None)
 
     def next_nonce(self, *, window: bool = True) -> int:
         """A nonce for a reading call that was not given before: the exchange's time, or just past the last.
@@ -94,11 +95,10 @@ class ExchangeClock:
         :param window: whether the nonce is checked against the exchange's clock. If so it follows that clock back
             when the estimate was far ahead; if not, nonces only ever grow.
         """
-        with self._lock:
-            now = self._local_ms() + self.offset_ms
+        now = self.now_ms()
         with self._nonces.lock:
-            last = int(self._nonces.row[0])
-            if not (window and last - now > _NONCE_LIFE_MS):
+            last: int = self._nonces.row[0]
+            if last - now <= (_NONCE_LIFE_MS if window else _CENTURY_MS):
                 now = max(last + 1, now)
             nonce = now + now % 2
             self._nonces.row[0] = nonce
@@ -110,13 +110,27 @@ class ExchangeClock:
         All leave 3 when divided by 4: those that leave 1 are for turns.
 
         :param latest: milliseconds; the nonce is not after it.
+        :raises WhiteBitUnavailableError: if all those that the exchange would accept were given.
         """
         with self._nonces.lock:
-            nonce = latest - (latest - 3) % 4
-            for _ in range(_MOVES_KEPT):
+            row = self._nonces.row
+            newest = latest - (latest - 3) % 4
+            for nonce in range(newest, newest - 4 * _MOVES_KEPT, -4):
                 place = 1 + nonce // 4 % _MOVES_KEPT
-                if self._nonces.row[place] != nonce:
-                    break
-                nonce -= 4
-            self._nonces.row[place] = nonce
-            return nonce
+                # A later one can have taken the place of this one. What is later than the exchange would accept beside
+                # this one is from a clock that was wrong.
+                if not 0 <= row[place] - nonce <= _NONCE_LIFE_MS:
+                    row[place] = nonce
+                    return nonce
+        raise WhiteBitUnavailableError(
+            f"Other moves with the same key have used all nonces of {4 * _MOVES_KEPT} ms.", money_moved=False
+        )
+
+
+class _Learnt(NamedTuple):
+    """Between what the offset lies, the local time when that was learnt, and the exchange's last word."""
+
+    low: int = 0
+    high: int = 0
+    learnt_at: int | None = None
+    seconds: int = 0

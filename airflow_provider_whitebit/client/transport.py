@@ -10,7 +10,6 @@ import json
 import logging
 import re
 import ssl
-import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -34,6 +33,7 @@ from airflow_provider_whitebit.client.errors import (
     WhiteBitUnavailableError,
     error_from_answer,
 )
+from airflow_provider_whitebit.client.shared import ThreadLock
 from airflow_provider_whitebit.client.signing import Credentials, sign
 from airflow_provider_whitebit.client.throttle import Throttle
 
@@ -46,7 +46,7 @@ _OK = range(200, 300)
 _SERVER_FAULT = range(500, 600)
 #: Nonces tried one after the other, because other processes with the same key were first.
 _NONCES = 4
-#: Seconds that a call with a nonce of its own may be held back.
+#: Seconds that a call with a nonce of its own may be held back in all: the nonce would be dead soon.
 _LONGEST_HOLD = 1
 
 _decode = json.JSONDecoder(parse_float=Decimal).decode
@@ -180,7 +180,7 @@ class Transport:
     observer: Observer | None = None
     _wire: Wire = field(init=False, repr=False)
     _retrying: tenacity.Retrying = field(init=False, repr=False)
-    _synchronising: threading.Lock = field(init=False, repr=False, default_factory=threading.Lock)
+    _synchronising: ThreadLock = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.base_url = self.base_url.rstrip("/")
@@ -188,6 +188,7 @@ class Transport:
         wait = tenacity.wait_exponential(multiplier=self.retry.first_wait, max=self.retry.longest_wait)
         if self.retry.jitter:
             wait = wait + tenacity.wait_random(0, self.retry.jitter)  # type: ignore[assignment]
+        self._synchronising = ThreadLock(self.timeout.connect + self.timeout.read)
         self._retrying = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(self.retry.attempts),
             wait=_NonceAtOnce(wait),
@@ -229,13 +230,7 @@ class Transport:
         :raises WhiteBitError: with ``money_moved=False`` where the call certainly did not run, ``None`` where
             that is not known.
         """
-        if self.throttle is not None and (delay := self.throttle.delay(path)) > 0:
-            if delay > _LONGEST_HOLD:
-                # The nonce would be dead by then.
-                raise WhiteBitUnavailableError(
-                    "Held back here: the exchange's rate limit was reached.", path=path, money_moved=False
-                )
-            self.sleep(delay)
+        self._wait_for_urgent_turn(path)
         status, answer = self._post(path, params, nonce=nonce, nonce_window=True)
         refusal = error_from_answer(path, status, answer)
         if refusal is not None:
@@ -277,11 +272,23 @@ class Transport:
             while (delay := self.throttle.delay(path)) > 0:
                 self.sleep(delay)
 
+    def _wait_for_urgent_turn(self, path: str) -> None:
+        if self.throttle is None:
+            return
+        left: float = _LONGEST_HOLD
+        while (delay := self.throttle.delay(path, urgent=True)) > 0:
+            left -= delay
+            if left < 0:
+                raise WhiteBitUnavailableError(
+                    "Held back here: the exchange's rate limit was reached.", path=path, money_moved=False
+                )
+            self.sleep(delay)
+
     def _judge(self, path: str, status: int, answer: Any) -> Any:
         """The answer of a repeatable call, or the error it stands for."""
         refusal = error_from_answer(path, status, answer)
-        self._learn_limit(refusal)
         if refusal is not None:
+            self._learn_limit(refusal)
             self._tell_refusal(refusal)
             raise refusal
         if status not in _OK or _is_error_object(answer):
@@ -289,12 +296,9 @@ class Transport:
             raise _unusable(path, status, what, money_moved=False)
         return answer
 
-    def _learn_limit(self, error: WhiteBitError | None) -> None:
-        if self.throttle is not None:
-            if isinstance(error, WhiteBitRateLimitError):
-                self.throttle.refused()
-            else:
-                self.throttle.accepted()
+    def _learn_limit(self, refusal: WhiteBitError) -> None:
+        if self.throttle is not None and isinstance(refusal, WhiteBitRateLimitError):
+            self.throttle.refused()
 
     def _tell_refusal(self, refusal: WhiteBitError) -> None:
         if self.observer is not None:
@@ -408,6 +412,7 @@ class Transport:
 
 
 SERVER_TIME = "/api/v4/public/time"
+_YEAR_10000 = 253_402_300_800
 _USER_AGENT = "airflow-provider-whitebit"
 _WHOLE_DATE = re.compile(r"[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT")
 
@@ -431,7 +436,7 @@ def server_seconds(answer: Any) -> int:
     seconds = answer.get("time") if isinstance(answer, Mapping) else None
     if isinstance(seconds, str) and seconds.isdecimal():
         seconds = int(seconds)
-    if isinstance(seconds, bool) or not isinstance(seconds, int):
+    if isinstance(seconds, bool) or not isinstance(seconds, int) or not 0 <= seconds < _YEAR_10000:
         raise WhiteBitUnavailableError("The exchange sent no time.", path=SERVER_TIME)
     return seconds
 

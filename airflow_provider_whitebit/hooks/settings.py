@@ -22,6 +22,7 @@ from airflow_provider_whitebit.hooks.connection_form import FIELDS
 log = logging.getLogger(__name__)
 
 HOSTS = {"global": "whitebit.com", "eu": "whitebit.eu"}
+_PORTS = {"https": 443, "http": 80}
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off", "")
 _LONGEST_SECONDS = 600
 
@@ -140,7 +141,9 @@ def _base_url(
     if not loopback and name not in HOSTS.values() and not custom:
         raise read.fault("host", f"is {name}, neither the exchange's nor this machine; allow_custom_host allows it")
     shown = f"[{name}]" if ":" in name else name
-    return f"{parts.scheme}://{shown}" + (f":{number}" if number else "")
+    # Written out or not, it is the same host: what is kept by host must be found again.
+    usual = _PORTS[parts.scheme]
+    return f"{parts.scheme}://{shown}" + (f":{number}" if number and number != usual else "")
 
 
 def _is_loopback(name: str) -> bool:

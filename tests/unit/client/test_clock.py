@@ -1,9 +1,15 @@
 from __future__ import annotations
 
+from array import array
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_whitebit.client.clock import ExchangeClock
+from airflow_provider_whitebit.client.clock import NONCES_KEPT, ExchangeClock
+from airflow_provider_whitebit.client.errors import WhiteBitUnavailableError
+from airflow_provider_whitebit.client.shared import Numbers
+from airflow_provider_whitebit.client.transport import server_seconds
 from airflow_provider_whitebit.moves.protocol import turn_nonces
 
 
@@ -84,6 +90,50 @@ def test_no_two_moves_have_one_nonce():
     assert given[0] == 1_700_000_000_000 - 1
     assert given[2] == 1_700_000_000_003
     assert all(nonce <= 1_700_000_000_000 + ms for nonce, ms in zip(given, (0, 1, 3, 2, 100, 0, 3_000, 0), strict=True))
+
+
+@pytest.mark.parametrize("seconds", [10**30, -1, 253_402_300_800, True, 1.5, "", None])
+def test_what_is_no_time_is_not_learnt(seconds):
+    with pytest.raises(WhiteBitUnavailableError, match="no time"):
+        server_seconds({"time": seconds})
+    assert server_seconds({"time": 253_402_300_799}) == 253_402_300_799
+
+
+MOVE = 1_700_000_000_003
+
+
+def test_a_later_move_does_not_make_room_for_a_nonce_that_was_given():
+    # Moves 1024 ms apart have one place.
+    clock = ExchangeClock(Local())
+    given = [clock.move_nonce(MOVE + ms) for ms in (0, 1024, 0, 2048, 4096, 0, 1024)]
+    assert len(set(given)) == len(given)
+
+
+def test_moves_follow_a_clock_that_was_wrong():
+    clock = ExchangeClock(Local())
+    assert clock.move_nonce(MOVE + 1024 * 3600) == MOVE + 1024 * 3600
+    assert clock.move_nonce(MOVE) == MOVE
+
+
+def test_a_move_without_a_nonce_of_its_own_is_not_sent():
+    clock = ExchangeClock(Local())
+    given = {clock.move_nonce(MOVE) for _ in range(256)}
+    assert len(given) == 256
+    assert min(given) > MOVE - 1024
+    with pytest.raises(WhiteBitUnavailableError, match="all nonces") as caught:
+        clock.move_nonce(MOVE)
+    assert caught.value.money_moved is False
+    assert clock.move_nonce(MOVE + 4) == MOVE + 4
+
+
+@pytest.mark.parametrize("number", [2**63 - 1, -(2**63)])
+@pytest.mark.parametrize("window", [True, False])
+def test_nonsense_among_the_nonces_is_passed_over(number, window):
+    nonces = Numbers(NONCES_KEPT)
+    nonces.row[:] = memoryview(array("q", [number] * NONCES_KEPT))
+    clock = ExchangeClock(Local(), nonces)
+    assert clock.next_nonce(window=window) == Local().now
+    assert clock.move_nonce(MOVE) == MOVE
 
 
 def test_what_was_forgotten_counts_no_more():
