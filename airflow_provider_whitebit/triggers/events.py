@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _monotonic = time.monotonic
 
-#: Seconds after which an event that was handed to Airflow is taken for stored, where Airflow does not say so itself.
+#: Seconds after which an event that was handed to Airflow is taken for stored, should its delivery not be noted.
 _STORED_AFTER = 30
 #: Shortest time between two questions, in seconds.
 _LEAST_INTERVAL = 1
@@ -40,9 +40,8 @@ _MOST = 500
 class WhiteBitEventTrigger(BaseEventTrigger):
     """Base of the event triggers.
 
-    Told occurrences are remembered, so that a restarted triggerer goes on where it was. From Airflow 3.3 on each one
-    is delivered exactly once: Airflow notes the delivery in the transaction that stores the event. Before, a triggerer
-    that is killed tells what it told in its last half minute again.
+    Told occurrences are remembered, so that a restarted triggerer goes on where it was. Each one is delivered exactly
+    once: the provider's plugin notes the delivery in the transaction that stores the event.
 
     An error never ends the trigger: it is logged, and the question asked again.
 

@@ -33,6 +33,15 @@ def state_key(trigger: str, what: str) -> str:
     return f"whitebit.{trigger}.{what}"
 
 
+def variable_name(trigger: str, what: str | None = None) -> str:
+    """Name of a Variable.
+
+    :param trigger: the trigger's :func:`fingerprint`.
+    :param what: ``delivered``; what the trigger notes itself by default.
+    """
+    return f"whitebit_events__{trigger}" + ("" if what is None else f"__{what}")
+
+
 class AssetKeeper:
     """In the state of the assets that the trigger watches for.
 
@@ -46,7 +55,8 @@ class AssetKeeper:
 
     async def read(self) -> Memory | None:
         """What was noted, with all that Airflow has delivered; ``None`` at the very first time."""
-        memory: Memory | None = None
+        # What was noted before an upgrade to Airflow 3.3, and what a state backend of one's own cannot note.
+        memory = await VariableKeeper(self._trigger).read()
         for state in self._states:
             noted = await state.aget(state_key(self._trigger, _NOTED))
             if noted is None:
@@ -57,6 +67,8 @@ class AssetKeeper:
                 found.add(memory.told)
                 found.armed_after = max(found.armed_after, memory.armed_after)
             memory = found
+        if memory is not None:
+            memory.add(await _delivered(self._trigger))
         return memory
 
     async def write(self, memory: Memory) -> None:
@@ -72,14 +84,29 @@ class VariableKeeper:
     """
 
     def __init__(self, trigger: str) -> None:
-        self._name = f"whitebit_events__{trigger}"
+        self._trigger = trigger
 
     async def read(self) -> Memory | None:
-        """What was noted; ``None`` at the very first time."""
-        text = await sync_to_async(read_variable)(self._name)
-        return None if text is None else Memory.from_json(json.loads(text))
+        """What was noted, with all that Airflow has delivered; ``None`` at the very first time."""
+        noted = await _variable(variable_name(self._trigger))
+        if noted is None:
+            return None
+        memory = Memory.from_json(noted)
+        memory.add(await _delivered(self._trigger))
+        return memory
 
     async def write(self, memory: Memory) -> None:
         """Note it. :raises JournalError: if Airflow does not keep it."""
         text = json.dumps(memory.to_json(), sort_keys=True)
-        await sync_to_async(keep_variable)(self._name, text, "What a WhiteBIT event trigger has told")
+        name = variable_name(self._trigger)
+        await sync_to_async(keep_variable)(name, text, "What a WhiteBIT event trigger has told")
+
+
+async def _variable(name: str) -> Any:
+    text = await sync_to_async(read_variable)(name)
+    return None if text is None else json.loads(text)
+
+
+async def _delivered(trigger: str) -> dict[str, int]:
+    by_asset = await _variable(variable_name(trigger, DELIVERED)) or {}
+    return {name: second for told in by_asset.values() for name, second in told.items()}

@@ -66,7 +66,15 @@ class State:
 
 
 @pytest.fixture
-def exchange(monkeypatch):
+def variables(monkeypatch):
+    kept = {}
+    monkeypatch.setattr(memory, "read_variable", kept.get)
+    monkeypatch.setattr(memory, "keep_variable", lambda name, text, _: kept.update({name: text}))
+    return kept
+
+
+@pytest.fixture
+def exchange(monkeypatch, variables):
     monkeypatch.setattr(events, "_LEAST_INTERVAL", 0)
     monkeypatch.setattr(events, "_SPACING", 0)
 
@@ -179,10 +187,7 @@ def test_one_trigger_of_several_assets_knows_what_any_of_them_was_told(exchange)
     assert ids(watched(earnings(), new, old), 1) == ["b"]
 
 
-def test_without_asset_state_a_variable_keeps_it(exchange, monkeypatch):
-    variables = {}
-    monkeypatch.setattr(memory, "read_variable", variables.get)
-    monkeypatch.setattr(memory, "keep_variable", lambda name, text, _: variables.update({name: text}))
+def test_without_asset_state_a_variable_keeps_it(exchange, variables, monkeypatch):
     exchange([earning("a")], [earning("a"), earning("b")])
     assert ids(earnings(), 1) == ["b"]
     assert len(variables) == 1
