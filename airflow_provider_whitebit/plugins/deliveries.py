@@ -3,11 +3,13 @@
 A trigger hands its events to Airflow and is not told whether they were stored. Killed in that moment, it would either
 tell an event again or lose it. Airflow calls these listeners while the asset event's transaction is open: what is noted
 here is stored exactly if the event is. An occurrence that was delivered before is taken out of the event: a triggerer
-that was held up, and replaced meanwhile, tells what its replacement has told.
+that was held up, and replaced meanwhile, tells what its replacement has told. What cannot be noted is not stored: the
+triggerer ends with an error, and the one that is started in its place tells it again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from collections.abc import Callable, Mapping
@@ -46,8 +48,17 @@ def on_asset_changed() -> None:
 
 
 def _payload(asset_event: Any) -> Mapping[str, Any] | None:
-    payload = (asset_event.extra or {}).get("payload")
-    return payload if isinstance(payload, dict) and isinstance(payload.get("whitebit_trigger"), str) else None
+    """What one of our triggers has told; ``None`` of any other event."""
+    try:
+        payload = asset_event.extra["payload"]
+        _told(payload)
+        return payload if isinstance(payload["whitebit_trigger"], str) else None
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _told(payload: Mapping[str, Any]) -> dict[str, int]:
+    return {str(one["id"]): int(one["second"]) for one in payload["occurrences"]}
 
 
 def _open_session() -> Any:
@@ -59,39 +70,63 @@ def _open_session() -> Any:
 
 
 def _note_last_event(session: Any) -> None:
-    from airflow.models.asset import AssetEvent, AssetModel
-    from sqlalchemy import select
+    from airflow.models.asset import AssetEvent
 
     events = [found for found in session.identity_map.values() if isinstance(found, AssetEvent)]
     event = max(events, key=lambda event: event.id, default=None)
     payload = None if event is None else _payload(event)
-    if event is None or payload is None:
+    if payload is None:
         return
-    with session.begin_nested():
-        # Held until the event is stored: one event of an asset after the other, whoever tells them.
-        query = select(AssetModel).where(AssetModel.id == event.asset_id).with_for_update(key_share=True)
-        asset = session.scalar(query)
-        repeated: set[str] = set()
+    transaction = session.get_transaction()
+    try:
+        with session.begin_nested():
+            _note(event, payload, session)
+    except Exception as error:
+        _refuse_to_commit(session, transaction, error)
+        raise
 
-        def note(noted: Mapping[str, int]) -> dict[str, int]:
-            from airflow_provider_whitebit.treasury.occurrences import pruned
 
-            told = {str(one["id"]): int(one["second"]) for one in payload["occurrences"]}
-            repeated.update(told.keys() & noted.keys())
-            return pruned({**noted, **told})
+def _refuse_to_commit(session: Any, transaction: Any, reason: Exception) -> None:
+    """Airflow only logs what a listener raises. The event would be stored without its note, or not stored at all."""
+    from sqlalchemy import event
 
-        if not _with_asset(asset, payload["whitebit_trigger"], note, session):
-            _in_variable(asset, payload["whitebit_trigger"], note, session)
-        if repeated:
-            log.warning("Delivered before, and left out of an event: %s", ", ".join(sorted(repeated)))
-            left = [one for one in payload["occurrences"] if str(one["id"]) not in repeated]
-            event.extra = {**event.extra, "payload": {**payload, "occurrences": left}}
+    def refuse(session: Any) -> None:
+        if session.get_transaction() is transaction:
+            raise RuntimeError("The delivery of a WhiteBIT event could not be noted; it will be told again") from reason
+
+    event.listen(session, "before_commit", refuse)
+
+
+def _note(event: Any, payload: Mapping[str, Any], session: Any) -> None:
+    from airflow.models.asset import AssetModel
+    from sqlalchemy import select
+
+    from airflow_provider_whitebit.treasury.occurrences import KEPT, pruned
+
+    # Held until the event is stored: one event of an asset after the other, whoever tells them.
+    query = select(AssetModel.name).where(AssetModel.id == event.asset_id).with_for_update(key_share=True)
+    asset = session.scalar(query)
+    repeated: set[str] = set()
+
+    def note(noted: Mapping[str, int]) -> dict[str, int]:
+        told = _told(payload)
+        # So far back everything counts as delivered: the names are not kept.
+        floor = max(noted.values(), default=0) - KEPT
+        repeated.update(name for name, second in told.items() if name in noted or second < floor)
+        return pruned({**noted, **told})
+
+    if not _with_asset(event.asset_id, payload["whitebit_trigger"], note, session):
+        _in_variable(asset, payload["whitebit_trigger"], note, session)
+    if repeated:
+        log.warning("Delivered before, and left out of an event: %s", ", ".join(sorted(repeated)))
+        left = [one for one in payload["occurrences"] if str(one["id"]) not in repeated]
+        event.extra = {**event.extra, "payload": {**payload, "occurrences": left}}
 
 
 _Note = Callable[[Mapping[str, int]], dict[str, int]]
 
 
-def _with_asset(asset: Any, trigger: str, note: _Note, session: Any) -> bool:
+def _with_asset(asset_id: int, trigger: str, note: _Note, session: Any) -> bool:
     try:
         from airflow.state import AssetScope, get_state_backend
         from airflow.state.metastore import MetastoreBackend
@@ -103,27 +138,31 @@ def _with_asset(asset: Any, trigger: str, note: _Note, session: Any) -> bool:
         return False
     from airflow_provider_whitebit.triggers.memory import DELIVERED, state_key
 
-    scope, key = AssetScope(asset_id=asset.id), state_key(trigger, DELIVERED)
+    scope, key = AssetScope(asset_id=asset_id), state_key(trigger, DELIVERED)
     noted = json.loads(backend.get(scope, key, session=session) or "{}")
     backend.set(scope, key, json.dumps(note(noted)), session=session)
     return True
 
 
-def _in_variable(asset: Any, trigger: str, note: _Note, session: Any) -> None:
+def _in_variable(asset: str, trigger: str, note: _Note, session: Any) -> None:
     """One Variable for all assets of a trigger, because the trigger does not know them before Airflow 3.3."""
     from airflow.models.variable import Variable
     from sqlalchemy import select
+    from sqlalchemy.exc import IntegrityError
 
     from airflow_provider_whitebit.triggers.memory import DELIVERED, variable_name
 
     name = variable_name(trigger, DELIVERED)
     # The row itself: Variable.set would be another transaction where a task could be.
-    variable = session.scalar(select(Variable).where(Variable.key == name).with_for_update())
-    if variable is None:
-        variable = Variable(  # type: ignore[no-untyped-call]
-            key=name, description="What Airflow has delivered of a WhiteBIT event trigger, by asset"
-        )
-        session.add(variable)
-    noted = json.loads(variable.get_val() or "{}")
-    noted[asset.name] = note(noted.get(asset.name, {}))
+    if session.scalar(select(Variable.id).where(Variable.key == name)) is None:
+        # Another asset's event may create it in this very moment.
+        with contextlib.suppress(IntegrityError), session.begin_nested():
+            description = "What Airflow has delivered of a WhiteBIT event trigger, by asset"
+            session.add(Variable(key=name, val="{}", description=description))  # type: ignore[no-untyped-call]
+    variable = session.scalars(select(Variable).where(Variable.key == name).with_for_update()).one()
+    text = variable.get_val()
+    if text is None:
+        raise ValueError(f"The Variable {name} cannot be decrypted: give Airflow its Fernet key, or delete it")
+    noted = json.loads(text)
+    noted[asset] = note(noted.get(asset, {}))
     variable.set_val(json.dumps(noted))
