@@ -109,7 +109,8 @@ def earnings(**more):
 
 async def first(trigger, number):
     found = []
-    async with aclosing(trigger.run()) as told:
+    # Only where nothing is told at all.
+    async with asyncio.timeout(60), aclosing(trigger.run()) as told:
         async for event in told:
             found.append(event.payload)
             if sum(len(payload["occurrences"]) for payload in found) >= number:
