@@ -46,6 +46,10 @@ class Part:
 
     def kill(self) -> None:
         """End it and all that it started, with -9."""
+        self.signal(signal.SIGKILL)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it and all that it started a signal."""
         family = [self.pid]
         for member in family:
             with contextlib.suppress(OSError):
@@ -53,7 +57,7 @@ class Part:
                 family += [int(child) for file in children for child in file.read_text().split()]
         for member in family:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(member, signal.SIGKILL)
+                os.kill(member, number)
 
 
 @dataclass

@@ -136,10 +136,10 @@ def _conf() -> Any:
     return conf
 
 
-def asset_states(accessors: Any) -> list[Any]:
-    """The state of each asset that an event trigger watches for (3.3 and later); of several, Airflow has no list.
+def asset_states(accessors: Any) -> dict[str, Any]:
+    """The state of each asset that an event trigger watches for (3.3 and later), by the asset's name.
 
     :param accessors: ``trigger.asset_state_store``, or ``None``.
     """
     by_name, by_uri = (getattr(accessors, name, None) or {} for name in ("_by_name", "_by_uri"))
-    return [*by_name.values(), *by_uri.values()]
+    return {**by_uri, **by_name}

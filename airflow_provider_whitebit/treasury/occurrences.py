@@ -52,10 +52,10 @@ class Memory:
 
     @property
     def floor(self) -> int | None:
-        """The Unix second from which on the exchange's records matter."""
-        if not self.told:
+        """The Unix second from which on the exchange's records matter; ``None``: not decided yet."""
+        if self.since is None or not self.told:
             return self.since
-        return max(self.since or 0, max(self.told.values()) - KEPT)
+        return max(self.since, max(self.told.values()) - KEPT)
 
     def tell(self, occurrence: Occurrence) -> None:
         """Remember that this one has been told."""
@@ -207,6 +207,8 @@ class BalanceLevels(Watch):
 
     def begin(self, answer: Any, memory: Memory, now: int) -> None:
         memory.since = 0
+        # Deliveries may be known although nothing else is: numbers go on.
+        memory.armed_after, _ = self._last_told(memory)
 
     def news(self, answer: Mapping[str, Decimal], memory: Memory, now: int) -> list[Occurrence]:
         number, amount = self._last_told(memory)

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 _monotonic = time.monotonic
 
-#: Seconds after which an event that was handed to Airflow is taken for stored, where Airflow does not say so itself.
-_STORED_AFTER = 30
+#: Seconds after which an event that was handed to Airflow is taken for stored although its delivery is not noted: the
+#: plugin that notes it may be switched off.
+_STORED_AFTER = 3600
 #: Shortest time between two questions, in seconds.
 _LEAST_INTERVAL = 1
 #: Shortest time between two events of one trigger, in seconds. Of events that come faster than the scheduler looks,
@@ -40,9 +41,8 @@ _MOST = 500
 class WhiteBitEventTrigger(BaseEventTrigger):
     """Base of the event triggers.
 
-    Told occurrences are remembered, so that a restarted triggerer goes on where it was. From Airflow 3.3 on each one
-    is delivered exactly once: Airflow notes the delivery in the transaction that stores the event. Before, a triggerer
-    that is killed tells what it told in its last half minute again.
+    Told occurrences are remembered, so that a restarted triggerer goes on where it was. Each one is stored in exactly
+    one event: the provider's plugin notes the delivery in the transaction that stores it.
 
     An error never ends the trigger: it is logged, and the question asked again.
 
@@ -158,11 +158,11 @@ class _Diary:
 
     async def open(self, since: int | None) -> Memory:
         """What was told, in earlier runs too."""
-        from airflow_provider_whitebit.treasury.occurrences import Memory
-
         if self._memory is None:
             kept = await self._keeper.read()
-            self._memory = Memory(since=since) if kept is None else kept
+            if kept.since is None:
+                kept.since = since
+            self._memory = kept
         return self._memory
 
     def handed_over(self, name: str) -> None:
@@ -174,8 +174,11 @@ class _Diary:
         from airflow_provider_whitebit.treasury.occurrences import Memory
 
         assert self._memory is not None
-        now = _monotonic()
-        self._handed_over = {name: at for name, at in self._handed_over.items() if now - at < _STORED_AFTER}
+        if self._handed_over:
+            delivered, now = await self._keeper.delivered(), _monotonic()
+            self._handed_over = {
+                name: at for name, at in self._handed_over.items() if name not in delivered and now - at < _STORED_AFTER
+            }
         document = self._memory.to_json()
         document["told"] = {name: at for name, at in document["told"].items() if name not in self._handed_over}
         if document != self._noted:

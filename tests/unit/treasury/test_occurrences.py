@@ -76,6 +76,7 @@ def test_memory_stays_small_and_nothing_comes_back():
         assert told(watch, history[:length], memory) == [f"tx{NOW + (length - 1) * DAY}"]
     assert len(memory.told) == KEPT // DAY + 1
     assert memory.floor == NOW + 399 * DAY - KEPT
+    assert Memory(told={"delivered": NOW}).floor is None
 
 
 def test_only_what_is_watched_for():

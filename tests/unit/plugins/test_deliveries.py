@@ -1,0 +1,213 @@
+"""Deliveries of events: noted if, and only if, the event is stored. Airflow's own asset manager, tables and plugins."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+
+import pytest
+from sqlalchemy import create_engine, event, insert, select
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import scoped_session, sessionmaker
+
+from airflow_provider_whitebit.treasury.occurrences import KEPT
+from airflow_provider_whitebit.triggers.memory import DELIVERED, state_key, variable_name
+
+TRIGGER = "0123456789abcdef"
+VARIABLE = variable_name(TRIGGER, DELIVERED)
+NOW = 1_800_000_000
+HAS_STATE = importlib.util.find_spec("airflow.state") is not None
+
+
+class Deliveries:
+    """Stores events as the triggerer does: one transaction for all assets of a trigger."""
+
+    def __init__(self, engine, in_state):
+        self.engine = engine
+        self.in_state = in_state
+
+    def store(self, told, *assets, **more):
+        from airflow.assets.manager import AssetManager
+        from airflow.models.asset import AssetModel
+        from airflow.utils.session import create_session
+
+        occurrences = [{"id": name, "second": second, "record": {}} for name, second in told.items()]
+        payload = {"event": "x", "occurrences": occurrences, "whitebit_trigger": TRIGGER, **more}
+        with create_session() as session:
+            for name in assets or ("earned",):
+                asset = session.scalars(select(AssetModel).where(AssetModel.name == name)).one()
+                extra = {"from_trigger": True, "payload": payload}
+                AssetManager().register_asset_change(asset=asset, extra=extra, session=session)
+
+    def refused(self, *arguments, **more):
+        with pytest.raises(RuntimeError, match="will be told again") as caught:
+            self.store(*arguments, **more)
+        return caught.value.__cause__
+
+    def stored(self, asset="earned"):
+        """Ids of the occurrences of each event."""
+        from airflow.models.asset import AssetEvent, AssetModel
+
+        query = select(AssetEvent).join(AssetModel, AssetModel.id == AssetEvent.asset_id)
+        with self.session() as session:
+            events = session.scalars(query.where(AssetModel.name == asset).order_by(AssetEvent.id)).all()
+            return [[one["id"] for one in event.extra["payload"]["occurrences"]] for event in events]
+
+    def noted(self, asset="earned"):
+        from airflow.models.asset import AssetModel
+        from airflow.models.variable import Variable
+
+        with self.session() as session:
+            if not self.in_state:
+                variable = session.scalars(select(Variable).where(Variable.key == VARIABLE)).one_or_none()
+                return {} if variable is None else json.loads(variable.get_val()).get(asset, {})
+            from airflow.models.asset_state_store import AssetStateStoreModel
+
+            query = select(AssetStateStoreModel.value).join(AssetModel, AssetModel.id == AssetStateStoreModel.asset_id)
+            text = session.scalar(
+                query.where(AssetModel.name == asset, AssetStateStoreModel.key == state_key(TRIGGER, DELIVERED))
+            )
+            return json.loads(text or "{}")
+
+    def session(self):
+        return sessionmaker(self.engine)()
+
+
+@pytest.fixture
+def airflows(tmp_path, monkeypatch):
+    from airflow import settings
+    from airflow.models import import_all_models
+    from airflow.models.asset import AssetActive, AssetModel
+    from airflow.models.base import Base
+
+    import_all_models()
+    engine = create_engine(f"sqlite:///{tmp_path / 'airflow.db'}")
+    Base.metadata.create_all(engine)
+    sessions = scoped_session(sessionmaker(engine, autoflush=False, expire_on_commit=False))
+    monkeypatch.setattr(settings, "Session", sessions)
+    with sessionmaker(engine)() as session:
+        for name in ("earned", "other"):
+            asset = AssetModel(name=name, uri=name, group="asset")
+            session.add(asset)
+            session.flush()
+            session.add(AssetActive.for_asset(asset))
+        session.commit()
+    yield engine
+    sessions.remove()
+    engine.dispose()
+
+
+@pytest.fixture
+def in_variables(airflows, monkeypatch):
+    """Before Airflow 3.3, or with a state backend of one's own."""
+    if HAS_STATE:
+        monkeypatch.setattr("airflow.state.get_state_backend", object)
+    return Deliveries(airflows, in_state=False)
+
+
+@pytest.fixture(params=["state", "variable"])
+def deliveries(airflows, request):
+    if request.param == "variable":
+        return request.getfixturevalue("in_variables")
+    if not HAS_STATE:
+        pytest.skip("assets have no state before Airflow 3.3")
+    return Deliveries(airflows, in_state=True)
+
+
+def test_a_delivery_is_noted_for_each_asset(deliveries):
+    deliveries.store({"a": NOW}, "earned", "other")
+    deliveries.store({"b": NOW + 1}, "other")
+    assert (deliveries.stored("earned"), deliveries.stored("other")) == ([["a"]], [["a"], ["b"]])
+    assert deliveries.noted("earned") == {"a": NOW}
+    assert deliveries.noted("other") == {"a": NOW, "b": NOW + 1}
+
+
+def test_what_was_delivered_before_is_left_out(deliveries):
+    deliveries.store({"a": NOW})
+    deliveries.store({"a": NOW, "b": NOW})
+    deliveries.store({"b": NOW})
+    assert deliveries.stored() == [["a"], ["b"], []]
+    assert deliveries.noted() == {"a": NOW, "b": NOW}
+
+
+def test_what_was_delivered_so_long_ago_that_its_name_is_not_kept_is_left_out(deliveries):
+    deliveries.store({"a": NOW})
+    deliveries.store({"b": NOW + KEPT + 1})
+    assert deliveries.noted() == {"b": NOW + KEPT + 1}
+    deliveries.store({"a": NOW, "late": NOW + 1, "c": NOW + KEPT + 2})
+    assert deliveries.stored() == [["a"], ["b"], ["late", "c"]]
+
+
+def test_an_event_that_is_not_stored_is_not_noted(deliveries):
+    event.listen(deliveries.engine, "commit", lambda connection: 1 / 0, once=True)
+    with pytest.raises(ZeroDivisionError):
+        deliveries.store({"a": NOW})
+    assert (deliveries.stored(), deliveries.noted()) == ([], {})
+
+
+@pytest.mark.parametrize("written", ["asset_state_store", "variable"])
+def test_an_event_that_cannot_be_noted_is_not_stored_and_can_be_told_again(deliveries, written):
+    if deliveries.in_state != (written == "asset_state_store"):
+        pytest.skip("noted elsewhere")
+    failing = [True]
+
+    @event.listens_for(deliveries.engine, "before_cursor_execute")
+    def fail(connection, cursor, statement, *_):
+        if failing and statement.startswith(f"INSERT INTO {written}"):
+            raise OperationalError(statement, {}, Exception("deadlock detected"))
+
+    assert isinstance(deliveries.refused({"a": NOW}), OperationalError)
+    assert (deliveries.stored(), deliveries.noted()) == ([], {})
+    failing.clear()
+    # The same session of this thread, in its next transaction.
+    deliveries.store({"a": NOW})
+    assert (deliveries.stored(), deliveries.noted()) == ([["a"]], {"a": NOW})
+
+
+def test_a_transaction_that_the_database_rolled_back_is_not_taken_for_stored(deliveries):
+    # So does MySQL with the victim of a deadlock; the savepoint is gone too.
+    @event.listens_for(deliveries.engine, "before_cursor_execute")
+    def roll_back(connection, cursor, statement, *_):
+        if statement.startswith(("INSERT INTO asset_state_store", "INSERT INTO variable")):
+            cursor.connection.rollback()
+            raise OperationalError(statement, {}, Exception(1213))
+
+    deliveries.refused({"a": NOW}, "earned", "other")
+    assert (deliveries.stored("earned"), deliveries.stored("other")) == ([], [])
+
+
+def test_a_variable_that_another_event_creates_meanwhile_is_used(in_variables):
+    from airflow.models.variable import Variable
+
+    savepoints = []
+
+    @event.listens_for(in_variables.engine, "savepoint")
+    def create(connection, name):
+        savepoints.append(name)
+        if len(savepoints) == 2:
+            noted = json.dumps({"other": {"a": NOW}})
+            connection.execute(insert(Variable.__table__).values(key=VARIABLE, val=noted, is_encrypted=False))
+
+    in_variables.store({"a": NOW})
+    assert len(savepoints) == 2
+    assert in_variables.stored() == [["a"]]
+    assert in_variables.noted("earned") == in_variables.noted("other") == {"a": NOW}
+
+
+def test_a_variable_that_cannot_be_decrypted_is_not_overwritten(in_variables, monkeypatch):
+    from airflow.models.variable import Variable
+
+    in_variables.store({"a": NOW})
+    with monkeypatch.context() as lost_key:
+        lost_key.setattr(Variable, "get_val", lambda self: None)
+        assert "Fernet key" in str(in_variables.refused({"b": NOW}))
+    assert (in_variables.stored(), in_variables.noted()) == ([["a"]], {"a": NOW})
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"whitebit_trigger": None}, {"occurrences": [{"id": "a"}]}, {"occurrences": [{"id": "a", "second": "soon"}]}],
+)
+def test_what_no_trigger_of_ours_has_told_is_left_as_it_is(deliveries, more):
+    deliveries.store({"a": NOW}, **more)
+    assert (deliveries.stored(), deliveries.noted()) == ([["a"]], {})
