@@ -84,7 +84,7 @@ def test_without_a_window_nonces_grow(make_client):
     client = make_client(nonce_window=False)
     assert client.main_balance()
     client.clock._nonces.row[0] -= 10_000
-    client.clock._low = client.clock._high = -10_000_000
+    client.clock._learnt = client.clock._learnt._replace(low=-10_000_000, high=-10_000_000)
     with pytest.raises(e.WhiteBitNonceError):
         client.main_balance()
 
