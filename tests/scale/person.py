@@ -88,15 +88,23 @@ class Person:
         """What tries have failed with, of all tasks of the run; for one that failed several times, each."""
         return Counter(kind for file in self._logs.rglob("attempt=*.log") for kind in _failures(_lines(file)))
 
+    def deferred(self, instance: dict[str, Any]) -> bool:
+        """Whether the last try of a task has waited in the triggerer."""
+        log = self._file(instance)
+        return any(log.parent.glob(f"{log.name}.trigger.*"))
+
     @property
     def _logs(self) -> Path:
         return self.cluster.home / "logs" / f"dag_id={self.dag_id}" / f"run_id={self.run_id}"
 
     def _log(self, instance: dict[str, Any]) -> list[str]:
+        return _lines(self._file(instance))
+
+    def _file(self, instance: dict[str, Any]) -> Path:
         place = self._logs / f"task_id={instance['task_id']}"
         if instance["map_index"] >= 0:
             place /= f"map_index={instance['map_index']}"
-        return _lines(place / f"attempt={instance['try_number']}.log")
+        return place / f"attempt={instance['try_number']}.log"
 
 
 def _lines(file: Path) -> list[str]:

@@ -72,11 +72,13 @@ def made(cluster):
     }
 
 
-def figures(cluster, chaos, person, instances, seconds):
+def figures(cluster, chaos, person, instances, arrived, seconds):
     """What happened in a run, for whoever reads the test's output."""
     moves = [instance for instance in instances if instance["map_index"] >= 0]
     tries = Counter(instance["try_number"] for instance in moves)
-    taken = sorted(map(seconds_in_a_slot, moves))
+    # Of those that were made in one try and never gave their slot up in the middle.
+    whole = [instance for instance in moves if instance["try_number"] == 1 and not person.deferred(instance)]
+    taken = sorted(map(seconds_in_a_slot, whole)) or [0]
     found = {
         name: len(log_entries(cluster, name))
         for name in ("heartbeat timeout", "stuck in queued reschedule", "state mismatch")
@@ -86,11 +88,10 @@ def figures(cluster, chaos, person, instances, seconds):
     yield f"ended by themselves {dict(cluster.ended_by_themselves)}; found by Airflow {found}"
     yield f"failed tries {dict(person.failures())}"
     yield f"by hand: cleared {dict(person.cleared)}, doubts settled {dict(person.settled)}"
-    arrived = cluster.sandbox.requests()
     yield (
         f"requests of lending {len(limited(arrived))}, {busiest(arrived)} in the busiest ten seconds, "
-        f"{len(over_the_limit(arrived))} refused by the limit; a slot was taken for {taken[0]:.1f} s at least, "
-        f"for {taken[len(taken) // 2]:.1f} s in the median"
+        f"{len(over_the_limit(arrived))} refused by the limit; "
+        f"a move took a slot for {taken[0]:.1f} s at least, for {taken[len(taken) // 2]:.1f} s in the median"
     )
 
 
@@ -154,7 +155,7 @@ def test_every_move_is_made_once_whatever_is_killed(cluster, monkeypatch, capsys
     assert MOVES >= 20 and MOVES % 4 == 0, "WHITEBIT_MOVES is a multiple of 4, at least 20"
     wanted = wanted_moves(random.Random(SEED))
     begin_with_something_invested(cluster, monkeypatch)
-    before = made(cluster)
+    before, prepared = made(cluster), len(cluster.sandbox.requests())
     accounts = cluster.sandbox.ledger()["accounts"]
     for name in OPERATIONS:
         for fault in FAULTS:
@@ -172,29 +173,31 @@ def test_every_move_is_made_once_whatever_is_killed(cluster, monkeypatch, capsys
     cluster.api.wait("a healthy Airflow", cluster.healthy, 240)
     cluster.sandbox.clear_faults()
     instances = cluster.tasks(DAG, run_id)
+    arrived = cluster.sandbox.requests()[prepared:]
     with capsys.disabled():
-        print("\n".join(f"  {line}" for line in figures(cluster, chaos, person, instances, seconds)))
+        print("\n".join(f"  {line}" for line in figures(cluster, chaos, person, instances, arrived, seconds)))
     assert {instance["state"] for instance in instances} == {"success"}
     assert set(ESSENTIAL if MOVES <= FEW else chaos.kinds) <= set(chaos.done), chaos.done
     once(cluster, person, wanted, before, accounts)
     by_itself(instances, person)
-    under_the_limit(cluster, instances)
+    under_the_limit(instances, arrived)
 
 
 def by_itself(instances, person):
-    """Nearly all of it needed no person, and few tries; nothing failed but for what was killed around it."""
+    """Nearly all needed no person and few tries, some a single one; nothing failed but for what was killed around it."""
     assert set(person.failures()) <= EXPECTED, person.failures()
     assert set(person.cleared) <= EXPECTED | {SILENT}, person.cleared
     assert sum(person.settled.values()) <= MOVES // 20, person.settled
     tries = [instance["try_number"] for instance in instances if instance["map_index"] >= 0]
     assert max(tries) <= MOST_TRIES, Counter(tries)
     assert sum(number <= 4 for number in tries) >= 0.9 * MOVES, Counter(tries)
+    assert sum(number == 1 for number in tries) >= 0.25 * MOVES, Counter(tries)
 
 
-def under_the_limit(cluster, instances):
+def under_the_limit(instances, arrived):
     """The pool kept all parts together under the exchange's limit: no fault that was ordered looks like its refusal."""
     assert {instance["pool"] for instance in instances if instance["map_index"] >= 0} == {POOL}
-    assert over_the_limit(cluster.sandbox.requests()) == []
+    assert over_the_limit(arrived) == []
 
 
 def once(cluster, person, wanted, before, accounts):
