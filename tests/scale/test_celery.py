@@ -14,7 +14,7 @@ from tests.scale.chaos import ESSENTIAL, Chaos
 from tests.scale.cluster import POOL
 from tests.scale.conftest import CONNECTIONS, OWN, PLANS, SHARED
 from tests.scale.person import SILENT, Person
-from tests.scale.together import busiest, limited, over_the_limit
+from tests.scale.together import arrived, busiest, limited, over_the_limit
 
 MOVES = int(os.environ.get("WHITEBIT_MOVES", "20"))
 SEED = int(os.environ.get("WHITEBIT_SEED", "1"))
@@ -72,7 +72,7 @@ def made(cluster):
     }
 
 
-def figures(cluster, chaos, person, instances, arrived, seconds):
+def figures(cluster, chaos, person, instances, requests, seconds):
     """What happened in a run, for whoever reads the test's output."""
     moves = [instance for instance in instances if instance["map_index"] >= 0]
     tries = Counter(instance["try_number"] for instance in moves)
@@ -89,8 +89,8 @@ def figures(cluster, chaos, person, instances, arrived, seconds):
     yield f"failed tries {dict(person.failures())}"
     yield f"by hand: cleared {dict(person.cleared)}, doubts settled {dict(person.settled)}"
     yield (
-        f"requests of lending {len(limited(arrived))}, {busiest(arrived)} in the busiest ten seconds, "
-        f"{len(over_the_limit(arrived))} refused by the limit; "
+        f"requests of lending {len(limited(requests))}, {busiest(requests)} in the busiest ten seconds, "
+        f"{len(over_the_limit(requests))} refused by the limit; "
         f"a move took a slot for {taken[0]:.1f} s at least, for {taken[len(taken) // 2]:.1f} s in the median"
     )
 
@@ -155,7 +155,7 @@ def test_every_move_is_made_once_whatever_is_killed(cluster, monkeypatch, capsys
     assert MOVES >= 20 and MOVES % 4 == 0, "WHITEBIT_MOVES is a multiple of 4, at least 20"
     wanted = wanted_moves(random.Random(SEED))
     begin_with_something_invested(cluster, monkeypatch)
-    before, prepared = made(cluster), len(cluster.sandbox.requests())
+    before, prepared = made(cluster), len(arrived(cluster.sandbox))
     accounts = cluster.sandbox.ledger()["accounts"]
     for name in OPERATIONS:
         for fault in FAULTS:
@@ -173,18 +173,18 @@ def test_every_move_is_made_once_whatever_is_killed(cluster, monkeypatch, capsys
     cluster.api.wait("a healthy Airflow", cluster.healthy, 240)
     cluster.sandbox.clear_faults()
     instances = cluster.tasks(DAG, run_id)
-    arrived = cluster.sandbox.requests()[prepared:]
+    requests = arrived(cluster.sandbox, before=prepared)
     with capsys.disabled():
-        print("\n".join(f"  {line}" for line in figures(cluster, chaos, person, instances, arrived, seconds)))
+        print("\n".join(f"  {line}" for line in figures(cluster, chaos, person, instances, requests, seconds)))
     assert {instance["state"] for instance in instances} == {"success"}
     assert set(ESSENTIAL if MOVES <= FEW else chaos.kinds) <= set(chaos.done), chaos.done
     once(cluster, person, wanted, before, accounts)
     by_itself(instances, person)
-    under_the_limit(instances, arrived)
+    under_the_limit(instances, requests)
 
 
 def by_itself(instances, person):
-    """Nearly all needed no person and few tries, some a single one; nothing failed but for what was killed around it."""
+    """Nearly all needed no person and few tries, some a single one; what failed was for what was killed around it."""
     assert set(person.failures()) <= EXPECTED, person.failures()
     assert set(person.cleared) <= EXPECTED | {SILENT}, person.cleared
     assert sum(person.settled.values()) <= MOVES // 20, person.settled
@@ -194,10 +194,10 @@ def by_itself(instances, person):
     assert sum(number == 1 for number in tries) >= 0.25 * MOVES, Counter(tries)
 
 
-def under_the_limit(instances, arrived):
+def under_the_limit(instances, requests):
     """The pool kept all parts together under the exchange's limit: no fault that was ordered looks like its refusal."""
     assert {instance["pool"] for instance in instances if instance["map_index"] >= 0} == {POOL}
-    assert over_the_limit(arrived) == []
+    assert over_the_limit(requests) == []
 
 
 def once(cluster, person, wanted, before, accounts):

@@ -10,7 +10,7 @@ from decimal import Decimal
 import pytest
 
 from airflow_provider_whitebit.testing import SandboxProcess
-from tests.scale.together import busiest, limited, over_the_limit, run_together
+from tests.scale.together import arrived, busiest, limited, over_the_limit, run_together
 
 CONTAINERS = 4
 #: Each slot makes one a second, as the README reckons; more than the exchange's window holds.
@@ -84,22 +84,22 @@ def test_the_pool_of_the_readme_stays_under_the_limit_and_one_three_times_as_lar
             own = [name.replace("-", "_") for name in keys[number::CONTAINERS]]
             programs.append(((CONTAINER, str(MOVES), *own), environment))
         said = run_together(programs, 180)
-        arrived, made = sandbox.requests(), sandbox.ledger()["transactions"]
-        refused = over_the_limit(arrived)
+        requests, made = arrived(sandbox), sandbox.ledger()["transactions"]
+        refused = over_the_limit(requests)
         told = {
             "slots": slots,
             "containers": CONTAINERS,
-            "requests of a move": round(len(limited(arrived)) / slots / MOVES, 1),
-            "most calls in 10 s": busiest(arrived),
+            "requests of a move": round(len(limited(requests)) / slots / MOVES, 1),
+            "most calls in 10 s": busiest(requests),
             "refused by the limit": len(refused),
-            "statuses": Counter(request["status"] for request in arrived),
+            "statuses": Counter(request["status"] for request in requests),
             "seconds": [round(float(line), 1) for line in said],
         }
         with capsys.disabled():
             print(f"\n  {json.dumps(told)}")
         assert bool(refused) == enough
         if not enough:
-            assert busiest(arrived) <= slots * REQUESTS_OF_A_MOVE * 10
+            assert busiest(requests) <= slots * REQUESTS_OF_A_MOVE * 10
         # Refused or not, each is made once.
         amounts = Counter(Decimal(entry["amount"]) for entry in made if entry["nonce"])
         assert amounts == {Decimal(100 + number): slots for number in range(MOVES)}

@@ -10,7 +10,7 @@ from decimal import Decimal
 import pytest
 
 from airflow_provider_whitebit.testing import SandboxProcess
-from tests.scale.together import busiest, over_the_limit, run_together
+from tests.scale.together import arrived, busiest, over_the_limit, run_together
 
 PROCESSES = 16
 #: More than the exchange allows in its ten seconds.
@@ -74,8 +74,8 @@ def test_no_refusal_reaches_a_process(tmp_path, capsys, movers, moves):
         programs = [(READER, str(CALLS // readers))] * readers
         programs += [(MOVER, *amounts[number::movers]) for number in range(movers)]
         said = run_together([(program, environment) for program in programs], 60 + CALLS // 5)
-        arrived = sandbox.requests()
-        statuses = Counter(request["status"] for request in arrived)
+        requests = arrived(sandbox)
+        statuses = Counter(request["status"] for request in requests)
         seconds, held_back = zip(*(line.split() for line in said), strict=True)
         told = {
             "readers": readers,
@@ -84,14 +84,14 @@ def test_no_refusal_reaches_a_process(tmp_path, capsys, movers, moves):
             "seconds": [round(float(taken), 1) for taken in seconds],
             "held back": sum(map(int, held_back)),
             "statuses": statuses,
-            "most calls in 10 s": busiest(arrived),
+            "most calls in 10 s": busiest(requests),
         }
         with capsys.disabled():
             print(f"\n  {json.dumps(told)}")
-        assert over_the_limit(arrived) == []
+        assert over_the_limit(requests) == []
         # A nonce of a turn that somebody else has used is how movers keep out of each other's way: they leave 1 when
         # divided by 4. No other is used twice.
-        refused = [request for request in arrived if request["status"] not in (200, 201)]
+        refused = [request for request in requests if request["status"] not in (200, 201)]
         assert [request for request in refused if moves == 1 or request["nonce"] % 4 != 1] == []
         made = [entry["amount"] for entry in sandbox.ledger()["transactions"] if entry["nonce"]]
         assert sorted(map(Decimal, made)) == sorted(map(Decimal, amounts))

@@ -8,6 +8,8 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from airflow_provider_whitebit.testing import SandboxProcess
+
 #: The exchange's window, and the group of paths that all of lending and Main belongs to.
 WINDOW_MS, GROUP = 10_000, "/api/v4/main-account/"
 #: What the sandbox keeps of what arrived.
@@ -49,9 +51,18 @@ def run_together(programs: Iterable[tuple[Sequence[str], Mapping[str, str]]], se
             process.communicate()
 
 
+def arrived(sandbox: SandboxProcess, *, before: int = 0) -> list[dict[str, Any]]:
+    """What arrived at the exchange, all of it.
+
+    :param before: so many requests are left out, which arrived first.
+    """
+    requests = sandbox.requests()
+    assert len(requests) < REQUESTS_KEPT, "the sandbox has forgotten the first of them"
+    return requests[before:]
+
+
 def limited(requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Those that the limit of lending's group counts."""
-    assert len(requests) < REQUESTS_KEPT, "the sandbox has forgotten the first of them"
     return [request for request in requests if request["path"].startswith(GROUP)]
 
 
