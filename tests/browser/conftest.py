@@ -12,6 +12,7 @@ import requests
 
 from airflow_provider_whitebit.testing import SandboxProcess
 from tests.browser import scene as scenes
+from tests.missing import missing, need_module
 from tests.running_airflow import BIN, RunningAirflow, free_port, process_group
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -22,7 +23,7 @@ def chromium_path() -> str:
     """The system's Chromium."""
     found = next((path for path in map(shutil.which, _NAMES) if path), None)
     if found is None:
-        pytest.skip(
+        missing(
             "THE TREASURY PAGE IS NOT TESTED: there is no Chromium here. As root, scripts/browser.sh installs it; "
             "else install Debian's package chromium."
         )
@@ -32,7 +33,9 @@ def chromium_path() -> str:
 @pytest.fixture(scope="module")
 def chromium(chromium_path: str) -> Iterator[Any]:
     """It, driven by Playwright: no longer than its tests run, because Playwright holds on to the main thread's loop."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="THE TREASURY PAGE IS NOT TESTED: no playwright")
+    need_module("playwright.sync_api", "THE TREASURY PAGE IS NOT TESTED: there is no playwright")
+    from playwright import sync_api
+
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium_path, args=["--no-sandbox"])
         yield browser

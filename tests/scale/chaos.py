@@ -8,10 +8,14 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from tests.scale.cluster import WORKERS, Cluster, signal_all
+from tests.scale.cluster import WORKERS, Cluster, Process, signal_all
 
 #: Longer than Airflow waits for a heartbeat: whoever wakes up has been replaced.
 STALL_SECONDS = 15
+
+
+#: What each run must show, whatever else it has time for: it goes wrong first, and the last moves wait for it.
+ESSENTIAL = ("worker killed", "broker killed", "database killed", "database restarted")
 
 
 class Chaos:
@@ -38,10 +42,10 @@ class Chaos:
         }
 
     def round(self) -> list[str]:
-        """Every kind once, in random order."""
+        """Every kind once, in random order; in the first round what is essential comes first."""
         names = list(self.kinds)
         self.chance.shuffle(names)
-        return names
+        return names if self.done else sorted(names, key=lambda name: name not in ESSENTIAL)
 
     def happen(self, name: str) -> bool:
         """Do it, if there is something to do it to."""
@@ -75,28 +79,27 @@ class Chaos:
     def _kill_worker(self) -> bool:
         if (name := self._worker()) is None:
             return False
-        self.processes_killed += self.cluster.kill(name)
-        self._in(self.chance.uniform(0, 3), lambda: self.cluster.restart(name))
-        return True
+        return self._kill(name)
 
     def _orphan_tasks(self) -> bool:
         if (name := self._worker()) is None:
             return False
-        self.processes_killed += self.cluster.kill(name, orphans=True)
-        self._in(self.chance.uniform(0, 3), lambda: self.cluster.restart(name))
-        return True
+        return self._kill(name, orphans=True)
 
     def _kill_supervisor(self) -> bool:
         if (name := self._worker()) is None:
             return False
-        self.processes_killed += signal_all([self.chance.choice(self.cluster.supervisors(name))])
-        return True
+        return self._one(self.cluster.supervisors(name))
 
     def _kill_task(self) -> bool:
         if (name := self._worker()) is None:
             return False
-        self.processes_killed += signal_all([self.chance.choice(self.cluster.running_tasks(name))])
-        return True
+        return self._one(self.cluster.running_tasks(name))
+
+    def _one(self, found: list[Process]) -> bool:
+        died = signal_all([self.chance.choice(found)]) if found else 0
+        self.processes_killed += died
+        return died > 0
 
     def _stall_worker(self) -> bool:
         if self._stalled or (name := self._worker()) is None:
@@ -113,24 +116,21 @@ class Chaos:
         return True
 
     def _kill_broker(self) -> bool:
-        if not self.cluster.redis.running():
+        if not self.cluster.redis.running() or not self.cluster.redis.kill():
             return False
-        self.cluster.redis.kill()
         self._in(self.chance.uniform(0, 4), self.cluster.redis.start)
         return True
 
     def _lose_broker(self) -> bool:
-        if not self.cluster.redis.running():
+        if not self.cluster.redis.running() or not self.cluster.redis.kill():
             return False
-        self.cluster.redis.kill()
         self.cluster.redis.forget()
         self._in(self.chance.uniform(0, 4), self.cluster.redis.start)
         return True
 
     def _kill_database(self) -> bool:
-        if not self.cluster.postgres.running():
+        if not self.cluster.postgres.running() or not self.cluster.postgres.kill():
             return False
-        self.cluster.postgres.kill()
         self._in(self.chance.uniform(0, 4), self.cluster.postgres.start)
         return True
 
@@ -144,9 +144,13 @@ class Chaos:
     def _kill_triggerer(self) -> bool:
         if not self._deferred():
             return False
-        self.processes_killed += self.cluster.kill("triggerer")
-        self._in(self.chance.uniform(0, 3), lambda: self.cluster.restart("triggerer"))
-        return True
+        return self._kill("triggerer")
+
+    def _kill(self, name: str, *, orphans: bool = False) -> bool:
+        died = self.cluster.kill(name, orphans=orphans)
+        self.processes_killed += died
+        self._in(self.chance.uniform(0, 3), lambda: self.cluster.restart(name))
+        return died > 0
 
     def _deferred(self) -> bool:
         if "triggerer" in self.cluster.down:

@@ -15,8 +15,10 @@ from tests.running_airflow import BIN, RunningAirflow, migrate
 from tests.scale.servers import Postgres, Redis
 
 WORKERS = ("worker-1", "worker-2")
-SLOTS = 4
+SLOTS = 5
 PARTS = ("api-server", "scheduler", "dag-processor", "triggerer", *WORKERS)
+#: The README's: fewer slots than the workers have, so that it is the pool that limits the moves.
+POOL, POOL_SLOTS = "whitebit", 8
 
 #: So that what is lost is found in seconds: by default Airflow takes minutes, for tasks that run for hours.
 SETTINGS = {
@@ -83,6 +85,8 @@ class Cluster(RunningAirflow):
         """Make the database, and with it the configuration whose secrets all parts share."""
         with (self.home / "migrate.log").open("w") as log:
             migrate(self.env, log)
+            command = [BIN / "airflow", "pools", "set", POOL, str(POOL_SLOTS), "calls to WhiteBIT from this address"]
+            subprocess.run(command, env=self.env, stdout=log, stderr=log, check=True)
 
     def start(self, name: str) -> None:
         """Start a part."""
@@ -90,10 +94,13 @@ class Cluster(RunningAirflow):
         if name in (*WORKERS, "triggerer"):
             # Their logs are read as files; the usual ports may be somebody else's.
             words.append("--skip-serve-logs")
+        # As containers behind one address: what processes of one machine share, the parts do not.
+        own = self.home / "tmp" / name
+        own.mkdir(parents=True, exist_ok=True)
         with (self.home / f"{name}.log").open("ab") as log:
             self.parts[name] = subprocess.Popen(
                 [BIN / "airflow", *words],
-                env=self.env,
+                env=self.env | {"TMPDIR": str(own)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -109,13 +116,14 @@ class Cluster(RunningAirflow):
                 self.start(name)
 
     def kill(self, name: str, *, orphans: bool = False) -> int:
-        """Kill a part with -9; how many processes died.
+        """Kill a part with -9; how many processes died, none if it had ended by itself.
 
         :param orphans: kill the one that leads, and leave what it has started.
         """
         self.down.add(name)
         family = self.members(name)
-        return signal_all([process for process in family if not orphans or process.pid == self.parts[name].pid])
+        died = signal_all([process for process in family if not orphans or process.pid == self.parts[name].pid])
+        return died if self.parts[name].wait() == -signal.SIGKILL else 0
 
     def restart(self, name: str) -> None:
         """A killed part, again."""

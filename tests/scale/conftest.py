@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_whitebit.testing import SandboxProcess
+from tests.missing import missing, need_module
 from tests.running_airflow import Api, environment, free_port
 from tests.scale.cluster import PARTS, SETTINGS, Cluster
-from tests.scale.servers import Postgres, Redis, missing
+from tests.scale.servers import Postgres, Redis, absent_programs
 
 OWN = tuple(f"own-{number}" for number in range(5))
 SHARED = "shared"
@@ -31,9 +32,9 @@ SCENARIO = {
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     for module in ("airflow.providers.celery", "psycopg2", "redis"):
-        pytest.importorskip(module, reason=f"NOT TESTED ON CELERY: {module} is not installed (the extra 'scale')")
-    if absent := missing():
-        pytest.skip(f"NOT TESTED ON CELERY: there is no {', '.join(absent)} (scripts/services.sh installs them)")
+        need_module(module, f"NOT TESTED ON CELERY: {module} is not installed (the extra 'scale')")
+    if absent := absent_programs():
+        missing(f"NOT TESTED ON CELERY: there is no {', '.join(absent)} (scripts/services.sh installs them)")
     home = tmp_path_factory.mktemp("scale")
     scenario = home / "scenario.json"
     scenario.write_text(json.dumps(SCENARIO))
@@ -42,7 +43,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         for server in (postgres, redis):
             stack.callback(server.remove)
             server.start()
-        sandbox = SandboxProcess("--db", str(home / "sandbox.db"), "--scenario", str(scenario), "--no-rate-limits")
+        sandbox = SandboxProcess("--db", str(home / "sandbox.db"), "--scenario", str(scenario))
         stack.callback(sandbox.stop)
         port = free_port()
         env = environment(

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
 from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from tests.scale.cluster import Cluster
+
+#: Of a try that ended without a word: it was killed, or Airflow replaced it.
+SILENT = "its own log knows of no error"
 
 
 class Person:
@@ -21,7 +28,9 @@ class Person:
         self.cluster = cluster
         self.dag_id = dag_id
         self.run_id = run_id
-        self.did: Counter[str] = Counter()
+        #: What doubts were settled by, and what the last try of a cleared task had failed with.
+        self.settled: Counter[str] = Counter()
+        self.cleared: Counter[str] = Counter()
         #: Tasks that were marked as success, with the transaction that was left over for them.
         self.marked: dict[tuple[str, int], str] = {}
 
@@ -32,8 +41,9 @@ class Person:
         doubts = [instance for instance in failed if self._doubt(instance)]
         others = [instance for instance in failed if instance not in doubts]
         for instance in others:
+            kinds = list(_failures(self._log(instance)))
+            self.cleared[kinds[-1] if kinds else SILENT] += 1
             self._clear(instance)
-            self.did[f"cleared: {self._error(instance)}"] += 1
         if not others and doubts:
             done = [instance for instance in instances if instance["state"] == "success" and instance["map_index"] >= 0]
             taken = {self.receipt(instance["task_id"], instance["map_index"])["transaction_id"] for instance in done}
@@ -54,7 +64,7 @@ class Person:
             taken.add(left[0])
             self.marked[place] = left[0]
             self.cluster.api.call("PATCH", f"{path}/{place[0]}/{place[1]}", {"new_state": "success"})
-            self.did["doubt, its transaction left over: marked as success"] += 1
+            self.settled["its transaction left over: marked as success"] += 1
             return
         store = f"{path}/{place[0]}/state-store"
         kept = self.cluster.api.call("GET", f"{store}?map_index={place[1]}")["task_state_store"]
@@ -62,7 +72,7 @@ class Person:
             if entry["key"].startswith("whitebit_move"):
                 self.cluster.api.call("DELETE", f"{store}/{entry['key']}?map_index={place[1]}")
         self._clear(instance)
-        self.did["doubt, all transactions with other tasks: journal deleted, cleared"] += 1
+        self.settled["all transactions with other tasks: journal deleted, cleared"] += 1
 
     def _clear(self, instance: dict[str, Any]) -> None:
         mapped = instance["map_index"] >= 0
@@ -74,14 +84,39 @@ class Person:
         errors = [line for line in self._log(instance) if '"level":"error"' in line and "WhiteBitInDoubt" in line]
         return re.findall(r"(tx_[0-9a-f-]+) of ", errors[-1]) if errors else []
 
-    def _error(self, instance: dict[str, Any]) -> str:
-        kinds = re.findall(r'"exc_type":\s*"(\w+)"', "\n".join(self._log(instance)))
-        return kinds[-1] if kinds else "Airflow failed it, its own log knows of no error"
+    def failures(self) -> Counter[str]:
+        """What tries have failed with, of all tasks of the run; for one that failed several times, each."""
+        return Counter(kind for file in self._logs.rglob("attempt=*.log") for kind in _failures(_lines(file)))
+
+    def deferred(self, instance: dict[str, Any]) -> bool:
+        """Whether the last try of a task has waited in the triggerer."""
+        log = self._file(instance)
+        return any(log.parent.glob(f"{log.name}.trigger.*"))
+
+    @property
+    def _logs(self) -> Path:
+        return self.cluster.home / "logs" / f"dag_id={self.dag_id}" / f"run_id={self.run_id}"
 
     def _log(self, instance: dict[str, Any]) -> list[str]:
-        place = self.cluster.home / "logs" / f"dag_id={self.dag_id}" / f"run_id={self.run_id}"
-        place /= f"task_id={instance['task_id']}"
+        return _lines(self._file(instance))
+
+    def _file(self, instance: dict[str, Any]) -> Path:
+        place = self._logs / f"task_id={instance['task_id']}"
         if instance["map_index"] >= 0:
             place /= f"map_index={instance['map_index']}"
-        file = place / f"attempt={instance['try_number']}.log"
-        return file.read_text(errors="replace").splitlines() if file.exists() else []
+        return place / f"attempt={instance['try_number']}.log"
+
+
+def _lines(file: Path) -> list[str]:
+    return file.read_text(errors="replace").splitlines() if file.exists() else []
+
+
+def _failures(lines: list[str]) -> Iterator[str]:
+    """The exceptions that ended a task, by their names."""
+    for line in lines:
+        if '"error_detail"' in line:
+            # A process that is killed may leave half a line.
+            with contextlib.suppress(ValueError):
+                entry = json.loads(line)
+                if entry["level"] in ("error", "critical"):
+                    yield entry["error_detail"][0]["exc_type"]

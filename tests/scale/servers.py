@@ -28,7 +28,7 @@ def program(name: str) -> str | None:
     return None
 
 
-def missing() -> list[str]:
+def absent_programs() -> list[str]:
     """Programs that are needed and not there."""
     return [name for name in ("initdb", "postgres", "redis-server") if program(name) is None]
 
@@ -82,11 +82,12 @@ class Server:
         """Whether its process is there."""
         return self.process is not None and self.process.poll() is None
 
-    def kill(self) -> None:
-        """End it and all its processes with -9."""
-        if self.process is not None:
-            Part(self.name, self.process.pid).kill()
-            self.process.wait()
+    def kill(self) -> bool:
+        """End it and all its processes with -9; whether that is what it died of."""
+        if self.process is None:
+            return False
+        Part(self.name, self.process.pid).kill()
+        return self.process.wait() == -signal.SIGKILL
 
     def remove(self) -> None:
         """End it for good."""
@@ -165,7 +166,7 @@ class Postgres(Server):
         """End it in order, as an administrator does: whoever is connected is thrown out."""
         assert self.process is not None
         self.process.send_signal(signal.SIGINT)
-        self.process.wait(timeout=30)
+        assert self.process.wait(timeout=30) == 0, "it did not end in order"
 
 
 class Redis(Server):
