@@ -28,7 +28,7 @@ from airflow_provider_whitebit.testing import SandboxProcess
 PROCESSES = (1, 4, 16)
 #: Seconds that are not counted, and those that are: as the vendor's window is 10 s, calls come in a burst each 10 s,
 #: and both ends lie between two bursts.
-FIRST, COUNTED = 5, 20
+FIRST, COUNTED = 5, 10
 #: Calls of all together without a limit. Nonces of reading calls are even milliseconds, at most 5 s ahead of the clock:
 #: 500 calls/s go on for ever, and 2,500 can be made at once.
 CALLS, ROUNDS, BETWEEN = 2_000, 3, 5
