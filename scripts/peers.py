@@ -21,9 +21,9 @@ def version_of(name: str) -> str:
     return PACKAGES[name][0].partition("==")[2]
 
 
-def versions() -> dict[str, str]:
-    """The versions of all peers, by the names of their distributions."""
-    return {packages[0].partition("==")[0]: version_of(name) for name, packages in PACKAGES.items()}
+def distribution_of(name: str) -> str:
+    """The name under which a peer is distributed."""
+    return PACKAGES[name][0].partition("==")[0]
 
 
 def python_of(name: str) -> Path:
@@ -32,12 +32,12 @@ def python_of(name: str) -> Path:
     :raises subprocess.CalledProcessError: if it cannot be installed.
     """
     folder = HOME / name
-    python, ready = folder / "bin" / "python", folder / "ready"
-    if not ready.exists():
-        print(f"Installing {name} into an environment of its own", flush=True)
+    python, ready, wanted = folder / "bin" / "python", folder / "ready", " ".join(PACKAGES[name])
+    if not ready.exists() or ready.read_text() != wanted:
+        print(f"Installing {name} into an environment of its own", file=sys.stderr, flush=True)
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
         subprocess.run(
             [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PACKAGES[name]], check=True
         )
-        ready.touch()
+        ready.write_text(wanted)
     return python

@@ -25,9 +25,8 @@ class Figure:
 
     :param name: what was measured.
     :param value: how much.
-    :param unit: of what. Where a figure is taken under several loads it is the cost of one unit of the load, or
-        something that the load should not change: so the slope is the value under the largest load over that under
-        the smallest.
+    :param unit: of what. ``ms/DAG`` with a load in ``DAGs``, or ``records/s`` with one in ``records``, says that the
+        figure is the cost of one unit of the load; any other, that it belongs to the load as a whole.
     :param load: how much there was to do; ``None`` where there is no such thing.
     :param load_unit: of what.
     :param better: ``lower`` or ``higher``.
@@ -51,6 +50,15 @@ class Figure:
             return None
         return self.value <= self.goal if self.better == "lower" else self.value >= self.goal
 
+    @property
+    def of_one_unit(self) -> bool:
+        """Whether it is the cost of one unit of the load, or the rate of such units: then a slope of 1 means that the
+        cost of the whole grows as the load does; else that it is the same whatever the load."""
+        if not self.load_unit:
+            return False
+        per = self.unit.rpartition("/")[2]
+        return f"{per}s" == self.load_unit or self.unit == f"{self.load_unit}/s"
+
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""
         return dataclasses.asdict(self)
@@ -62,7 +70,8 @@ class Figure:
 
 
 def slopes(figures: Sequence[Figure]) -> dict[tuple[str, str], float]:
-    """By benchmark and name: the cost of one unit under the largest load over that under the smallest."""
+    """By benchmark and name: the value under the largest load over that under the smallest, turned round where higher
+    is better. What 1 means there is said by :attr:`Figure.of_one_unit`."""
     by_name: dict[tuple[str, str], list[Figure]] = {}
     for figure in figures:
         if figure.load is not None:

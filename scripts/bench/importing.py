@@ -1,4 +1,4 @@
-"""What the operators add to the import of ``airflow.sdk``."""
+"""What the operators add to the import of ``airflow.sdk``. There is no load: a process imports them once."""
 
 from __future__ import annotations
 

@@ -1,7 +1,12 @@
-"""How long it takes from something that happens on the exchange to the run that it starts, on a real Airflow."""
+"""How long it takes from something that happens on the exchange to the run that it starts, on a real Airflow.
+
+With up to 100 triggers in its one triggerer, of which the others wait for what does not happen.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import statistics
 import tempfile
 import time
@@ -13,23 +18,35 @@ from local_airflow import BIN, Api, environment, free_port, process_group
 
 from airflow_provider_whitebit.testing import SandboxProcess
 
-INTERVAL, EVENTS = 5, 6
+INTERVAL, EVENTS = 5, 4
+TRIGGERS = (1, 10, 100)
+#: Seconds in which a trigger starts no second run.
+SPACING = 12
 DAG = f"""
-from airflow.sdk import DAG, Asset, AssetWatcher, task
+from airflow.sdk import DAG, Asset, AssetAny, AssetWatcher, task
 from airflow_provider_whitebit.triggers.events import WhiteBitBalanceTrigger
-trigger = WhiteBitBalanceTrigger(ticker="ETH", at_least="1000", poke_interval={INTERVAL})
-with DAG("bench_latency", schedule=[Asset("bench_rich", watchers=[AssetWatcher(name="bench_rich", trigger=trigger)])]):
+
+def watched(name, at_least):
+    trigger = WhiteBitBalanceTrigger(ticker="ETH", at_least=str(at_least), poke_interval={INTERVAL})
+    return Asset(name, watchers=[AssetWatcher(name=name, trigger=trigger)])
+
+with DAG("bench_latency", schedule=[watched("bench_rich", 1000)]):
     @task
     def nothing():
         pass
     nothing()
+
+others = [watched(f"bench_{{number}}", 10**9 + number) for number in range(1, %d)]
+if others:
+    with DAG("bench_others", schedule=AssetAny(*others)):
+        nothing()
 """
 
 
-def latencies(folder: Path) -> list[float]:
-    """Seconds from each deposit on the exchange to the start of the run for it."""
+def latencies(folder: Path, triggers: int) -> list[float]:
+    """Seconds from each deposit on the exchange to the start of the run for it, with so many triggers in all."""
     (folder / "dags").mkdir()
-    (folder / "dags" / "bench_latency.py").write_text(DAG)
+    (folder / "dags" / "bench_latency.py").write_text(DAG % triggers)
     port, sandbox = free_port(), SandboxProcess()
     env = environment(folder, sandbox.connection_json, dags=folder / "dags", port=port)
     path = "/api/v2/dags/bench_latency/dagRuns?limit=100"
@@ -39,9 +56,10 @@ def latencies(folder: Path) -> list[float]:
             api = Api(port)
             api.wait("a healthy Airflow", api.healthy, 180, process)
             api.wait("the DAG", lambda: api.call("GET", path), 90, process)
-            api.wait("the trigger", sandbox.requests, 90, process)
+            api.wait("the triggers", lambda: running_triggers(folder) == triggers, 180, process)
+            api.wait("the first question", sandbox.requests, 90, process)
             for number in range(1, EVENTS + 1):
-                time.sleep(12 + number * INTERVAL / EVENTS)
+                time.sleep(SPACING + number * INTERVAL / EVENTS)
                 begin = time.time()
                 sandbox.fund("ETH", "1000")
 
@@ -56,15 +74,22 @@ def latencies(folder: Path) -> list[float]:
     return found
 
 
+def running_triggers(folder: Path) -> int:
+    """How many the triggerer has taken on."""
+    with contextlib.closing(sqlite3.connect(f"file:{folder / 'airflow.db'}?mode=ro", uri=True)) as db:
+        count: int = db.execute('SELECT count(*) FROM "trigger" WHERE triggerer_id IS NOT NULL').fetchone()[0]
+        return count
+
+
 def figures(home: Path) -> list[Figure]:
     """Seconds from an event to its run."""
-    with tempfile.TemporaryDirectory() as directory:
-        found = latencies(Path(directory))
-    name = f"from an event on the exchange to the start of its run, asking every {INTERVAL} s"
-    return [
-        Figure(f"{name}: median of {len(found)}", statistics.median(found), "s"),
-        Figure(f"{name}: longest of {len(found)}", max(found), "s"),
-    ]
+    name, figures = f"from an event on the exchange to the start of its run, asking every {INTERVAL} s", []
+    for triggers in TRIGGERS:
+        with tempfile.TemporaryDirectory() as directory:
+            found = latencies(Path(directory), triggers)
+        for what, seconds in (("median", statistics.median(found)), ("longest", max(found))):
+            figures.append(Figure(f"{name}: {what} of {EVENTS}", seconds, "s", triggers, "triggers"))
+    return figures
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """``make bench``: what the package costs, as figures that the README quotes.
 
 Each benchmark is a command of its own (``python scripts/bench/calls.py``) and runs in a process of its own; this runs
-all of them, or those that are named, one after another, prints a table and keeps the figures as JSON.
+all of them, or those that are named, one after another, prints a table and keeps the figures as JSON. It ends with 1 if
+a goal is missed, or if figures were to be published without those of all peers.
 """
 
 from __future__ import annotations
@@ -13,24 +14,29 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import table
+from calls import PEERS
 from figure import HERE, REPO, Figure, slopes
-from peers import versions
+from peers import distribution_of, version_of
 
 BENCHMARKS = (
-    *("calls", "signing", "importing", "parsing", "moves", "journal", "waiting", "latency", "exporting", "planning"),
-    *("backtesting", "simulation"),
+    *("calls", "one_key", "signing", "importing", "parsing", "moves", "journal", "waiting", "latency", "exporting"),
+    *("planning", "backtesting", "simulation"),
 )
 PACKAGES = ("airflow-provider-whitebit", "apache-airflow", "pendulum", "pyarrow", "requests", "urllib3")
 
 
-def machine() -> dict[str, Any]:
-    """What the figures were taken on; nothing that tells whose it is."""
+def machine(peers: Sequence[str] = ()) -> dict[str, Any]:
+    """What the figures were taken on; nothing that tells whose it is.
+
+    :param peers: those that were measured.
+    """
     try:
         system = platform.freedesktop_os_release()["PRETTY_NAME"]
     except (OSError, KeyError):
@@ -40,7 +46,8 @@ def machine() -> dict[str, Any]:
         "cpu": _cpu(),
         "os": f"{platform.system()}, {system}",
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in PACKAGES} | versions(),
+        "packages": {name: version(name) for name in PACKAGES}
+        | {distribution_of(peer): version_of(peer) for peer in peers},
     }
 
 
@@ -53,9 +60,8 @@ def _cpu() -> str:
     return next(names, platform.machine())
 
 
-def measure(names: list[str], home: Path) -> list[Figure]:
-    """The figures of some benchmarks. :raises subprocess.CalledProcessError: if one of them fails."""
-    found: list[Figure] = []
+def measure(names: list[str], home: Path) -> Iterator[list[Figure]]:
+    """The figures of each of some benchmarks. :raises subprocess.CalledProcessError: if one of them fails."""
     for number, name in enumerate(names, 1):
         print(f"[{number}/{len(names)}] {name} ... ", end="", flush=True)
         begin = time.monotonic()
@@ -63,9 +69,14 @@ def measure(names: list[str], home: Path) -> list[Figure]:
             [sys.executable, HERE / f"{name}.py", "--home", home], stdout=subprocess.PIPE, text=True, timeout=900
         )
         done.check_returncode()
-        found += [Figure.from_json(raw) for raw in json.loads(done.stdout.splitlines()[-1])]
         print(f"{time.monotonic() - begin:.0f} s", flush=True)
-    return found
+        yield [Figure.from_json(raw) for raw in json.loads(done.stdout.splitlines()[-1])]
+
+
+def peers_in(figures: Sequence[Figure]) -> list[str]:
+    """The peers that could be measured."""
+    names = {one.name for one in figures if one.benchmark == "calls"}
+    return [peer for peer, name in PEERS.items() if name in names]
 
 
 def listed(figures: list[Figure]) -> str:
@@ -81,8 +92,7 @@ def listed(figures: list[Figure]) -> str:
         if one.goal is not None:
             sign = "<=" if one.better == "lower" else ">="
             goal = f"{'' if one.reached else 'NOT '}{sign} {one.goal:,.6g}"
-        key = (one.benchmark, one.name)
-        grown = f"{slope[key]:.2f}" if key in slope and largest[key] == one.load else ""
+        grown = table.slope_of(one, slope) if largest[one.benchmark, one.name] == one.load else ""
         lines.append(f"  {one.name:<84}{load:>22}{table.short(one.value):>12}  {one.unit:<18}{goal:>14}{grown:>8}")
     return "\n".join(lines)
 
@@ -103,9 +113,22 @@ def main() -> int:
     home = options.home.resolve()
     home.mkdir(parents=True, exist_ok=True)
     taken_at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    figures = measure(names, home)
+    figures: list[Figure] = []
+    left_out: list[str] = []
+    for some in measure(names, home):
+        figures += some
+        if some and some[0].benchmark == "calls":
+            left_out = [PEERS[peer] for peer in PEERS if peer not in peers_in(some)]
+            if left_out and options.readme:
+                print(f"Nothing is published without all peers. Left out: {'; '.join(left_out)}")
+                return 1
     print(listed(figures))
-    document = {"taken_at": taken_at, "machine": machine(), "figures": [figure.to_json() for figure in figures]}
+    document = {
+        "taken_at": taken_at,
+        "machine": machine(peers_in(figures)),
+        "left_out": left_out,
+        "figures": [figure.to_json() for figure in figures],
+    }
     text = json.dumps(document, indent=2) + "\n"
     written = options.json or home / "figures.json"
     written.write_text(text)
@@ -113,10 +136,16 @@ def main() -> int:
         table.PUBLISHED.write_text(text)
         table.put_into(table.README, document)
     print(f"\n{table.on_what(document)}")
-    print("A slope is the cost of one unit under the largest load over that under the smallest: 1 is linear.")
+    print(
+        "A slope is the figure under the largest load over that under the smallest, turned round where more is better."
+        "\nOf the cost or rate of one unit (ms/DAG, records/s) 1 is linear; of others, marked *, the same whatever the "
+        "load."
+    )
+    if left_out:
+        print(f"Peers left out, because they could not be installed or started: {'; '.join(left_out)}")
     missed = [figure.name for figure in figures if figure.reached is False]
     print(f"Goals missed: {'; '.join(missed) or 'none'}")
-    return 0
+    return 1 if missed else 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Signing alone."""
+"""Signing alone. There is no load: one call is signed at a time, and all bodies are short."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ sys.path.insert(0, str(REPO))
 
 from tests.simulation import plans, scenarios
 
-SEEDS_OF_MOVES, SEEDS_OF_PLANS = (30, 300, 3_000), (60, 600)
+SEEDS_OF_MOVES, SEEDS_OF_PLANS = (30, 300, 3_000), (20, 200, 2_000)
 
 
 def rate(failure: Callable[[int], str | None], seeds: int) -> float:

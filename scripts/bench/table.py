@@ -16,6 +16,8 @@ BEGIN, END = "<!-- figures: written by `make bench README=1` -->", "<!-- end of 
 UNITS = {"us": "µs", "ratio": "", "of a bare session": ""}
 #: Rows of the second table: benchmark, beginning of the figures' names, what is put before them, and names left out.
 ROWS = (
+    ("calls", "calls in a row", "", ()),
+    ("one_key", "", "", ()),
     ("signing", "one signature", "", ()),
     ("importing", "all operators", "import over `airflow.sdk`: ", ()),
     ("parsing", "", "DAG parsing: ", ()),
@@ -53,10 +55,17 @@ def tables(document: dict[str, Any]) -> str:
     figures = [Figure.from_json(raw) for raw in document["figures"]]
     return (
         f"Taken on {on_what(document)}.\n\n{_calls(figures)}\n\n{_rest(figures)}\n\n"
-        "A figure is that under the largest load. The slope is the cost of one unit there against that under the "
-        "smallest load:\n1 is linear, less is better. Every figure, under every load: "
+        "A figure is that under the largest load. The slope is that figure over the one under the smallest load, "
+        "turned round\nwhere more is better: less is better. Of the cost or rate of one unit (ms/DAG, records/s), 1 is "
+        "linear; of all others,\nmarked *, 1 is the same whatever the load. Every figure, under every load: "
         "[docs/figures.json](docs/figures.json)."
     )
+
+
+def slope_of(figure: Figure, slope: dict[tuple[str, str], float]) -> str:
+    """The slope of the series that a figure belongs to, with a mark if the figure is no cost of one unit."""
+    key = (figure.benchmark, figure.name)
+    return f"{slope[key]:.2f}{'' if figure.of_one_unit else ' *'}" if key in slope else ""
 
 
 def _calls(figures: list[Figure]) -> str:
@@ -85,8 +94,10 @@ def _rest(figures: list[Figure]) -> str:
                 series.setdefault(one.name, []).append(one)
         for name, loads in series.items():
             most = max(loads, key=lambda one: one.load or 0)
-            grown = f"{slope[benchmark, name]:.2f}" if (benchmark, name) in slope else ""
-            cells = (before + name, _load(loads), f"{short(most.value)} {_unit(most)}", _goal(most), grown)
+            cells = (
+                *(before + name, _load(loads), f"{short(most.value)} {_unit(most)}".strip(), _goal(most)),
+                slope_of(most, slope),
+            )
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -16,7 +16,7 @@ from airflow_provider_whitebit.testing import SandboxProcess
 from airflow_provider_whitebit.treasury.conditions import BalanceCondition
 from airflow_provider_whitebit.triggers.watch import WhiteBitConditionTrigger
 
-SENSORS = (1, 100, 10_000)
+SENSORS = (1, 10, 100, 1_000, 10_000)
 SECONDS, INTERVAL = 30, 5
 
 
