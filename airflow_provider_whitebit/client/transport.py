@@ -11,8 +11,9 @@ import logging
 import re
 import ssl
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
@@ -77,6 +78,19 @@ class Timeout:
 
     connect: float = 5
     read: float = 10
+
+
+_URGENT = ContextVar("whitebit_urgent", default=False)
+
+
+@contextmanager
+def urgently() -> Iterator[None]:
+    """What is asked for inside may use the throttle's reserve: a move's nonce does not live long."""
+    token = _URGENT.set(True)
+    try:
+        yield
+    finally:
+        _URGENT.reset(token)
 
 
 class Wire(Protocol):
@@ -269,7 +283,7 @@ class Transport:
 
     def _wait_for_turn(self, path: str) -> None:
         if self.throttle is not None:
-            while (delay := self.throttle.delay(path)) > 0:
+            while (delay := self.throttle.delay(path, urgent=_URGENT.get())) > 0:
                 self.sleep(delay)
 
     def _wait_for_urgent_turn(self, path: str) -> None:

@@ -17,6 +17,7 @@ from airflow_provider_whitebit.client.errors import (
     WhiteBitPermissionError,
 )
 from airflow_provider_whitebit.client.models import FixedInvestment, FlexTransaction
+from airflow_provider_whitebit.client.transport import urgently
 from airflow_provider_whitebit.moves import protocol as p
 from airflow_provider_whitebit.moves.evidence import ACTIONS
 from airflow_provider_whitebit.moves.intent import Balances, Intent, Move, Operation, Receipt, State, merge
@@ -154,6 +155,11 @@ def ask_exchange(client: WhiteBitClient, effect: p.Effect) -> Any:
 
     :raises WhiteBitError: as the client's methods do.
     """
+    with urgently():
+        return _ask(client, effect)
+
+
+def _ask(client: WhiteBitClient, effect: p.Effect) -> Any:
     match effect:
         case p.ReadClock():
             return p.ClockReading(client.clock.now_ms(), client.clock.last_seconds)

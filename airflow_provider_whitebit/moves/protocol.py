@@ -512,6 +512,10 @@ def _send(
         except WhiteBitError:
             yield from _keep(intent.last_refused())
             raise
+    if (yield ReadClock()).estimate_ms >= turn.nonce + NONCE_LIFE_MS:
+        # Held back by a rate limit, or stood still: the exchange would refuse it, and that would have to be settled.
+        late = WhiteBitUnavailableError("The move could not be sent in time and was not sent.", money_moved=False)
+        return late, intent.last_refused()
     try:
         reference = yield Send(move.call(), turn.nonce)
     except (WhiteBitRateLimitError, WhiteBitNonceError) as error:

@@ -13,7 +13,7 @@ from airflow_provider_whitebit.client import throttle
 from airflow_provider_whitebit.client.shared import Numbers
 from airflow_provider_whitebit.client.signing import Credentials
 from airflow_provider_whitebit.client.throttle import Throttle
-from airflow_provider_whitebit.client.transport import NO_RETRIES, Transport
+from airflow_provider_whitebit.client.transport import NO_RETRIES, Transport, urgently
 
 FLEX = "/api/v4/main-account/smart-flex/plans"
 
@@ -121,6 +121,19 @@ def test_nonsense_in_the_count_holds_nothing_back_for_long(clock, moment):
     clock.tick(1)
     one.refused()
     assert one.delay(FLEX) == 2
+
+
+def test_what_a_move_reads_may_use_the_reserve(clock):
+    one = Throttle(share=1, reserve=1, clock=clock)
+    calls = transport(clock, Wire(), one)
+    for _ in range(10):
+        calls.private(FLEX, {})
+    with urgently():
+        for _ in range(10):
+            calls.private(FLEX, {})
+    assert clock.slept == []
+    calls.private(FLEX, {})
+    assert clock.slept == [10]
 
 
 def test_urgent_calls_have_a_reserve_behind_an_export(clock):

@@ -119,6 +119,38 @@ def test_nothing_is_sent_that_could_not_be_written_down():
     assert caught.value.money_moved is False
 
 
+@pytest.mark.parametrize("slow", ["ReadRecords", "WriteJournal"])
+def test_what_is_too_late_is_not_sent_and_no_doubt(slow):
+    script = Script(answers=["tx_1"])
+
+    def perform(effect):
+        outcome = script(effect)
+        if type(effect).__name__ == slow and script.done.count(slow) == 1:
+            script.now += 4_000
+        return outcome
+
+    receipt = run(p.execute(errand()), perform)
+    assert (receipt.transaction_id, receipt.attempts, receipt.reconciled) == ("tx_1", 2, False)
+    assert script.done.count("Send") == 1
+    assert "WaitUntil" not in script.done
+
+
+def test_a_move_that_is_always_too_late_ends_with_no_money_moved():
+    script = Script()
+
+    def perform(effect):
+        outcome = script(effect)
+        if isinstance(effect, p.WriteJournal):
+            script.now += 4_000
+        return outcome
+
+    with pytest.raises(e.WhiteBitUnavailableError, match=r"in time.*No money moved"):
+        run(p.execute(errand()), perform)
+    assert "Send" not in script.done
+    (left,) = merge(map(Intent.from_json, script.journal)).values()
+    assert not left.in_doubt
+
+
 def test_a_receipt_that_could_not_be_written_down_is_returned_all_the_same():
     script = Script(answers=["tx_1"])
 
