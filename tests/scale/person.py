@@ -114,9 +114,7 @@ def _lines(file: Path) -> list[str]:
 def _failures(lines: list[str]) -> Iterator[str]:
     """The exceptions that ended a task, by their names."""
     for line in lines:
-        if '"error_detail"' in line:
+        if '"Task failed with exception"' in line:
             # A process that is killed may leave half a line.
             with contextlib.suppress(ValueError):
-                entry = json.loads(line)
-                if entry["level"] in ("error", "critical"):
-                    yield entry["error_detail"][0]["exc_type"]
+                yield json.loads(line)["error_detail"][0]["exc_type"]

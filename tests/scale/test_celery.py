@@ -22,8 +22,10 @@ SEED = int(os.environ.get("WHITEBIT_SEED", "1"))
 FEW = 40
 DAG = "whitebit_scale"
 FAULTS = ("lost_reply_after", "lost_reply_before", "error_500_after", "duplicate", "duplicate_reply", "unavailable")
-#: What a try may fail with while everything around it is killed.
-EXPECTED = {"WhiteBitUnavailableError", "WhiteBitInDoubt"}
+#: What a try may fail with while everything around it is killed: Airflow has started another try and refuses this
+#: one, or its API server is away; the exchange's answers are lost. The latter the package deals with by itself.
+FENCED = {"JournalError", "AirflowRuntimeError"}
+LOST = {"WhiteBitUnavailableError", "WhiteBitInDoubt"}
 MOST_TRIES = 10
 INVEST, WITHDRAW = OPERATIONS = ("invest", "withdraw")
 #: Moves that look alike and are wanted in the same moment: each waits some six seconds for the one before.
@@ -185,8 +187,10 @@ def test_every_move_is_made_once_whatever_is_killed(cluster, monkeypatch, capsys
 
 def by_itself(instances, person):
     """Nearly all needed no person and few tries, some a single one; what failed was for what was killed around it."""
-    assert set(person.failures()) <= EXPECTED, person.failures()
-    assert set(person.cleared) <= EXPECTED | {SILENT}, person.cleared
+    failures = person.failures()
+    assert set(failures) <= FENCED | LOST, failures
+    assert sum(failures[kind] for kind in LOST) <= MOVES // 10, failures
+    assert set(person.cleared) <= FENCED | LOST | {SILENT}, person.cleared
     assert sum(person.settled.values()) <= MOVES // 20, person.settled
     tries = [instance["try_number"] for instance in instances if instance["map_index"] >= 0]
     assert max(tries) <= MOST_TRIES, Counter(tries)
