@@ -91,6 +91,7 @@ sys.stdin.readline()
 numbers("used", 1)
 forked = os.fork()
 if forked == 0:
+    signal.alarm(60)
     os.close(0)
     os.close(1)
     os.close(2)
