@@ -327,7 +327,8 @@ def hook(exchange, monkeypatch):
 
 
 def name(value):
-    return repr(value)[:30].encode("ascii", "backslashreplace").decode()
+    # An address is another one in each process.
+    return repr(value).partition(" at 0x")[0][:30].encode("ascii", "backslashreplace").decode()
 
 
 def refused(call, exchange, kind=e.WhiteBitValidationError):
