@@ -191,6 +191,7 @@ def by_itself(instances, person):
     assert set(failures) <= FENCED | LOST, failures
     assert sum(failures[kind] for kind in LOST) <= MOVES // 10, failures
     assert set(person.cleared) <= FENCED | LOST | {SILENT}, person.cleared
+    assert sum(person.cleared.values()) <= MOVES // 10, person.cleared
     assert sum(person.settled.values()) <= MOVES // 20, person.settled
     tries = [instance["try_number"] for instance in instances if instance["map_index"] >= 0]
     assert max(tries) <= MOST_TRIES, Counter(tries)
