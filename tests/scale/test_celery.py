@@ -191,6 +191,8 @@ def by_itself(instances, person):
     assert set(failures) <= FENCED | LOST, failures
     assert sum(failures[kind] for kind in LOST) <= MOVES // 10, failures
     assert set(person.cleared) <= FENCED | LOST | {SILENT}, person.cleared
+    # Airflow 3.3.2 fails some without a word when an asset is made for the first time (docs/operations.md).
+    assert sum(person.cleared.values()) <= 3 + MOVES // 20, person.cleared
     assert sum(person.settled.values()) <= MOVES // 20, person.settled
     tries = [instance["try_number"] for instance in instances if instance["map_index"] >= 0]
     assert max(tries) <= MOST_TRIES, Counter(tries)
