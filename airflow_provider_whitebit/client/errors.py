@@ -56,7 +56,9 @@ class WhiteBitError(Exception):
         self.made_before = made
         if self.money_moved is False:
             self.money_moved = True
-        self.advice = "Run the task again: it knows what it has made and goes on from there."
+        on = "Run the task again: it knows what it has made and goes on from there."
+        # What is to be corrected stays true; that nothing was sent does not.
+        self.advice = on if "othing was sent" in self.advice else f"{self.advice} {on}".strip()
 
     def __str__(self) -> str:
         parts = [self.message]
