@@ -3,6 +3,8 @@ PYTHON ?= python3
 NEWEST := 3.3.2
 OLDER := 3.1.8 3.0.6
 BIN := .venv/bin
+# The tests that wait for a running Airflow, and beside them all others.
+SIDE_BY_SIDE := -n 2 --dist loadgroup
 
 .PHONY: help demo ui test lint test-unit test-e2e test-browser test-kill test-scale test-compat simulate bench constraints clean
 
@@ -38,8 +40,7 @@ lint: .venv/ready
 test: lint
 	@scripts/browser.sh
 	@scripts/services.sh
-	$(BIN)/python -m pytest tests --ignore tests/scale
-	$(BIN)/python -m pytest -rs tests/scale/test_celery.py tests/scale/test_one_key.py
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -rs tests --ignore tests/scale/test_one_address.py
 
 test-unit: .venv/ready
 	$(BIN)/python -m pytest tests/unit tests/contract
@@ -63,7 +64,7 @@ test-compat: $(OLDER:%=.venv-%/ready)
 	@scripts/browser.sh
 	@set -e; for version in $(OLDER); do \
 		echo "== Airflow $$version"; \
-		.venv-$$version/bin/python -m pytest tests/unit tests/contract tests/browser tests/e2e; \
+		.venv-$$version/bin/python -m pytest $(SIDE_BY_SIDE) tests/unit tests/contract tests/browser tests/e2e; \
 	done
 
 simulate: .venv/ready

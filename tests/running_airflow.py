@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from email import message_from_bytes
 from email.policy import default
@@ -174,6 +174,37 @@ class RunningAirflow:
         """The errors in a DAG's task logs, for a test that fails."""
         found = [line[:1500] for line in self.logs(dag_id).splitlines() if '"level":"error"' in line]
         return "\n".join(found[-5:])
+
+    def seen(self) -> str:
+        """What Airflow and the exchange did last, for a test that fails."""
+        lines = []
+        with contextlib.suppress(OSError, ValueError):
+            runs = self.api.call("GET", "/api/v2/dags/~/dagRuns?order_by=-id&limit=3")["dag_runs"]
+            for run in runs:
+                lines.append(f"{run['dag_id']} {run['dag_run_id']}: {run['state']} since {run['start_date']}")
+                lines += [
+                    f"  {task['task_id']} [{task['map_index']}]: {task['state']}, try {task['try_number']}"
+                    f" since {task['start_date']}, queued at {task['queued_when']}"
+                    for task in self.tasks(run["dag_id"], run["dag_run_id"])
+                ]
+        with contextlib.suppress(OSError, ValueError):
+            lines += [f"{entry['path']}: {entry['status']}" for entry in self.sandbox.requests()[-5:]]
+        text = (self.home / "standalone.log").read_text(errors="replace").splitlines()
+        lines += [line for line in text if any(word in line.lower() for word in ("error", "warn", "exception"))][-20:]
+        files = sorted((self.home / "logs").rglob("attempt=*.log"), key=lambda file: file.stat().st_mtime)
+        for file in files[-2:]:
+            lines += [str(file.relative_to(self.home)), *file.read_text(errors="replace").splitlines()[-25:]]
+        return "\n".join(line[:600] for line in lines)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With a test of the running Airflow that fails, show what Airflow did."""
+    report = yield
+    running = getattr(item, "funcargs", {}).get("airflow")
+    if report.failed and isinstance(running, RunningAirflow):
+        report.sections.append(("Airflow and the exchange", running.seen()))
+    return report
 
 
 class Mailbox:

@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import partial, wraps
 
 import pytest
 
@@ -293,10 +293,10 @@ def test_own_files_are_not_opened_twice(folder, monkeypatch):
     assert path not in removed
 
 
-def for_others(function):
+def for_others(function, timeout=20):
     """What it does in another thread."""
     with ThreadPoolExecutor(1) as pool:
-        return pool.submit(function).result(timeout=20)
+        return pool.submit(function).result(timeout)
 
 
 def is_free(lock):
@@ -405,6 +405,17 @@ class Strikes:
         return self._instruction
 
 
+def in_a_thread_of_its_own(test):
+    """Some strikes leave the interpreter with an exception that it goes on handling: let it end with its thread."""
+
+    @wraps(test)
+    def run(**fixtures):
+        for_others(partial(test, **fixtures), timeout=None)
+
+    return run
+
+
+@in_a_thread_of_its_own
 def test_an_exception_at_any_instruction_of_counting_stops_nobody(folder, monkeypatch):
     one = throttle.shared("http://a")
     nonces = shared.numbers("nonces", NONCES_KEPT)
@@ -441,6 +452,7 @@ def test_an_exception_at_any_instruction_of_counting_stops_nobody(folder, monkey
     assert left_behind > 0
 
 
+@in_a_thread_of_its_own
 def test_an_exception_at_any_instruction_of_opening_stops_nobody(folder, monkeypatch):
     monkeypatch.setattr(shared._OPENING, "_patience", 0.001)
     number, struck = 0, True
