@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from email import message_from_bytes
 from email.policy import default
@@ -35,6 +35,9 @@ from local_airflow import (  # noqa: E402
 )
 
 from airflow_provider_whitebit.testing import SandboxProcess  # noqa: E402
+
+#: Seconds after which something does not come at all. Nothing is said of how fast a busy machine is.
+PATIENCE = 300
 
 
 @dataclass
@@ -79,18 +82,22 @@ class RunningAirflow:
         written.write_text(json.dumps(connections))
         written.replace(self.home / "connections.json")
 
-    def run(self, dag_id: str, *, seconds: int = 150) -> dict[str, Any]:
-        """Trigger a DAG and wait for the end of its run."""
-        return self.finished(dag_id, self.begin(dag_id), seconds=seconds)
+    def wait(self, what: str, done: Callable[[], Any], *, every: float = 0.5) -> Any:
+        """Ask until something is there. :raises TimeoutError: if it does not come at all."""
+        return self.api.wait(what, done, PATIENCE, self.process, every=every)
 
-    def finished(self, dag_id: str, run_id: str, *, seconds: int = 150) -> dict[str, Any]:
+    def run(self, dag_id: str) -> dict[str, Any]:
+        """Trigger a DAG and wait for the end of its run."""
+        return self.finished(dag_id, self.begin(dag_id))
+
+    def finished(self, dag_id: str, run_id: str) -> dict[str, Any]:
         """Wait for the end of a run."""
 
         def ended() -> Any:
             run = self.api.call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")
             return run if run["state"] in ("success", "failed") else None
 
-        found: dict[str, Any] = self.api.wait(f"the end of {dag_id}", ended, seconds, self.process)
+        found: dict[str, Any] = self.wait(f"the end of {dag_id}", ended)
         return found
 
     def returned(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> Any:
@@ -138,7 +145,7 @@ class RunningAirflow:
 
     def begin(self, dag_id: str, conf: dict[str, Any] | None = None) -> str:
         """Trigger a DAG; the id of its run."""
-        self.api.wait(dag_id, lambda: self.api.call("GET", f"/api/v2/dags/{dag_id}"), 60, self.process)
+        self.wait(dag_id, lambda: self.api.call("GET", f"/api/v2/dags/{dag_id}"))
         run = self.api.call("POST", f"/api/v2/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf or {}})
         return str(run["dag_run_id"])
 
@@ -189,12 +196,17 @@ class RunningAirflow:
                 ]
         with contextlib.suppress(OSError, ValueError):
             lines += [f"{entry['path']}: {entry['status']}" for entry in self.sandbox.requests()[-5:]]
-        text = (self.home / "standalone.log").read_text(errors="replace").splitlines()
-        lines += [line for line in text if any(word in line.lower() for word in ("error", "warn", "exception"))][-20:]
+        text = (self.home / "standalone.log").read_text(errors="replace").lower().splitlines()
+        lines += [line for line in text if any(f"[{word}" in line for word in ("error", "critical"))][-10:]
         files = sorted((self.home / "logs").rglob("attempt=*.log"), key=lambda file: file.stat().st_mtime)
         for file in files[-2:]:
-            lines += [str(file.relative_to(self.home)), *file.read_text(errors="replace").splitlines()[-25:]]
-        return "\n".join(line[:600] for line in lines)
+            lines.append(str(file.relative_to(self.home)))
+            for line in file.read_text(errors="replace").splitlines()[-20:]:
+                with contextlib.suppress(ValueError):
+                    told = json.loads(line)
+                    line = f"{told['timestamp']} {told['level']}: {told['event']} {told.get('error_detail', '')}"
+                lines.append(line)
+        return "\n".join(line[:300] for line in lines)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -280,7 +292,7 @@ def airflow(
         ):
             api = Api(port)
             try:
-                api.wait("a healthy Airflow", api.healthy, 180, process)
+                api.wait("a healthy Airflow", api.healthy, PATIENCE, process)
             except (TimeoutError, RuntimeError) as error:
                 raise AssertionError(f"{error}\n{(home / 'standalone.log').read_text()[-4000:]}") from None
             running = RunningAirflow(home, api, sandbox, process, env, mail, names)

@@ -58,7 +58,7 @@ def leave_in_doubt(scene: Scene) -> str:
     client.server_time()
     run_id = airflow.begin(DOUBT_DAG)
     # Four seconds later the other one would be told apart: what can be done before is done, and it is looked for often.
-    airflow.api.wait("the move", lambda: len(sandbox.ledger()["transactions"]) > before, 90, airflow.process, every=0.1)
+    airflow.wait("the move", lambda: len(sandbox.ledger()["transactions"]) > before, every=0.1)
     # Both clocks come from whole seconds, so the first nonce may well be the one that the task has used.
     nonce = client.clock.next_nonce(window=True) + 137
     client.send_move(flex_invest_call(SOL_PLAN, SOL_AMOUNT), nonce=nonce)

@@ -90,14 +90,12 @@ def test_fixed_plans_transfers_and_export(airflow):
     airflow.api.call("POST", "/api/v2/variables", {"key": "whitebit_e2e_folder", "value": str(airflow.home)})
     before = len(airflow.sandbox.ledger()["moves"])
     run_id = airflow.begin("whitebit_e2e_fixed")
-    airflow.api.wait(
+    airflow.wait(
         "the balance",
         lambda: airflow.task("whitebit_e2e_fixed", run_id, "held")["state"] in ("running", "success", "failed"),
-        150,
-        airflow.process,
     )
     airflow.sandbox.fault("lost_reply_after", path="*/transfer", count=1)
-    run = airflow.finished("whitebit_e2e_fixed", run_id, seconds=240)
+    run = airflow.finished("whitebit_e2e_fixed", run_id)
     assert run["state"] == "success", airflow.problems("whitebit_e2e_fixed")
 
     def returned(task):
@@ -204,12 +202,12 @@ def test_sensors_wait_in_the_triggerer_and_share_their_polls(airflow):
         # The one that waits in vain may have done so by now, but is not between two of its states.
         return all(now.get(one) == "deferred" for one in waiting) and now.get(("never", -1)) in ("deferred", "skipped")
 
-    airflow.api.wait("the deferral", deferred, 120, airflow.process)
+    airflow.wait("the deferral", deferred)
     triggerer = airflow.part("triggerer")
     triggerer.kill()
     airflow.start_part(triggerer)
     try:
-        airflow.api.wait("the timeout", lambda: states()[("never", -1)] == "skipped", 120, airflow.process)
+        airflow.wait("the timeout", lambda: states()[("never", -1)] == "skipped")
     except TimeoutError as error:
         log = (airflow.home / "restarted.log").read_text()[-6000:]
         raise AssertionError(f"{error}: {states()}\n{airflow.problems(dag_id)}\n{log}") from None
@@ -223,7 +221,7 @@ def test_sensors_wait_in_the_triggerer_and_share_their_polls(airflow):
     path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/rich/2"
     airflow.api.call("PATCH", path, {"new_state": "success", "note": "not needed any more"})
     airflow.sandbox.fund("USDC", "1500")
-    assert airflow.finished(dag_id, run_id, seconds=120)["state"] == "success", airflow.problems(dag_id)
+    assert airflow.finished(dag_id, run_id)["state"] == "success", airflow.problems(dag_id)
     assert states() == {**dict.fromkeys(waiting, "success"), ("never", -1): "skipped", ("none", -1): "skipped"}
     begin = len(airflow.sandbox.requests())
     time.sleep(5)
@@ -249,12 +247,12 @@ def test_receipts_start_bookkeeping_and_are_mailed_and_link_to_the_exchange(airf
         return [receipt for run_id in ended for receipt in airflow.returned(books, run_id, "book")]
 
     # Each of the two, and nothing of what was only planned or refused.
-    airflow.api.wait("the books", lambda: len(booked()) >= 2, 60, airflow.process)
+    airflow.wait("the books", lambda: len(booked()) >= 2)
     assert sorted(booked(), key=lambda receipt: receipt["amount"]) == receipts
     uris = {asset["uri"] for asset in airflow.api.call("GET", "/api/v2/assets?limit=100")["assets"]}
     assert {"whitebit://whitebit_default/moves", "whitebit://whitebit_default/flex/ETH"} <= uris
 
-    airflow.api.wait("the mails", lambda: len(airflow.mail) >= 3, 60, airflow.process)
+    airflow.wait("the mails", lambda: len(airflow.mail) >= 3)
     assert [mail["subject"] for mail in airflow.mail] == [
         f"WhiteBIT: flex_invest 0.11 ETH executed - {dag_id}.invest",
         f"WhiteBIT: flex_invest 0.12 ETH executed - {dag_id}.invest",

@@ -18,8 +18,6 @@ import pytest
 
 from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
 
-#: Seconds within which anything comes, however busy the machine is.
-PATIENCE = 300
 RESTARTS = int(os.environ.get("WHITEBIT_RESTARTS", "2"))
 EARNING, CLOSED, RICH = DAGS = ("whitebit_e2e_earning", "whitebit_e2e_closed", "whitebit_e2e_rich")
 
@@ -30,7 +28,7 @@ def events(airflow):
     file = airflow.home / "dags" / "whitebit_events.py"
     shutil.copy(Path(__file__).parent / "dags_on_demand" / file.name, file)
     for dag_id in DAGS:
-        airflow.api.wait(dag_id, lambda dag_id=dag_id: airflow.api.call("GET", f"/api/v2/dags/{dag_id}"), PATIENCE)
+        airflow.wait(dag_id, lambda dag_id=dag_id: airflow.api.call("GET", f"/api/v2/dags/{dag_id}"))
     yield airflow
     file.unlink()
 
@@ -67,14 +65,6 @@ def runs_of(airflow, dag_id):
     return found
 
 
-def settle(airflow, what, done):
-    return airflow.api.wait(what, done, PATIENCE, airflow.process)
-
-
-def finished(airflow, dag_id, run_id):
-    return airflow.finished(dag_id, run_id, seconds=PATIENCE)
-
-
 def in_books(airflow, action, ticker=None):
     return [
         entry["transaction_id"]
@@ -91,7 +81,7 @@ def watching(airflow):
         paths = [request["path"] for request in airflow.sandbox.requests()[begin:]]
         return {path.rsplit("/", 1)[1] for path in paths} >= {"payment-history", "history", "balance"}
 
-    settle(airflow, "the questions of all triggers", asked)
+    airflow.wait("the questions of all triggers", asked)
 
 
 def invest(airflow, hook):
@@ -107,12 +97,12 @@ def test_closures_and_balances_start_their_dags(events, hook):
     hook.flex_invest(plan_id=plan.id, amount=str(plan.min_investment))
     hook.flex_close(plan_id=plan.id)
     closed = in_books(events, 5, "SOL")[-1]
-    settle(events, "the run for a closure", lambda: closed in consumed(events, CLOSED))
+    events.wait("the run for a closure", lambda: closed in consumed(events, CLOSED))
     events.sandbox.fund("ETH", "1000")
-    settle(events, "the run for a balance", lambda: len(consumed(events, RICH)) == 1)
+    events.wait("the run for a balance", lambda: len(consumed(events, RICH)) == 1)
     time.sleep(10)
     events.sandbox.fund("ETH", "1")
-    settle(events, "the run for another amount", lambda: len(consumed(events, RICH)) == 2)
+    events.wait("the run for another amount", lambda: len(consumed(events, RICH)) == 2)
     time.sleep(3)
     assert delivered(events, CLOSED) == [closed]
     assert len(delivered(events, RICH)) == 2
@@ -142,8 +132,8 @@ def test_no_earning_is_lost_and_none_told_twice_while_the_triggerer_is_killed_ag
     events.sandbox.advance(86_400)
     earned = Counter(entry for entry in in_books(events, 4) if entry not in before)
     assert len(earned) > 5 * RESTARTS
-    settle(events, "all events", lambda: set(delivered(events, EARNING)) >= set(earned))
-    settle(events, "all runs", lambda: set(consumed(events, EARNING)) >= set(earned))
+    events.wait("all events", lambda: set(delivered(events, EARNING)) >= set(earned))
+    events.wait("all runs", lambda: set(consumed(events, EARNING)) >= set(earned))
     time.sleep(5)
     assert Counter(entry for entry in delivered(events, EARNING) if entry not in before) == earned
     assert Counter(entry for entry in consumed(events, EARNING) if entry not in before) == earned
@@ -174,13 +164,13 @@ def test_a_triggerer_that_was_held_up_and_replaced_tells_nothing_again(events, h
         events.sandbox.advance(86_400)
         earned = Counter(entry for entry in in_books(events, 4) if entry not in before)
         assert earned
-        settle(events, "the events of its replacement", lambda: set(delivered(events, EARNING)) >= set(earned))
+        events.wait("the events of its replacement", lambda: set(delivered(events, EARNING)) >= set(earned))
     finally:
         held_up.signal(signal.SIGCONT)
     # It asks once more before it learns that it was replaced, or it ends by itself.
     time.sleep(15)
     held_up.kill()
-    settle(events, "all runs", lambda: set(consumed(events, EARNING)) >= set(earned))
+    events.wait("all runs", lambda: set(consumed(events, EARNING)) >= set(earned))
     assert Counter(entry for entry in delivered(events, EARNING) if entry not in before) == earned
     assert Counter(entry for entry in consumed(events, EARNING) if entry not in before) == earned
 
@@ -222,7 +212,7 @@ def run_of(airflow, dag_id, told):
                 return run
         return None
 
-    run = settle(airflow, f"a run of {dag_id}", ended)
+    run = airflow.wait(f"a run of {dag_id}", ended)
     assert run["state"] == "success", airflow.problems(dag_id)
     return run["dag_run_id"]
 
@@ -255,7 +245,7 @@ def test_the_compounding_example(events, hook):
 def test_the_ladder_example(events, hook):
     events.sandbox.fund("USDT", "1000")
     run_id = events.begin("whitebit_ladder_build", {"amount": "100", "days": [10]})
-    build = finished(events, "whitebit_ladder_build", run_id)
+    build = events.finished("whitebit_ladder_build", run_id)
     assert build["state"] == "success", events.problems("whitebit_ladder_build")
     receipt = events.returned("whitebit_ladder_build", run_id, "invest", 0)
     events.sandbox.advance(10 * 86_400 + 1)
@@ -279,20 +269,20 @@ def test_the_nightly_check_tells_of_moves_without_a_receipt(events, hook):
     switch_on(events, dag_id)
     begin = hook.get_conn().server_time()
     # Two moves by the hook, in tasks of their own.
-    made = events.run("whitebit_flex_taskflow", seconds=PATIENCE)
+    made = events.run("whitebit_flex_taskflow")
     assert made["state"] == "success"
     period = {"since": begin.isoformat(), "until": hook.get_conn().server_time().isoformat()}
     run_id = events.begin(dag_id, period)
-    assert finished(events, dag_id, run_id)["state"] == "success", events.problems(dag_id)
+    assert events.finished(dag_id, run_id)["state"] == "success", events.problems(dag_id)
     # The hook outside of a task announces nothing.
     receipt = hook.flex_invest(ticker="USDT", amount="10")
     period["until"] = hook.get_conn().server_time().isoformat()
     run_id = events.begin(dag_id, period)
-    assert finished(events, dag_id, run_id)["state"] == "failed"
+    assert events.finished(dag_id, run_id)["state"] == "failed"
 
     def told():
         bodies = [mail.get_body(("html",)) for mail in list(events.mail) if "compare" in mail["subject"]]
         return any(receipt.transaction_id in body.get_content() for body in bodies)
 
-    settle(events, "the mail", told)
+    events.wait("the mail", told)
     switch_off(events, dag_id)

@@ -61,10 +61,10 @@ def transactions(airflow):
 
 def moved_once(airflow, run_id, before, what):
     """The run ends well; its two moves are in the books once each, and its receipts are theirs."""
-    state = airflow.finished(DAG, run_id, seconds=240)["state"]
+    state = airflow.finished(DAG, run_id)["state"]
     if state == "failed":
         insist(airflow, run_id)
-        state = airflow.finished(DAG, run_id, seconds=240)["state"]
+        state = airflow.finished(DAG, run_id)["state"]
     assert state == "success", airflow.problems(DAG)
     books = airflow.sandbox.ledger()
     assert books["balanced"]
@@ -83,7 +83,7 @@ def arrival(airflow, path, count):
         return sum(request["path"].endswith(path) for request in airflow.sandbox.requests())
 
     begin = arrived()
-    airflow.api.wait(f"{count} requests of {path}", lambda: arrived() >= begin + count, 90, airflow.process)
+    airflow.wait(f"{count} requests of {path}", lambda: arrived() >= begin + count)
 
 
 @pytest.mark.parametrize("number", range(2))
@@ -116,7 +116,7 @@ def test_the_api_server_goes_down_while_an_intent_is_written(airflow, when):
     time.sleep(3)
     airflow.sandbox.clear_faults()
     airflow.start_part(server)
-    airflow.api.wait("the API server", airflow.api.healthy, 120, airflow.process)
+    airflow.wait("the API server", airflow.api.healthy)
     moved_once(airflow, run_id, before, f"API server killed {when}")
 
 
@@ -126,15 +126,13 @@ def test_the_triggerer_goes_down_while_a_doubt_is_settled(airflow):
     before = transactions(airflow)
     airflow.sandbox.fault("lost_reply_after", path="*/investments/invest", count=1)
     run_id = airflow.begin(dag_id)
-    airflow.api.wait(
-        "the deferral", lambda: airflow.task(dag_id, run_id, "invest")["state"] == "deferred", 90, airflow.process
-    )
+    airflow.wait("the deferral", lambda: airflow.task(dag_id, run_id, "invest")["state"] == "deferred")
     triggerer = airflow.part("triggerer")
     triggerer.kill()
     time.sleep(2)
     assert airflow.task(dag_id, run_id, "invest")["state"] == "deferred"
     airflow.start_part(triggerer)
-    assert airflow.finished(dag_id, run_id, seconds=240)["state"] == "success", airflow.problems(dag_id)
+    assert airflow.finished(dag_id, run_id)["state"] == "success", airflow.problems(dag_id)
     receipt = airflow.returned(dag_id, run_id, "invest")
     assert receipt["reconciled"] is True
     assert transactions(airflow) - before == {receipt["transaction_id"]}

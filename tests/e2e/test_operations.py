@@ -101,7 +101,7 @@ def test_no_task_fails_while_the_key_is_exchanged(airflow, key):
         deferred = airflow.task(dag_id, run_id, "deferred")["state"] == "deferred"
         return deferred and len(sent_with(airflow, asked)) == 2
 
-    airflow.api.wait("two lost answers", both_in_doubt, 90, airflow.process)
+    airflow.wait("two lost answers", both_in_doubt)
     os.kill(process_of(airflow, run_id, "killed"), signal.SIGKILL)
     new = key("new", former_connection="whitebit_vault_before")
     airflow.keep_connections(whitebit_vault=new, whitebit_vault_before=old)
@@ -112,7 +112,7 @@ def test_no_task_fails_while_the_key_is_exchanged(airflow, key):
             airflow.clear(dag_id, run_id, "killed")
         return airflow.api.call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"] in ("success", "failed")
 
-    airflow.api.wait("the end", ended, 120, airflow.process)
+    airflow.wait("the end", ended)
     assert airflow.finished(dag_id, run_id)["state"] == "success", airflow.problems(dag_id)
     receipts = {task: airflow.returned(dag_id, run_id, task) for task in ("deferred", "killed", "later")}
     made = {receipt["transaction_id"] for receipt in receipts.values()}
@@ -135,12 +135,12 @@ class Outstanding:
     def __init__(self, airflow):
         self._airflow = airflow
         self._before, self._asked = transactions(airflow), len(airflow.sandbox.requests())
-        airflow.sandbox.fault("delay_reply", path=f"*{INVEST}", count=1, seconds=60)
+        airflow.sandbox.fault("delay_reply", path=f"*{INVEST}", count=1)
 
     def begin(self, dag_id):
         """Begin a run and wait until its move is made."""
         run_id = self._airflow.begin(dag_id)
-        self._airflow.api.wait("the move", self.made, 90, self._airflow.process, every=0.1)
+        self._airflow.wait("the move", self.made, every=0.1)
         assert len(sent_with(self._airflow, self._asked)) == 1
         return run_id
 
@@ -166,7 +166,7 @@ def ended(airflow, run_id, task_id="invest"):
         except (FileNotFoundError, ProcessLookupError):
             return True
 
-    airflow.api.wait("the end of the task's process", gone, 60, airflow.process)
+    airflow.wait("the end of the task's process", gone)
 
 
 def told_of_failure(airflow, run_id):
@@ -231,14 +231,14 @@ def test_a_task_is_marked_while_the_answer_is_outstanding(airflow, outstanding, 
 def test_a_missed_deadline_only_tells(airflow, key):
     dag_id = "whitebit_e2e_deadline"
     airflow.keep_connections(whitebit_vault=key("patient", timeout=120))
-    airflow.sandbox.fault("delay_reply", path=f"*{INVEST}", count=1, seconds=15)
+    airflow.sandbox.fault("delay_reply", path=f"*{INVEST}", count=1)
     before = transactions(airflow)
     run_id = airflow.begin(dag_id)
 
     def told():
         return any(mail["Subject"] == "The deadline was missed" for mail in airflow.mail)
 
-    airflow.api.wait("the mail", told, 90, airflow.process)
+    airflow.wait("the mail", told)
     assert airflow.finished(dag_id, run_id)["state"] == "success", airflow.problems(dag_id)
     receipt = airflow.returned(dag_id, run_id, "invest")
     assert (receipt["reconciled"], airflow.task(dag_id, run_id, "invest")["try_number"]) == (False, 1)
@@ -273,7 +273,7 @@ def test_two_regions(airflow, key, eu):
     def made_in_eu():
         return airflow.task(dag_id, run_id, "eu")["state"] == "success"
 
-    airflow.api.wait("the move in the other region", made_in_eu, 60, airflow.process)
+    airflow.wait("the move in the other region", made_in_eu)
     airflow.api.call("PATCH", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/global", {"new_state": "failed"})
     ended(airflow, run_id, "global")
     elsewhere = airflow.returned(dag_id, run_id, "eu")

@@ -64,7 +64,7 @@ def test_a_plan_that_is_killed_again_and_again_is_carried_out_once(airflow, hook
         run_id = airflow.begin(DAG, {"policy": policy})
         seen = set()
         for _ in range(2):
-            airflow.api.wait("a try", partial(new_process_or_end, airflow, run_id, seen), 120, airflow.process)
+            airflow.wait("a try", partial(new_process_or_end, airflow, run_id, seen))
             found = processes(airflow, run_id)
             time.sleep(chance.uniform(0.3, 6))
             for name in set(found) - seen:
@@ -76,7 +76,7 @@ def test_a_plan_that_is_killed_again_and_again_is_carried_out_once(airflow, hook
                 break
         airflow.sandbox.clear_faults()
         deadline = time.monotonic() + 240
-        while (state := airflow.finished(DAG, run_id, seconds=240)["state"]) == "failed":
+        while (state := airflow.finished(DAG, run_id)["state"]) == "failed":
             assert time.monotonic() < deadline, airflow.problems(DAG)
             insist(airflow, run_id)
             time.sleep(1)
@@ -123,7 +123,7 @@ def test_what_a_person_approves_is_carried_out(airflow, hook):
     def asked():
         return airflow.api.call("GET", path)
 
-    question = airflow.api.wait("the question", asked, 120, airflow.process)
+    question = airflow.wait("the question", asked)
     assert "**flex_invest" in question["body"]
     planned = airflow.returned(dag_id, run_id, "plan")
     assert planned["status"] == "planned"
@@ -132,7 +132,7 @@ def test_what_a_person_approves_is_carried_out(airflow, hook):
     def waits():
         return airflow.task(dag_id, run_id, "ask")["state"] in ("awaiting_input", "deferred")
 
-    airflow.api.wait("the waiting for a person", waits, 60, airflow.process)
+    airflow.wait("the waiting for a person", waits)
     # An answer in the very moment in which the task begins to wait makes Airflow lose the task: no person is so fast.
     time.sleep(6)
     airflow.api.call("PATCH", path, {"chosen_options": ["Approve"], "params_input": {}})
