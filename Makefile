@@ -4,7 +4,7 @@ NEWEST := 3.3.2
 OLDER := 3.1.8 3.0.6
 BIN := .venv/bin
 # The tests that wait for a running Airflow, and beside them all others.
-SIDE_BY_SIDE := -n 2 --dist loadgroup
+SIDE_BY_SIDE := -n 2 --dist loadscope
 
 .PHONY: help demo ui test lint test-unit test-e2e test-browser test-kill test-scale test-compat simulate bench constraints clean
 

@@ -1,21 +1,28 @@
-"""Fixtures that several folders share: one running Airflow for all of a session."""
+"""Fixtures that several folders share: one running Airflow for all of a session. What may be tested side by side."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+if TYPE_CHECKING:
+    from xdist.remote import Producer
+    from xdist.scheduler import LoadScopeScheduling
+
 pytest_plugins = ["tests.running_airflow"]
 
-HERE = Path(__file__).parent
+#: Folders whose tests share the running Airflow.
+OF_ONE_AIRFLOW = ("tests/browser/", "tests/e2e/")
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the marks in the same hook.
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where processes test side by side: all that needs a running Airflow in one of them, other files whole."""
-    if config.pluginmanager.hasplugin("xdist"):
-        for item in items:
-            folder = item.path.relative_to(HERE).parts[0]
-            group = "airflow" if folder in ("browser", "e2e") else item.path.stem
-            item.add_marker(pytest.mark.xdist_group(group))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """Where processes test side by side: all that needs the running Airflow in one of them, other files whole."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "airflow" if nodeid.startswith(OF_ONE_AIRFLOW) else nodeid.partition("::")[0]
+
+    return Scheduling(config, log)

@@ -196,6 +196,7 @@ class MoveMaker:
                 log.info("Planned: %s", planned)
             for note in plan.notes:
                 log.info("Note: %s", note)
+            self._switch_auto_reinvest(plan.auto_reinvest, dry_run=dry_run)
             return [planned.move for planned in plan.moves]
 
         if dry_run:
@@ -235,11 +236,27 @@ class MoveMaker:
             run=place.run,
         ).carry_out()
         plan = plans[-1] if plans else TreasuryPlan()
-        for plan_id, enabled in plan.auto_reinvest.items():
-            self._hook.get_conn().flex_auto_reinvest(plan_id, enabled=enabled)
         for receipt in receipts:
             self._tell(receipt)
         return PlanOutcome(EXECUTED if receipts or plan.auto_reinvest else NOTHING, plan, tuple(receipts))
+
+    def _switch_auto_reinvest(self, switches: Mapping[str, bool], *, dry_run: bool) -> None:
+        """Before the moves: if it fails nothing is carried out yet, and the task's next run does it again.
+
+        :raises WhiteBitError: the connection's limits forbid one of them, or the exchange refuses it.
+        """
+        if not switches:
+            return
+        client = self._hook.get_conn()
+        tickers = {entry.plan_id: entry.currency for entry in client.flex_investments() if entry.active}
+        for plan_id in switches.keys() & tickers.keys():
+            self.check_limits(tickers[plan_id], None)
+        for plan_id, enabled in ({} if dry_run else switches).items():
+            if plan_id in tickers:
+                client.flex_auto_reinvest(plan_id, enabled=enabled)
+                log.info("Auto-reinvest of the investment in plan %s: %s", plan_id, "on" if enabled else "off")
+            else:
+                log.warning("No auto-reinvest to switch: nothing is invested in plan %s any more", plan_id)
 
     def _permit(self, move: Move) -> None:
         """:raises WhiteBitLimitError: if the connection's limits forbid this move."""

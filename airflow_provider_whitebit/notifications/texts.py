@@ -16,7 +16,9 @@ from __future__ import annotations
 _TASK = "{{ ti.dag_id }}.{{ ti.task_id }}"
 _RECEIPTS = (
     "{% set made = ti.xcom_pull(task_ids=ti.task_id, map_indexes=ti.map_index) %}"
-    "{% set receipts = [made] if made is mapping else (made or []) %}"
+    # What a treasury operator returns has its receipts inside.
+    "{% set receipts = made.receipts if made is mapping and 'receipts' in made else"
+    " ([made] if made is mapping else (made or [])) %}"
 )
 # Airflow's templates may not look at a class: the error's representation begins with its name.
 _NAME = "{{ ('%r' | format(exception)).split('(')[0] | e }}"
@@ -26,7 +28,7 @@ _DOUBT = "{% set doubt = 'InDoubt' in '%r' | format(exception) %}"
 RECEIPT_SUBJECT = (
     _RECEIPTS
     + "WhiteBIT: {% for receipt in receipts %}{{ receipt.operation }} {{ receipt.amount }} {{ receipt.ticker }}"
-    + " {{ receipt.status }}{{ ', ' if not loop.last }}{% endfor %} - "
+    + " {{ receipt.status }}{{ ', ' if not loop.last }}{% else %}nothing moved{% endfor %} - "
     + _TASK
 )
 #: The receipts of a task that moved money, as plain text.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import pendulum
 import pytest
 
 from airflow_provider_whitebit.client import errors as e
@@ -14,6 +15,8 @@ from airflow_provider_whitebit.operators.treasury import (
     WhiteBitRebalanceOperator,
     WhiteBitSweepOperator,
 )
+from airflow_provider_whitebit.treasury.planning import TreasuryPlan, plan_sweep
+from airflow_provider_whitebit.treasury.policy import read_policy
 
 USDT = "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f"
 
@@ -105,6 +108,51 @@ def test_a_rebalance_of_two_assets(carried_out, hook, sandbox):
         main(hook, "BTC") + sum(amount for (_, ticker), amount in held.items() if ticker == "BTC")
     )
     assert carried_out(WhiteBitRebalanceOperator, policy=policy)["status"] == "nothing_to_do"
+
+
+AUTO = {"USDT": {"reserve": "1000", "plans": {"only": [USDT]}, "auto_reinvest": True}}
+
+
+def reinvests(hook):
+    return [entry.with_auto_reinvest for entry in hook.get_conn().flex_investments() if entry.active]
+
+
+@pytest.mark.parametrize("extra", [{"read_only": True}, {"allowed_tickers": "BTC"}])
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_connections_limits_hold_for_auto_reinvest_as_well(carried_out, hook, make_hook, extra, dry_run):
+    hook.flex_invest(plan_id=USDT, amount="9000")
+    limited = make_hook(**extra)
+    policy = read_policy(AUTO)
+    switches = plan_sweep(hook.holdings(), policy, pendulum.now("UTC")).auto_reinvest
+    assert switches == {USDT: True}
+    with pytest.raises(e.WhiteBitLimitError):
+        limited.carry_out(lambda made: TreasuryPlan(auto_reinvest=switches), {}, dry_run=dry_run)
+    assert reinvests(hook) == [False]
+
+
+def test_a_switch_that_fails_is_made_by_the_next_run_before_anything_moves(carried_out, hook, monkeypatch):
+    hook.flex_invest(plan_id=USDT, amount="5000")
+
+    def down(plan_id, *, enabled):
+        raise e.WhiteBitUnavailableError("down", money_moved=False)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(hook.get_conn(), "flex_auto_reinvest", down)
+        with pytest.raises(e.WhiteBitUnavailableError, match="No money moved"):
+            carried_out(WhiteBitSweepOperator, policy=AUTO)
+    assert (main(hook), reinvests(hook)) == (5000, [False])
+    done = carried_out(WhiteBitSweepOperator, policy=AUTO)
+    assert [one["amount"] for one in done["receipts"]] == ["4000"]
+    assert (main(hook), reinvests(hook)) == (1000, [True])
+
+
+def test_nothing_is_switched_where_nothing_is_invested_any_more(carried_out, hook):
+    hook.flex_invest(plan_id=USDT, amount="9000")
+    planned = carried_out(WhiteBitSweepOperator, policy=AUTO, dry_run=True)
+    assert planned["plan"]["auto_reinvest"] == {USDT: True}
+    hook.flex_close(plan_id=USDT)
+    done = carried_out(WhiteBitSweepOperator, policy=AUTO, approved_plan=planned)
+    assert (done["receipts"], reinvests(hook)) == ([], [])
 
 
 def test_a_lost_answer_in_the_middle_is_found(carried_out, hook, sandbox):

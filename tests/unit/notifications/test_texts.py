@@ -64,3 +64,14 @@ def test_a_failure(error, subject):
     assert rendered(texts.FAILURE_SUBJECT, exception=error) == subject
     assert str(error) in rendered(texts.FAILURE_TEXT, exception=error)
     assert "try 2" in rendered(texts.FAILURE_HTML, exception=error)
+
+
+def test_a_carried_out_plan_tells_of_its_receipts():
+    made = {"status": "executed", "plan": {"moves": []}, "receipts": [RECEIPT, {**RECEIPT, "ticker": "BTC"}]}
+    assert rendered(texts.RECEIPT_SUBJECT, made) == (
+        "WhiteBIT: flex_invest 100.5 USDT executed, flex_invest 100.5 BTC executed - dag.invest"
+    )
+    assert rendered(texts.RECEIPT_TEXT, made).count("transaction_id") == 2
+    assert rendered(texts.RECEIPT_HTML, made).count("<table>") == 2
+    nothing = {"status": "nothing_to_do", "plan": {"moves": []}, "receipts": []}
+    assert rendered(texts.RECEIPT_SUBJECT, nothing) == "WhiteBIT: nothing moved - dag.invest"
