@@ -56,7 +56,10 @@ class SandboxProcess:
         """Use one of the sandbox's controls, for example ``control("POST", "faults", {"kind": "reset"})``."""
         import requests
 
-        answer = requests.request(method, f"{self.url}/sandbox/{path}", json=body, timeout=30)
+        with requests.Session() as session:
+            # It is on this machine, wherever the environment's proxies lead.
+            session.trust_env = False
+            answer = session.request(method, f"{self.url}/sandbox/{path}", json=body, timeout=30)
         if not answer.ok:
             raise ValueError(f"{method} /sandbox/{path}: {answer.status_code} {answer.text}")
         return answer.json()

@@ -184,11 +184,23 @@ class WhiteBitInDoubt(WhiteBitError):
     """Money may have moved and the exchange's records cannot tell; nothing more was sent.
 
     Raised only after the records were asked. A person has to look: the message says where.
+
+    :param message: what is in doubt, what the records show, and where to look.
+    :param intent_id: of the move in doubt.
+    :param path: API path of the move.
     """
 
     def __init__(self, message: str, *, intent_id: str = "", path: str = "") -> None:
         self.intent_id = intent_id
+        #: Where Airflow keeps the journal of this move and no other; empty outside a task.
+        self.journal_entry = ""
         super().__init__(message, path=path, money_moved=None)
+
+    def __str__(self) -> str:
+        entry = (
+            f" The journal entry of this move is {self.journal_entry}; leave all others." if self.journal_entry else ""
+        )
+        return super().__str__() + entry
 
 
 #: What no repetition can change: somebody has to do something first.

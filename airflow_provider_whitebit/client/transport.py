@@ -23,7 +23,7 @@ from typing import Any, Protocol
 import requests
 import tenacity
 from requests.adapters import HTTPAdapter
-from urllib3.exceptions import HTTPError, NewConnectionError, SSLError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, SSLError
 
 from airflow_provider_whitebit.client.clock import ExchangeClock
 from airflow_provider_whitebit.client.errors import (
@@ -484,17 +484,30 @@ def _connection_error(path: str, error: requests.RequestException) -> WhiteBitUn
     # The text of the underlying error can hold a proxy's address with its password: its type is enough.
     cause = error.args[0] if error.args else None
     reason = getattr(cause, "reason", None) or cause
-    never_connected = isinstance(error, requests.ConnectTimeout | requests.exceptions.ProxyError) or (
-        isinstance(reason, NewConnectionError) or _is_certificate_refused(reason)
+    # A connection through a proxy that breaks after it was made, perhaps with the answer under way, is a ProxyError too.
+    reason = getattr(reason, "original_error", reason)
+    proxy_refused = _is_tunnel_refused(reason)
+    never_connected = (
+        isinstance(error, requests.ConnectTimeout)
+        or isinstance(reason, NewConnectionError | ConnectTimeoutError)
+        or _is_certificate_refused(reason)
+        or proxy_refused
     )
-    what = {
-        requests.ConnectTimeout: "The exchange could not be connected to in time",
-        requests.ReadTimeout: "The exchange did not answer in time",
-        requests.exceptions.SSLError: "The exchange's TLS certificate was not accepted",
-        requests.exceptions.ProxyError: "The proxy did not connect",
-    }.get(type(error), "The connection to the exchange failed")
+    if proxy_refused or (never_connected and isinstance(error, requests.exceptions.ProxyError)):
+        what = "The proxy did not connect"
+    else:
+        what = {
+            requests.ConnectTimeout: "The exchange could not be connected to in time",
+            requests.ReadTimeout: "The exchange did not answer in time",
+            requests.exceptions.SSLError: "The exchange's TLS certificate was not accepted",
+        }.get(type(error), "The connection to the exchange failed")
     detail = type(reason).__name__ if isinstance(reason, Exception) else type(error).__name__
     return WhiteBitUnavailableError(f"{what} ({detail}).", path=path, money_moved=False if never_connected else None)
+
+
+def _is_tunnel_refused(reason: object) -> bool:
+    """Whether a proxy has said no to CONNECT: what was to go through the tunnel was not sent."""
+    return isinstance(reason, OSError) and str(reason).startswith("Tunnel connection failed")
 
 
 def _is_certificate_refused(reason: object) -> bool:

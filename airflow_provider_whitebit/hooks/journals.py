@@ -38,6 +38,11 @@ class TaskStateJournal:
         self._key = f"{_PREFIX}.{_distinct(key)}"
         self._before = before
 
+    @property
+    def entry(self) -> str:
+        also = "" if self._before is None else f" and {self._before.entry}"
+        return f"task state {self._key}{also}"
+
     def read(self) -> list[dict[str, Any]]:
         try:
             document = self._store.get(self._key)
@@ -99,6 +104,10 @@ class VariableJournal:
         self._own = try_number
         self._tries = max(try_number, tries)
         self._told = False
+
+    @property
+    def entry(self) -> str:
+        return f"the Variables whose names begin with {self._name}__"
 
     def name(self, try_number: int) -> str:
         """Name of the Variable of one try."""

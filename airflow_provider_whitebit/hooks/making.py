@@ -9,7 +9,12 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from airflow_provider_whitebit.client.api import WhiteBitClient
-from airflow_provider_whitebit.client.errors import WhiteBitError, WhiteBitLimitError, WhiteBitValidationError
+from airflow_provider_whitebit.client.errors import (
+    WhiteBitError,
+    WhiteBitInDoubt,
+    WhiteBitLimitError,
+    WhiteBitValidationError,
+)
 from airflow_provider_whitebit.hooks import assets
 from airflow_provider_whitebit.hooks.airflow_compat import current_context, lineage_collector
 from airflow_provider_whitebit.hooks.journals import Place, marks_for, place_for
@@ -160,6 +165,8 @@ class MoveMaker:
         except NotSentAgain:
             raise
         except WhiteBitError as error:
+            if isinstance(error, WhiteBitInDoubt):
+                error.journal_entry = journal.entry
             count_failure(str(requested["operation"]), error)
             raise
         count_move(receipt, account.get_conn().clock.now_ms())

@@ -31,6 +31,10 @@ class Journal(Protocol):
     @property
     def fenced(self) -> bool: ...
 
+    @property
+    def entry(self) -> str:
+        """Where a person finds it, in words; empty where nobody can."""
+
     def read(self) -> list[dict[str, Any]]:
         """Every document that any try wrote; empty only where there certainly is none.
 
@@ -122,6 +126,10 @@ class MemoryJournal:
     @property
     def fenced(self) -> bool:
         return True
+
+    @property
+    def entry(self) -> str:
+        return ""
 
     def read(self) -> list[dict[str, Any]]:
         return [] if self._document is None else [copy.deepcopy(self._document)]

@@ -618,7 +618,7 @@ def _doubt(intent: Intent, verdict: Verdict) -> WhiteBitInDoubt:
         )
     return WhiteBitInDoubt(
         f"Move {intent.id} ({_in_words(intent)}) was sent at {sent} and its answer was lost. {records} What to do: "
-        f"{look}: delete the task's journal entry and clear the task (README, section 'When a move is in doubt').",
+        f"{look}: delete this move's journal entry and clear the task (README, section 'When a move is in doubt').",
         intent_id=intent.id,
         path=intent.move.call().path,
     )

@@ -39,7 +39,8 @@ def test_task_state(monkeypatch):
     journal.write({"version": 1})
     assert store.retention == "never"
     assert journal.read() == [{"version": 1}]
-    assert list(store.kept) == ["whitebit_move.flex_invest.USDT"]
+    assert [f"task state {key}" for key in store.kept] == [journal.entry]
+    assert journal.entry == "task state whitebit_move.flex_invest.USDT"
     store.broken = True
     with pytest.raises(JournalError):
         journal.read()
@@ -107,6 +108,7 @@ def test_what_was_written_before_the_upgrade_to_3_3_is_read(variables, monkeypat
         assert (after.journal.fenced, after.generation) == (True, before.generation)
         assert after.journal.read() == [{"by": 1}]
     assert place(1).journal.read() == []
+    assert place(2).journal.entry == f"task state whitebit_move.k and {before.journal.entry}"
     place(2).journal.write({"by": 2})
     assert place(3).journal.read() == [{"by": 2}]
     assert len(variables.kept) == 1
@@ -127,6 +129,11 @@ def test_each_try_has_its_own_variable(variables):
     assert first.read() == second.read() == [{"by": 1}, {"by": 2}]
     assert sorted(variables.kept) == [first.name(1), second.name(2), f"{first._name}__from_2"]
     assert all(len(name) <= 250 and name.startswith("whitebit_move__dag.task.k__") for name in variables.kept)
+    # What a person is told to delete is all of this move and nothing else.
+    another = journals.VariableJournal("dag|run|task|-1|k.2", "dag.task.k.2", 1, 3)
+    another.write({"by": 3})
+    beginning = first.entry.removeprefix("the Variables whose names begin with ")
+    assert [name for name in variables.kept if not name.startswith(beginning)] == [another.name(1)]
 
 
 def test_a_variable_that_was_not_kept_is_noticed(variables):
