@@ -196,6 +196,10 @@ class WhiteBitInDoubt(WhiteBitError):
         self.journal_entry = ""
         super().__init__(message, path=path, money_moved=None)
 
+    def after(self, made: str) -> None:
+        """As for any error; but to run the task again is of no use before a person has looked."""
+        self.made_before = made
+
     def __str__(self) -> str:
         entry = (
             f" The journal entry of this move is {self.journal_entry}; leave all others." if self.journal_entry else ""

@@ -484,7 +484,7 @@ def _connection_error(path: str, error: requests.RequestException) -> WhiteBitUn
     # The text of the underlying error can hold a proxy's address with its password: its type is enough.
     cause = error.args[0] if error.args else None
     reason = getattr(cause, "reason", None) or cause
-    # A connection through a proxy that breaks after it was made, perhaps with the answer under way, is a ProxyError too.
+    # A connection through a proxy that breaks later, perhaps with the answer under way, is a ProxyError too.
     reason = getattr(reason, "original_error", reason)
     proxy_refused = _is_tunnel_refused(reason)
     never_connected = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,6 +36,7 @@ __all__ = [
     "mask_secret",
     "metrics_are_on",
     "never_expire",
+    "runs_for_airflow",
     "stats",
     "stored_variable",
 ]
@@ -58,6 +60,12 @@ def begun_by_a_task() -> bool:
     with contextlib.suppress(OSError):
         return b"\0AIRFLOW_CTX_TASK_ID=" in b"\0" + Path("/proc/self/environ").read_bytes()
     return False
+
+
+def runs_for_airflow() -> bool:
+    """Whether Airflow has begun this process for work of its own: tasks, their callbacks, DAG files, triggers."""
+    task_runner = sys.modules.get("airflow.sdk.execution_time.task_runner")
+    return getattr(task_runner, "SUPERVISOR_COMMS", None) is not None
 
 
 def stored_variable(name: str) -> str | None:

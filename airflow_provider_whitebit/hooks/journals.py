@@ -13,6 +13,7 @@ from airflow_provider_whitebit.hooks.airflow_compat import (
     begun_by_a_task,
     current_context,
     never_expire,
+    runs_for_airflow,
     stored_variable,
 )
 from airflow_provider_whitebit.moves.journal import Journal, JournalError, Marks, MemoryJournal, MemoryMarks
@@ -226,15 +227,21 @@ def place_for(key: str, *, otherwise: MemoryJournal, resumed: bool = False) -> P
     :param key: name of the move within the task.
     :param otherwise: the journal outside a task.
     :param resumed: whether this try of the task was deferred and goes on now.
-    :raises WhiteBitConfigurationError: this process cannot reach the journal of the task that started it.
+    :raises WhiteBitConfigurationError: this process has no journal, although Airflow or a task of it has started it.
     """
     context = current_context()
     if context is None:
         if begun_by_a_task():
-            raise WhiteBitConfigurationError(
+            raise _without_a_journal(
                 "This process was started by an Airflow task and has no access to the task's journal, so a retry could "
                 "move the money again. Make moves in the task itself: with an operator, or with the hook in a @task; "
                 "a @task.virtualenv, an @task.external_python or a script can work out what to move and return it."
+            )
+        if runs_for_airflow():
+            raise _without_a_journal(
+                "Airflow runs this outside of any task (a callback, or a DAG file that is read), where there is no "
+                "journal and the same is run again and again. Make moves in a task: with an operator, or with the hook "
+                "in a @task; one that follows a failure has a trigger_rule."
             )
         return Place(otherwise, "", "")
     instance = context["ti"]
@@ -251,6 +258,13 @@ def place_for(key: str, *, otherwise: MemoryJournal, resumed: bool = False) -> P
     if store is not None:
         journal = TaskStateJournal(store, identity, key, before=variables if begun_before else None)
     return Place(journal, generation, f"{identity}|{generation}|{instance.try_number}")
+
+
+def _without_a_journal(why: str) -> WhiteBitConfigurationError:
+    error = WhiteBitConfigurationError(why)
+    # What it says of connections is of no use here.
+    error.advice = ""
+    return error
 
 
 def _document(identity: str, document: Any) -> dict[str, Any]:

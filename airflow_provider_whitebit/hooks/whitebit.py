@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -32,7 +32,7 @@ from airflow_provider_whitebit.client.models import (
 from airflow_provider_whitebit.client.transport import NO_RETRIES, RetryPolicy, Timeout, Transport
 from airflow_provider_whitebit.hooks import connection_form
 from airflow_provider_whitebit.hooks.airflow_compat import BaseHook, mask_secret
-from airflow_provider_whitebit.hooks.making import MoveMaker
+from airflow_provider_whitebit.hooks.making import Asked, Call, MoveMaker
 from airflow_provider_whitebit.hooks.metrics import request_metrics
 from airflow_provider_whitebit.hooks.settings import HOSTS, Settings, read_settings
 from airflow_provider_whitebit.moves.intent import Move, Operation, Receipt
@@ -246,26 +246,38 @@ class WhiteBitHook(BaseHook):
         :param deferrable: raise ``SettleLater`` in place of waiting in this process.
         :raises WhiteBitError: refused, unreachable or in doubt; the error says whether money moved.
         """
-        wanted_plan, wanted_ticker = choice.one_of(plan_id, ticker)
-        exact = choice.read_amount(amount)
-        requested = _requested(
-            Operation.FLEX_INVEST, wanted_plan, wanted_ticker, amount=format(exact, "f"), with_reinvest=with_reinvest
-        )
 
-        def resolve() -> Move:
-            if wanted_ticker is not None:
-                choice.known_ticker(wanted_ticker, self._assets)
-                plan = choice.plan_for_investment(self._plans(wanted_ticker), wanted_ticker, exact)
-                self.log.info(
-                    "Chose plan %s of %s: rate %s, admits %s", plan.id, plan.ticker, plan.max_rate, format(exact, "f")
-                )
-            else:
-                plan = self._plan_on_offer(wanted_plan or "")
-            choice.check_decimals(exact, plan.ticker, self._asset(plan.ticker).currency_precision)
-            choice.check_plan_admits(plan, exact)
-            return Move(Operation.FLEX_INVEST, plan.id, plan.ticker, exact, with_reinvest)
+        def ask() -> Asked:
+            wanted_plan, wanted_ticker = choice.one_of(plan_id, ticker)
+            exact = choice.read_amount(amount)
+            requested = _requested(
+                Operation.FLEX_INVEST,
+                wanted_plan,
+                wanted_ticker,
+                amount=format(exact, "f"),
+                with_reinvest=with_reinvest,
+            )
 
-        return self._maker.move(requested, resolve, dry_run=dry_run, key=key, deferrable=deferrable)
+            def resolve() -> Move:
+                if wanted_ticker is not None:
+                    choice.known_ticker(wanted_ticker, self._assets)
+                    plan = choice.plan_for_investment(self._plans(wanted_ticker), wanted_ticker, exact)
+                    self.log.info(
+                        "Chose plan %s of %s: rate %s, admits %s",
+                        plan.id,
+                        plan.ticker,
+                        plan.max_rate,
+                        format(exact, "f"),
+                    )
+                else:
+                    plan = self._plan_on_offer(wanted_plan or "")
+                choice.check_decimals(exact, plan.ticker, self._asset(plan.ticker).currency_precision)
+                choice.check_plan_admits(plan, exact)
+                return Move(Operation.FLEX_INVEST, plan.id, plan.ticker, exact, with_reinvest)
+
+            return requested, resolve
+
+        return self._maker.move(Operation.FLEX_INVEST, ask, dry_run=dry_run, key=key, deferrable=deferrable)
 
     def flex_withdraw(
         self,
@@ -287,26 +299,30 @@ class WhiteBitHook(BaseHook):
         :param deferrable: raise ``SettleLater`` in place of waiting in this process.
         :raises WhiteBitError: refused, unreachable or in doubt; the error says whether money moved.
         """
-        wanted_plan, wanted_ticker = choice.one_of(plan_id, ticker)
-        everything = isinstance(amount, str) and amount.strip().lower() == choice.ALL
-        exact = None if everything else choice.read_amount(amount)
-        requested = _requested(
-            Operation.FLEX_WITHDRAW,
-            wanted_plan,
-            wanted_ticker,
-            amount=choice.ALL if exact is None else format(exact, "f"),
-        )
 
-        def resolve() -> Move:
-            plans = self._plans(wanted_ticker)
-            held = self._investment(wanted_plan, wanted_ticker, plans, exact)
-            taken = held.invested if exact is None else exact
-            choice.check_decimals(taken, held.currency, self._asset(held.currency).currency_precision)
-            plan = next((plan for plan in plans if plan.id == held.plan_id), None)
-            choice.check_withdrawal(held, plan, taken)
-            return Move(Operation.FLEX_WITHDRAW, held.plan_id, held.currency, taken)
+        def ask() -> Asked:
+            wanted_plan, wanted_ticker = choice.one_of(plan_id, ticker)
+            everything = isinstance(amount, str) and amount.strip().lower() == choice.ALL
+            exact = None if everything else choice.read_amount(amount)
+            requested = _requested(
+                Operation.FLEX_WITHDRAW,
+                wanted_plan,
+                wanted_ticker,
+                amount=choice.ALL if exact is None else format(exact, "f"),
+            )
 
-        return self._maker.move(requested, resolve, dry_run=dry_run, key=key, deferrable=deferrable)
+            def resolve() -> Move:
+                plans = self._plans(wanted_ticker)
+                held = self._investment(wanted_plan, wanted_ticker, plans, exact)
+                taken = held.invested if exact is None else exact
+                choice.check_decimals(taken, held.currency, self._asset(held.currency).currency_precision)
+                plan = next((plan for plan in plans if plan.id == held.plan_id), None)
+                choice.check_withdrawal(held, plan, taken)
+                return Move(Operation.FLEX_WITHDRAW, held.plan_id, held.currency, taken)
+
+            return requested, resolve
+
+        return self._maker.move(Operation.FLEX_WITHDRAW, ask, dry_run=dry_run, key=key, deferrable=deferrable)
 
     def flex_close(
         self,
@@ -326,14 +342,18 @@ class WhiteBitHook(BaseHook):
         :param deferrable: raise ``SettleLater`` in place of waiting in this process.
         :raises WhiteBitError: refused, unreachable or in doubt; the error says whether money moved.
         """
-        wanted_plan, wanted_ticker = choice.one_of(plan_id, ticker)
-        requested = _requested(Operation.FLEX_CLOSE, wanted_plan, wanted_ticker)
 
-        def resolve() -> Move:
-            held = self._investment(wanted_plan, wanted_ticker, [], None)
-            return Move(Operation.FLEX_CLOSE, held.plan_id, held.currency, held.invested)
+        def ask() -> Asked:
+            wanted_plan, wanted_ticker = choice.one_of(plan_id, ticker)
+            requested = _requested(Operation.FLEX_CLOSE, wanted_plan, wanted_ticker)
 
-        return self._maker.move(requested, resolve, dry_run=dry_run, key=key, deferrable=deferrable)
+            def resolve() -> Move:
+                held = self._investment(wanted_plan, wanted_ticker, [], None)
+                return Move(Operation.FLEX_CLOSE, held.plan_id, held.currency, held.invested)
+
+            return requested, resolve
+
+        return self._maker.move(Operation.FLEX_CLOSE, ask, dry_run=dry_run, key=key, deferrable=deferrable)
 
     def flex_auto_reinvest(
         self, *, plan_id: str | None = None, ticker: str | None = None, enabled: bool, dry_run: bool = False
@@ -382,25 +402,31 @@ class WhiteBitHook(BaseHook):
         :param deferrable: raise ``SettleLater`` in place of waiting in this process.
         :raises WhiteBitError: refused, unreachable or in doubt; the error says whether money moved.
         """
-        wanted_plan, wanted_ticker = choice.one_of(plan_id, ticker)
-        term = choice.read_days(days)
-        exact = choice.read_amount(amount)
-        requested = _requested(Operation.FIXED_INVEST, wanted_plan, wanted_ticker, amount=format(exact, "f"), days=term)
 
-        def resolve() -> Move:
-            if wanted_ticker is not None:
-                choice.known_ticker(wanted_ticker, self._assets)
-                plan = choice.fixed_plan_for_investment(
-                    self.get_conn().fixed_plans(ticker=wanted_ticker), wanted_ticker, exact, term
-                )
-                self.log.info("Chose fixed plan %s: %s %% over %s minutes", plan.id, plan.percent, plan.duration)
-            else:
-                plan = self._fixed_plan(wanted_plan or "")
-            choice.check_decimals(exact, plan.ticker, self._asset(plan.ticker).currency_precision)
-            choice.check_fixed_plan_admits(plan, exact)
-            return Move(Operation.FIXED_INVEST, plan.id, plan.ticker, exact)
+        def ask() -> Asked:
+            wanted_plan, wanted_ticker = choice.one_of(plan_id, ticker)
+            term = choice.read_days(days)
+            exact = choice.read_amount(amount)
+            requested = _requested(
+                Operation.FIXED_INVEST, wanted_plan, wanted_ticker, amount=format(exact, "f"), days=term
+            )
 
-        return self._maker.move(requested, resolve, dry_run=dry_run, key=key, deferrable=deferrable)
+            def resolve() -> Move:
+                if wanted_ticker is not None:
+                    choice.known_ticker(wanted_ticker, self._assets)
+                    plan = choice.fixed_plan_for_investment(
+                        self.get_conn().fixed_plans(ticker=wanted_ticker), wanted_ticker, exact, term
+                    )
+                    self.log.info("Chose fixed plan %s: %s %% over %s minutes", plan.id, plan.percent, plan.duration)
+                else:
+                    plan = self._fixed_plan(wanted_plan or "")
+                choice.check_decimals(exact, plan.ticker, self._asset(plan.ticker).currency_precision)
+                choice.check_fixed_plan_admits(plan, exact)
+                return Move(Operation.FIXED_INVEST, plan.id, plan.ticker, exact)
+
+            return requested, resolve
+
+        return self._maker.move(Operation.FIXED_INVEST, ask, dry_run=dry_run, key=key, deferrable=deferrable)
 
     def fixed_close(
         self,
@@ -423,27 +449,35 @@ class WhiteBitHook(BaseHook):
         :param deferrable: raise ``SettleLater`` in place of waiting in this process.
         :raises WhiteBitError: refused, unreachable or in doubt; the error says whether money moved.
         """
-        if investment_id not in (None, ""):
-            if plan_id not in (None, "") or ticker not in (None, ""):
-                raise WhiteBitValidationError("Give either investment_id, or plan_id, or ticker.")
-            wanted, wanted_plan, wanted_ticker = choice.read_identifier("investment_id", investment_id), None, None
-        else:
-            wanted = None
-            wanted_plan, wanted_ticker = choice.one_of(plan_id, ticker)
-        requested = _requested(Operation.FIXED_CLOSE, wanted_plan, wanted_ticker, investment_id=wanted)
 
-        def resolve() -> Move:
-            client = self.get_conn()
-            if wanted is not None:
-                held = next(iter(client.fixed_investments(investment=wanted)), None)
-                if held is None or not held.active:
-                    raise WhiteBitValidationError(f"investment_id is {wanted}, which is no active Fixed investment.")
+        def ask() -> Asked:
+            if investment_id not in (None, ""):
+                if plan_id not in (None, "") or ticker not in (None, ""):
+                    raise WhiteBitValidationError("Give either investment_id, or plan_id, or ticker.")
+                wanted, wanted_plan, wanted_ticker = choice.read_identifier("investment_id", investment_id), None, None
             else:
-                active = client.fixed_investments(ticker=wanted_ticker, investment_status=FixedInvestmentStatus.ACTIVE)
-                held = choice.fixed_investment_for_close(list(active), wanted_plan, wanted_ticker)
-            return Move(Operation.FIXED_CLOSE, held.plan.id, held.plan.ticker, held.amount, investment_id=held.id)
+                wanted = None
+                wanted_plan, wanted_ticker = choice.one_of(plan_id, ticker)
+            requested = _requested(Operation.FIXED_CLOSE, wanted_plan, wanted_ticker, investment_id=wanted)
 
-        return self._maker.move(requested, resolve, dry_run=dry_run, key=key, deferrable=deferrable)
+            def resolve() -> Move:
+                client = self.get_conn()
+                if wanted is not None:
+                    held = next(iter(client.fixed_investments(investment=wanted)), None)
+                    if held is None or not held.active:
+                        raise WhiteBitValidationError(
+                            f"investment_id is {wanted}, which is no active Fixed investment."
+                        )
+                else:
+                    active = client.fixed_investments(
+                        ticker=wanted_ticker, investment_status=FixedInvestmentStatus.ACTIVE
+                    )
+                    held = choice.fixed_investment_for_close(list(active), wanted_plan, wanted_ticker)
+                return Move(Operation.FIXED_CLOSE, held.plan.id, held.plan.ticker, held.amount, investment_id=held.id)
+
+            return requested, resolve
+
+        return self._maker.move(Operation.FIXED_CLOSE, ask, dry_run=dry_run, key=key, deferrable=deferrable)
 
     def transfer(
         self,
@@ -468,38 +502,40 @@ class WhiteBitHook(BaseHook):
         :raises WhiteBitError: refused, unreachable or in doubt; the error says whether money moved.
         :returns: a receipt for each move: two from ``spot`` to ``collateral`` or back, because they go through Main.
         """
-        asset = choice.read_ticker(ticker)
-        steps = choice.ways(choice.read_account("source", source), choice.read_account("target", target))
-        everything = isinstance(amount, str) and amount.strip().lower() == choice.ALL
-        exact = None if everything else choice.read_amount(amount)
+        try:
+            asset = choice.read_ticker(ticker)
+            steps = choice.ways(choice.read_account("source", source), choice.read_account("target", target))
+            everything = isinstance(amount, str) and amount.strip().lower() == choice.ALL
+            exact = None if everything else choice.read_amount(amount)
+        except WhiteBitError as error:
+            self.tell_what_stands(error, key or str(Operation.TRANSFER))
+            raise
         receipts: list[Receipt] = []
+        calls: list[Call] = []
         for number, (leaves, enters) in enumerate(steps, 1):
             # The second step moves what the first one has moved, whatever lies in Main besides.
             taken = receipts[0].amount if receipts else exact
             name = key if key is None or len(steps) == 1 else f"{key}.{number}"
             try:
-                receipt = self._transfer_step(
-                    asset, taken, leaves, enters, dry_run=dry_run, key=name, deferrable=deferrable, first=number == 1
+                receipt = self._maker.move(
+                    Operation.TRANSFER,
+                    partial(self._ask_transfer, asset, taken, leaves, enters, first=number == 1),
+                    dry_run=dry_run,
+                    key=name,
+                    deferrable=deferrable,
+                    within=calls,
                 )
-            except WhiteBitError as error:
-                if receipts and not dry_run:
+            except BaseException as error:
+                for call in calls:
+                    # Asked for again in this run it is the same transfer, its first step too.
+                    call.failed = True
+                if isinstance(error, WhiteBitError) and receipts and not dry_run:
                     error.after(f"the transfer of {taken:f} {asset} from {steps[0][0]} to {steps[0][1]}")
                 raise
             receipts.append(receipt)
         return receipts
 
-    def _transfer_step(
-        self,
-        ticker: str,
-        amount: Decimal | None,
-        source: str,
-        target: str,
-        *,
-        dry_run: bool,
-        key: str | None,
-        deferrable: bool,
-        first: bool,
-    ) -> Receipt:
+    def _ask_transfer(self, ticker: str, amount: Decimal | None, source: str, target: str, *, first: bool) -> Asked:
         requested = _requested(
             Operation.TRANSFER,
             None,
@@ -522,7 +558,7 @@ class WhiteBitHook(BaseHook):
                     )
             return Move(Operation.TRANSFER, "", ticker, taken, source=source, target=target)
 
-        return self._maker.move(requested, resolve, dry_run=dry_run, key=key, deferrable=deferrable)
+        return requested, resolve
 
     def balances(self, account: str = choice.MAIN, ticker: str | None = None) -> dict[str, Decimal]:
         """What one of the account's balances holds by ticker; of the spot balance, what is available.
@@ -603,6 +639,14 @@ class WhiteBitHook(BaseHook):
         :raises WhiteBitError: refused, unreachable or in doubt; the error says what was made.
         """
         return self._maker.carry_out(make_plan, requested, dry_run=dry_run, deferrable=deferrable, key=key)
+
+    def tell_what_stands(self, error: WhiteBitError, key: str) -> None:
+        """Let an error that comes before a move was asked for say what earlier runs of the task have made.
+
+        :param error: it is changed: ``money_moved`` is ``None`` where they left a move in doubt.
+        :param key: name of the move within the task.
+        """
+        self._maker.tell_what_stands(error, key)
 
     @cached_property
     def _assets(self) -> dict[str, Asset]:

@@ -123,7 +123,8 @@ class Batch:
             if document["requested"] != dict(self.requested):
                 raise WhiteBitAlreadyMovedError(
                     f"This task has already carried out its plan with the parameters {document['requested']}; now it "
-                    f"has {dict(self.requested)}."
+                    f"has {dict(self.requested)}.",
+                    money_moved=True,
                 )
             log.warning("This task carried out its plan before it was cleared: its old receipts are returned")
         return [Receipt.from_json(receipt) for receipt in document["done"]]
@@ -138,25 +139,27 @@ class Batch:
                 used.add(number)
                 if intent.state is State.EXECUTED and intent.receipt is not None:
                     self._receipts[number] = intent.receipt
-                elif intent.in_doubt:
-                    self._settle(number, intent.move)
+                elif intent.in_doubt and not self._settled(number, intent.move):
+                    continue
                 if number not in self._receipts and intent.generation == self.generation:
                     in_vain += 1
         if in_vain > _MOST_IN_VAIN:
-            raise WhiteBitPlanError(
+            raise self._error(
                 f"{in_vain} moves of this task were sent and the exchange carried out none of them: it is too slow or "
-                f"refuses them. Made by this task: {self._made()}.",
-                money_moved=bool(self._receipts),
+                "refuses them."
             )
         return used
 
-    def _settle(self, number: int, move: Move) -> None:
+    def _settled(self, number: int, move: Move) -> bool:
+        """Find out what came of a move in doubt. :returns: whether that could be found out."""
         try:
             self._receipts[number] = self.make(number, move, _not_again)
         except NotSentAgain:
             log.info("Move %s of an earlier run never ran: %s", number, move)
         except WhiteBitInDoubt as error:
             self._failures.append((move, error))
+            return False
+        return True
 
     def _make(self, number: int, move: Move) -> None:
         try:
@@ -169,7 +172,8 @@ class Batch:
         if not _is_of(receipt, move):
             raise WhiteBitAlreadyMovedError(
                 f"Another run of this task has gone on with a plan of its own: its move {number} is "
-                f"{receipt.to_json()}. This run stops."
+                f"{receipt.to_json()}. This run stops.",
+                money_moved=True,
             )
 
     def _note(self, highest: int, done: Sequence[Receipt] | None = None) -> None:
@@ -193,8 +197,11 @@ class Batch:
             raise JournalError("A later run of this task has taken over: this one stops.", money_moved=False)
 
     def _incomplete(self, planned: int) -> WhiteBitError:
+        return self._error(f"Of {planned} planned moves some were not made.")
+
+    def _error(self, what: str) -> WhiteBitError:
         told = "; ".join(f"{move}: {type(error).__name__}: {error}" for move, error in self._failures)
-        text = f"Of {planned} planned moves some were not made. Not made: {told}. Made by this task: {self._made()}."
+        text = f"{what}{f' Not made: {told}.' if told else ''} Made by this task: {self._made()}."
         if any(isinstance(error, WhiteBitInDoubt) for _, error in self._failures):
             return WhiteBitInDoubt(text)
         return WhiteBitPlanError(text, money_moved=bool(self._receipts))

@@ -50,6 +50,7 @@ def execute_move(
     permit: Callable[[Move], None] = lambda move: None,
     marks: Marks,
     account: str,
+    connection: str = "",
     former: WhiteBitClient | None = None,
     generation: str = "",
     settle_margin_ms: int = 10_000,
@@ -68,6 +69,7 @@ def execute_move(
     :param permit: raises a :class:`WhiteBitError` if the account's limits forbid a move; asked before each sending.
     :param marks: what tasks with this API key share; only transfers use them.
     :param account: fingerprint of host and API key.
+    :param connection: name of the Airflow connection.
     :param former: connection with the account's old key, while that is being exchanged: turns are taken with both.
     :param generation: changes when a person clears the task, not when Airflow retries it.
     :param settle_margin_ms: how late the exchange may record what it accepted, in milliseconds.
@@ -89,6 +91,7 @@ def execute_move(
         fenced=journal.fenced,
         settled=settled,
         sent=sent,
+        connection=connection,
     )
     sendings = sent
 

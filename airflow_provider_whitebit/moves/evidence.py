@@ -74,12 +74,14 @@ def traces_of(move: Move, records: Iterable[FlexTransaction | FixedInvestment]) 
 
 
 def _of_transaction(move: Move, record: FlexTransaction) -> Trace | None:
+    # The vendor does not say whether what leaves a plan is shown with a sign; the kind of record tells the direction.
+    amount = abs(record.amount)
     alike = (
         record.action_type in ACTIONS[move.operation]
         and (not record.plan_id or record.plan_id == move.plan_id)
-        and (move.operation is Operation.FLEX_CLOSE or record.amount == move.amount)
+        and (move.operation is Operation.FLEX_CLOSE or amount == move.amount)
     )
-    return Trace(record.transaction_id, int(record.created_at.timestamp()), record.amount) if alike else None
+    return Trace(record.transaction_id, int(record.created_at.timestamp()), amount) if alike else None
 
 
 def _of_investment(move: Move, record: FixedInvestment) -> Trace | None:

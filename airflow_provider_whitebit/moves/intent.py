@@ -321,6 +321,7 @@ class Intent:
     :param created_at: the exchange's Unix seconds when it was decided.
     :param attempts: its sendings so far.
     :param baseline: transaction ids like this move's that were there before it.
+    :param connection: name of the connection that it was decided with; empty where that is not known.
     """
 
     id: str
@@ -334,6 +335,7 @@ class Intent:
     state: State = State.OPEN
     receipt: Receipt | None = None
     refusal: Refusal | None = None
+    connection: str = ""
 
     @property
     def in_doubt(self) -> bool:
@@ -401,6 +403,7 @@ class Intent:
             "state": str(self.state),
             "receipt": None if self.receipt is None else self.receipt.to_json(),
             "refusal": None if self.refusal is None else self.refusal.to_json(),
+            "connection": self.connection,
         }
 
     @classmethod
@@ -421,6 +424,7 @@ class Intent:
                 state=State(raw["state"]),
                 receipt=None if raw["receipt"] is None else Receipt.from_json(raw["receipt"]),
                 refusal=None if raw["refusal"] is None else Refusal(**raw["refusal"]),
+                connection=str(raw.get("connection", "")),
             )
         except (KeyError, TypeError, ArithmeticError) as error:
             raise ValueError(f"it cannot be read ({type(error).__name__}: {error})") from None

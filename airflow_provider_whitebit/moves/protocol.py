@@ -206,6 +206,7 @@ class Errand:
     :param settled: the document of an intent whose doubt was settled elsewhere meanwhile. If the journal does not hold
         it, it is no proof of anything.
     :param sent: sendings of that intent that this run of the task made before it was put off.
+    :param connection: name of the connection that the move is wanted with.
     """
 
     intent_id: str
@@ -216,6 +217,7 @@ class Errand:
     fenced: bool = True
     settled: Mapping[str, Any] | None = None
     sent: int = 0
+    connection: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,14 +347,23 @@ def _of_this_account(errand: Errand, intents: Mapping[str, Intent]) -> dict[str,
     """All that this errand has to know of.
 
     :raises WhiteBitInDoubt: a move that was sent with another key is in doubt: this key proves nothing about it.
-    :raises WhiteBitAlreadyMovedError: a move was made with another key, and a person has cleared the task since.
+    :raises WhiteBitAlreadyMovedError: a move was made with another key, and a person has cleared the task since; or it
+        was made with another connection.
     """
     made = next((intent for intent in intents.values() if intent.state is State.EXECUTED), None)
     if made is not None:
+        if made.account != errand.account and made.connection != errand.connection and made.connection:
+            raise WhiteBitAlreadyMovedError(
+                f"This task has already made this move ({_in_words(made)}) with the connection {made.connection!r}; "
+                f"now it is asked for with {errand.connection!r}. A task that moves money with several connections "
+                "gives each move a name (key=...), and keeps to one connection for each name.",
+                money_moved=True,
+            )
         if made.account != errand.account and made.generation != errand.generation:
             raise WhiteBitAlreadyMovedError(
                 f"This task has already moved its money ({_in_words(made)}) with another API key or host than the "
-                "connection has now."
+                "connection has now.",
+                money_moved=True,
             )
         # What was carried out sends nothing any more, whatever the key is: a retry gets its receipt.
         return dict(intents)
@@ -423,7 +434,8 @@ def _conclude(errand: Errand, intent: Intent) -> Receipt:
             raise WhiteBitAlreadyMovedError(
                 f"This task has already moved its money ({_in_words(intent)}, {_named(intent.receipt)}) with the "
                 f"parameters {intent.requested}; now it has "
-                f"{dict(errand.requested)}."
+                f"{dict(errand.requested)}.",
+                money_moved=True,
             )
         log.warning("Move %s was made before this task was cleared: its old receipt is returned", intent.id)
     return intent.receipt
@@ -498,6 +510,7 @@ def _send(
             generation=errand.generation,
             move=move,
             created_at=turn.seconds,
+            connection=errand.connection,
         )
     try:
         intent = yield from _prepared(rules, intent, Attempt(turn.nonce, turn.seconds))

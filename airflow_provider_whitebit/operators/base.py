@@ -109,10 +109,24 @@ class WhiteBitMoveOperator(WhiteBitOperator):
         from airflow_provider_whitebit.hooks.airflow_compat import default_deferrable
 
         return {
-            "dry_run": as_boolean("dry_run", self.dry_run),
+            "dry_run": self._read(key, lambda: as_boolean("dry_run", self.dry_run)),
             "deferrable": default_deferrable() if self.deferrable is None else self.deferrable,
             "key": key,
         }
+
+    def _read(self, key: str, parameters: Callable[[], ResultT]) -> ResultT:
+        """Read rendered parameters. An error says what earlier tries of this task have made nevertheless.
+
+        :param key: name of the move's journal.
+        :param parameters: reads them.
+        """
+        from airflow_provider_whitebit.client.errors import WhiteBitError
+
+        try:
+            return parameters()
+        except WhiteBitError as error:
+            self.hook.tell_what_stands(error, key)
+            raise
 
     def execute(self, context: Mapping[str, Any]) -> dict[str, Any] | list[dict[str, Any]]:
         """Make the move; the receipt as plain JSON, or the list of them where it takes several."""

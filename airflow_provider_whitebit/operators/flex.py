@@ -240,7 +240,7 @@ class WhiteBitFlexInvestOperator(WhiteBitPlanMoveOperator):
     def move(self) -> Receipt:
         return self.hook.flex_invest(
             amount=self.amount,
-            with_reinvest=as_boolean("with_reinvest", self.with_reinvest),
+            with_reinvest=self._read("flex_invest", lambda: as_boolean("with_reinvest", self.with_reinvest)),
             **self.options("flex_invest"),
         )
 

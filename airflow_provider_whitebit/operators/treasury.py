@@ -66,8 +66,9 @@ class WhiteBitPlanOperator(WhiteBitMoveOperator):
 
     def _carried_out(self) -> PlanOutcome:
         options = self.options("plan")
-        approved = self._approved()
-        requested = {**self.requested(), "approved_plan": None if approved is None else approved.to_json()}
+        approved = self._read("plan", self._approved)
+        asked = self._read("plan", self.requested)
+        requested = {**asked, "approved_plan": None if approved is None else approved.to_json()}
 
         def make_plan(made: Sequence[Receipt]) -> TreasuryPlan:
             from airflow_provider_whitebit.treasury.planning import without_made

@@ -32,6 +32,8 @@ KINDS = {
     "duplicate_reply": "delivered twice; the second answer, a refused nonce, is returned",
     "history_lag": "a setting: transactions appear in the histories only `seconds` after they ran",
 }
+#: Those that are nothing without a time.
+_WAITING = ("delay_before", "delay_reply", "history_lag")
 _JSON, _HTML = "application/json", "text/html"
 _SERVER_ERROR = b'{"message":"Server Error"}'
 _MAINTENANCE = b"<html><body><h1>503 Service Temporarily Unavailable</h1></body></html>"
@@ -135,6 +137,8 @@ class Faults:
             raise ValueError("probability lies between 0 and 1")
         if wait < 0 or bytes < 0 or (count is not None and count < 1):
             raise ValueError("seconds and bytes are not negative, count is at least 1")
+        if kind in _WAITING and not wait:
+            raise ValueError(f"{kind} needs seconds")
         fault = Fault(kind, path, chance, count, wait, bytes)
         self._faults.append(fault)
         return fault

@@ -108,8 +108,8 @@ def as_task(monkeypatch):
     monkeypatch.setattr(journals, "never_expire", lambda: None)
     monkeypatch.setattr(journals, "read_variable", variables.get)
     monkeypatch.setattr(journals, "keep_variable", lambda name, text, _: variables.update({name: text}))
-    monkeypatch.setattr(module, "_MOVES_MADE", type(module._MOVES_MADE)())
-    monkeypatch.setattr(module, "_NAMED", {})
+    monkeypatch.setattr(module, "_CALLS", {})
+    monkeypatch.setattr(module, "_OWNERS", {})
 
     def as_try(number):
         ids = {"dag_id": "d", "run_id": "r", "task_id": "t", "map_index": -1}

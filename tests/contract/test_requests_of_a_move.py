@@ -92,7 +92,8 @@ class Account:
         self._former = former
         self._task = 0
         monkeypatch.setattr(making, "execute_move", functools.partial(execute_move, sleep=self.clock.sleep))
-        monkeypatch.setattr(making, "_MOVES_MADE", Counter())
+        monkeypatch.setattr(making, "_CALLS", {})
+        monkeypatch.setattr(making, "_OWNERS", {})
         monkeypatch.setattr(journals, "never_expire", lambda: None)
         variables = {}
         monkeypatch.setattr(journals, "read_variable", variables.get)

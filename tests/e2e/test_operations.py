@@ -135,7 +135,7 @@ class Outstanding:
     def __init__(self, airflow):
         self._airflow = airflow
         self._before, self._asked = transactions(airflow), len(airflow.sandbox.requests())
-        airflow.sandbox.fault("delay_reply", path=f"*{INVEST}", count=1)
+        airflow.sandbox.fault("delay_reply", path=f"*{INVEST}", count=1, seconds=60)
 
     def begin(self, dag_id):
         """Begin a run and wait until its move is made."""
@@ -231,7 +231,7 @@ def test_a_task_is_marked_while_the_answer_is_outstanding(airflow, outstanding, 
 def test_a_missed_deadline_only_tells(airflow, key):
     dag_id = "whitebit_e2e_deadline"
     airflow.keep_connections(whitebit_vault=key("patient", timeout=120))
-    airflow.sandbox.fault("delay_reply", path=f"*{INVEST}", count=1)
+    airflow.sandbox.fault("delay_reply", path=f"*{INVEST}", count=1, seconds=15)
     before = transactions(airflow)
     run_id = airflow.begin(dag_id)
 

@@ -235,3 +235,19 @@ def test_a_diary_of_another_version_is_not_guessed_at():
     books.diary.write({"version": 2})
     with pytest.raises(e.WhiteBitInDoubt, match="another version"):
         books.run()
+
+
+@pytest.mark.parametrize(("refused", "error"), [(12, e.WhiteBitInDoubt), (13, e.WhiteBitInDoubt)])
+def test_a_doubt_is_not_counted_among_what_is_never_carried_out(refused, error):
+    moves = [invest(f"p{number}", ticker=f"T{number}") for number in range(refused + 1)]
+    books = Books(*moves)
+    for number, move in enumerate(moves, 1):
+        made = intent(move, number)
+        no = made.refused(e.WhiteBitRefusedError("Plan is paused"))
+        books.journal(number).write((made if move is moves[-1] else no).to_json())
+    diary = {"version": 1, "run": "0", "generation": "1", "requested": {"policy": "p"}, "done": None}
+    books.diary.write({**diary, "highest": len(moves)})
+    books.errors[f"p{refused}"] = e.WhiteBitInDoubt("Nobody can tell.")
+    with pytest.raises(error, match=r"Nobody can tell.*Whether money moved is not known") as caught:
+        books.run()
+    assert ("carried out none of them" in str(caught.value)) is (refused > 12)

@@ -1,0 +1,380 @@
+"""What earlier runs of a task have begun, when later ones ask for something else, or the task asks again by itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from decimal import Decimal
+from types import SimpleNamespace
+
+import pytest
+
+from airflow_provider_whitebit.client import errors as e
+from airflow_provider_whitebit.client.api import WhiteBitClient
+from airflow_provider_whitebit.hooks import journals
+from airflow_provider_whitebit.hooks import making as module
+from airflow_provider_whitebit.hooks.airflow_compat import AirflowFailException
+from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
+from airflow_provider_whitebit.moves.drivers import SettleLater
+from airflow_provider_whitebit.moves.intent import Move, Operation
+from airflow_provider_whitebit.moves.protocol import WhiteBitAlreadyMovedError
+from airflow_provider_whitebit.operators.flex import WhiteBitFlexInvestOperator
+from airflow_provider_whitebit.operators.treasury import WhiteBitSweepOperator
+from airflow_provider_whitebit.treasury.planning import PlannedMove, TreasuryPlan
+
+USDT = "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f"
+REFUSED = (e.WhiteBitValidationError, AirflowFailException)
+
+
+def moved(sandbox):
+    return [entry for entry in sandbox.ledger()["transactions"] if entry["nonce"] is not None]
+
+
+def keys(sandbox):
+    return [entry["api_key"] for entry in sandbox.requests() if entry["path"].endswith("investments/invest")]
+
+
+@pytest.fixture
+def lost(hook, sandbox, as_task):
+    """The first try of a task made its move, lost the answer, and ended: its second try begins."""
+
+    def lost(fault="lost_reply_after", **options):
+        as_task(1)
+        sandbox.fault(fault, path="*/invest", count=1)
+        with pytest.raises(SettleLater):
+            hook.flex_invest(**{"plan_id": USDT, "amount": "100", **options}, deferrable=True)
+        as_task(2)
+
+    return lost
+
+
+WRONG = [{"amount": "0"}, {"amount": ""}, {"amount": "100", "plan_id": "None"}, {"amount": 1.5}]
+
+
+@pytest.mark.parametrize("arguments", WRONG)
+@pytest.mark.parametrize("key", [None, "idle"])
+def test_a_retry_that_renders_what_is_refused_returns_what_was_made(hook, sandbox, lost, arguments, key):
+    lost(key=key)
+    receipt = hook.flex_invest(**{"plan_id": USDT, "key": key, **arguments})
+    assert (receipt.amount, receipt.reconciled) == (100, True)
+    assert [entry["transaction_id"] for entry in moved(sandbox)] == [receipt.transaction_id]
+    assert hook.flex_invest(plan_id=USDT, amount="100", key=key) == receipt
+
+
+@pytest.mark.parametrize("arguments", WRONG)
+def test_a_retry_that_renders_what_is_refused_sends_nothing(hook, sandbox, lost, arguments):
+    lost("lost_reply_before")
+    with pytest.raises(e.WhiteBitValidationError, match="No money moved"):
+        hook.flex_invest(**{"plan_id": USDT, **arguments})
+    assert moved(sandbox) == []
+
+
+def test_what_is_refused_at_once_was_not_begun(hook, sandbox, as_task):
+    as_task(1)
+    with pytest.raises(e.WhiteBitValidationError, match="No money moved"):
+        hook.flex_invest(plan_id=USDT, amount="0")
+    # It does not count: the next one is the first of its kind.
+    first = hook.flex_invest(plan_id=USDT, amount="100")
+    as_task(2)
+    assert hook.flex_invest(plan_id=USDT, amount="100") == first
+    assert len(moved(sandbox)) == 1
+
+
+def test_a_cleared_task_with_what_is_refused(hook, sandbox, as_task, monkeypatch):
+    as_task(1)
+    hook.flex_invest(plan_id=USDT, amount="100")
+    as_task(2)
+    instance = journals.current_context()["ti"]
+    instance.max_tries += 1
+    with pytest.raises(WhiteBitAlreadyMovedError) as caught:
+        hook.flex_invest(plan_id=USDT, amount="0")
+    assert caught.value.money_moved is True
+    assert "No money moved" not in str(caught.value)
+
+
+def test_a_connection_that_has_become_wrong_does_not_say_that_nothing_moved(sandbox, lost, monkeypatch):
+    lost()
+    raw = json.loads(os.environ["AIRFLOW_CONN_WHITEBIT_DEFAULT"])
+    monkeypatch.setenv("AIRFLOW_CONN_WHITEBIT_DEFAULT", json.dumps({**raw, "extra": {"settle_margin": "ten"}}))
+    with pytest.raises(e.WhiteBitConfigurationError, match="Whether money moved is not known"):
+        WhiteBitHook().flex_invest(plan_id=USDT, amount="100")
+
+
+def test_a_connection_that_has_become_wrong_tells_what_was_made(hook, as_task, monkeypatch):
+    as_task(1)
+    hook.flex_invest(plan_id=USDT, amount="100")
+    as_task(2)
+    raw = json.loads(os.environ["AIRFLOW_CONN_WHITEBIT_DEFAULT"])
+    monkeypatch.setenv("AIRFLOW_CONN_WHITEBIT_DEFAULT", json.dumps({**raw, "extra": {"settle_margin": "ten"}}))
+    with pytest.raises(e.WhiteBitConfigurationError, match="it stands: flex_invest 100 USDT") as caught:
+        WhiteBitHook().flex_invest(plan_id=USDT, amount="100")
+    assert "No money moved" not in str(caught.value)
+
+
+def test_a_retry_for_another_plan_says_that_money_moved(hook, sandbox, lost):
+    lost()
+    with pytest.raises(WhiteBitAlreadyMovedError) as caught:
+        hook.flex_invest(ticker="BTC", amount="0.5")
+    assert caught.value.money_moved is True
+    assert "No money moved" not in str(caught.value)
+    assert len(moved(sandbox)) == 1
+
+
+def test_a_dry_run_on_a_retry_returns_what_was_made(hook, sandbox, lost):
+    lost()
+    receipt = hook.flex_invest(plan_id=USDT, amount="100", dry_run=True)
+    assert (receipt.status, receipt.reconciled) == ("executed", True)
+    assert len(moved(sandbox)) == 1
+
+
+def test_a_dry_run_on_a_retry_sends_nothing(hook, sandbox, lost):
+    lost("lost_reply_before")
+    assert hook.flex_invest(plan_id=USDT, amount="100", dry_run=True).status == "planned"
+    assert moved(sandbox) == []
+    # And it is still the first of its kind.
+    made = hook.flex_invest(plan_id=USDT, amount="100")
+    assert (made.status, made.attempts) == ("executed", 2)
+
+
+@pytest.mark.parametrize("key", [None, "idle"])
+def test_a_dry_run_before_the_move_in_one_task(hook, sandbox, as_task, key):
+    as_task(1)
+    assert hook.flex_invest(plan_id=USDT, amount="100", key=key, dry_run=True).status == "planned"
+    first = hook.flex_invest(plan_id=USDT, amount="100", key=key)
+    as_task(2)
+    assert hook.flex_invest(plan_id=USDT, amount="100", key=key, dry_run=True) == first
+    assert hook.flex_invest(plan_id=USDT, amount="100", key=key) == first
+    assert len(moved(sandbox)) == 1
+
+
+def test_a_task_that_tries_again_by_itself_means_the_same_move(hook, sandbox, as_task, monkeypatch):
+    as_task(1)
+    sandbox.fault("lost_reply_after", path="*/invest", count=1)
+    original, broken = WhiteBitClient.server_time, []
+
+    def down_for_a_moment(self):
+        if moved(sandbox) and not broken:
+            broken.append(1)
+            raise e.WhiteBitUnavailableError("The exchange is down for a moment.")
+        return original(self)
+
+    monkeypatch.setattr(WhiteBitClient, "server_time", down_for_a_moment)
+    with pytest.raises(e.WhiteBitUnavailableError) as caught:
+        hook.flex_invest(plan_id=USDT, amount="100")
+    assert caught.value.money_moved is None
+    receipt = hook.flex_invest(plan_id=USDT, amount="100")
+    assert receipt.reconciled
+    assert [entry["transaction_id"] for entry in moved(sandbox)] == [receipt.transaction_id]
+    # Once it is made, the same again is another one.
+    second = hook.flex_invest(plan_id=USDT, amount="100")
+    assert second.transaction_id != receipt.transaction_id
+    as_task(2)
+    assert [hook.flex_invest(plan_id=USDT, amount="100") for _ in range(2)] == [receipt, second]
+
+
+def test_a_task_that_swallows_a_deferral_means_the_same_move(hook, sandbox, as_task):
+    as_task(1)
+    sandbox.fault("lost_reply_after", path="*/invest", count=1)
+    with pytest.raises(SettleLater):
+        hook.flex_invest(plan_id=USDT, amount="100", deferrable=True)
+    assert hook.flex_invest(plan_id=USDT, amount="100").reconciled
+    assert len(moved(sandbox)) == 1
+
+
+def test_a_transfer_that_is_asked_for_again_goes_on_at_its_second_step(hook, sandbox, as_task, monkeypatch):
+    as_task(1)
+    sandbox.control("POST", "fund", {"ticker": "USDT", "amount": "300", "account": "spot"})
+    original, calls = module.execute_move, []
+
+    def step(*args, **options):
+        calls.append(1)
+        if len(calls) == 2:
+            raise e.WhiteBitUnavailableError("Other moves left no turn.", money_moved=False)
+        return original(*args, **options)
+
+    monkeypatch.setattr(module, "execute_move", step)
+    for _ in range(2):
+        with pytest.raises(e.WhiteBitUnavailableError, match="it stands"):
+            hook.transfer(ticker="USDT", amount="100", source="spot", target="collateral")
+        break
+    hook.transfer(ticker="USDT", amount="100", source="spot", target="collateral")
+    assert (hook.balances("spot", "USDT")["USDT"], hook.balances("collateral", "USDT")["USDT"]) == (200, 100)
+    with pytest.raises(e.WhiteBitValidationError, match="it stands: transfer 100 USDT, transfer 100 USDT"):
+        hook.transfer(ticker="USDT", amount="0", source="spot", target="collateral")
+
+
+def plan(amount):
+    move = Move(Operation.FLEX_INVEST, USDT, "USDT", Decimal(amount))
+    return TreasuryPlan(moves=(PlannedMove(move, "idle"),))
+
+
+def test_two_plans_of_one_task_need_two_names(hook, sandbox, as_task):
+    as_task(1)
+    hook.carry_out(lambda made: plan(100), {"policy": "one"})
+    with pytest.raises(e.WhiteBitValidationError, match="Two moves of this task have the name key='plan'"):
+        hook.carry_out(lambda made: plan(200), {"policy": "two"})
+    two = hook.carry_out(lambda made: plan(200), {"policy": "two"}, key="two")
+    assert [receipt.amount for receipt in two.receipts] == [200]
+    assert len(moved(sandbox)) == 2
+
+
+def test_a_dry_run_of_a_plan_that_was_begun(hook, sandbox, as_task):
+    as_task(1)
+    sandbox.fault("lost_reply_after", path="*/invest", count=1)
+    with pytest.raises(SettleLater):
+        hook.carry_out(lambda made: plan(100), {"p": 1}, deferrable=True)
+    as_task(2)
+    with pytest.raises(e.WhiteBitValidationError, match="Whether money moved is not known"):
+        hook.carry_out(lambda made: plan(100), {"p": 1}, dry_run=True)
+    made = hook.carry_out(lambda made: TreasuryPlan() if made else plan(100), {"p": 1})
+    assert [receipt.reconciled for receipt in made.receipts] == [True]
+    with pytest.raises(e.WhiteBitValidationError, match="it stands: flex_invest 100 USDT"):
+        hook.carry_out(lambda made: plan(100), {"p": 1}, dry_run=True)
+    assert len(moved(sandbox)) == 1
+
+
+@pytest.mark.parametrize(("first", "name"), [("flex_invest", "flex_invest"), (None, "flex_invest"), ("plan", "plan.1")])
+def test_a_name_is_that_of_one_move(hook, sandbox, as_task, first, name):
+    as_task(1)
+    if first == "plan":
+        hook.carry_out(lambda made: plan(100), {"p": 1})
+    else:
+        hook.flex_invest(plan_id=USDT, amount="100", key=first)
+    with pytest.raises(e.WhiteBitValidationError, match="Two moves of this task have the name"):
+        hook.flex_invest(plan_id=USDT, amount="200", key=name)
+    assert len(moved(sandbox)) == 1
+
+
+def test_a_move_without_a_name_is_not_one_with_a_name(hook, sandbox, as_task):
+    as_task(1)
+    hook.flex_invest(plan_id=USDT, amount="200", key="flex_invest")
+    with pytest.raises(e.WhiteBitValidationError, match="Two moves of this task have the name"):
+        hook.flex_invest(plan_id=USDT, amount="100")
+    assert len(moved(sandbox)) == 1
+
+
+def test_limits_that_came_later_do_not_stop_a_plan_that_keeps_to_them(make_hook, sandbox, as_task):
+    as_task(1)
+    sandbox.fault("lost_reply_before", path="*/invest", count=1)
+    with pytest.raises(SettleLater):
+        make_hook().carry_out(lambda made: plan(100), {"p": 1}, deferrable=True)
+    as_task(2)
+    outcome = make_hook(max_move={"USDT": "50"}).carry_out(lambda made: plan(40), {"p": 1})
+    assert [receipt.amount for receipt in outcome.receipts] == [40]
+    assert len(moved(sandbox)) == 1
+
+
+def test_a_policy_that_became_unreadable_does_not_say_that_nothing_moved(hook, sandbox, as_task):
+    def sweep(**policy):
+        task = WhiteBitSweepOperator(task_id="t", policy={"USDT": {"plans": {"only": [USDT]}, **policy}})
+        task.__dict__["hook"] = hook
+        return task
+
+    as_task(1)
+    sandbox.fault("lost_reply_after", path="*/invest", count=1)
+    first = sweep(reserve="2500")
+    first.deferrable = True
+    first.defer = lambda **options: (_ for _ in ()).throw(KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt):
+        first.execute({})
+    as_task(2)
+    with pytest.raises(REFUSED, match="Whether money moved is not known"):
+        sweep(reserv="2500").execute({})
+    assert [one["amount"] for one in sweep(reserve="2500").execute({})["receipts"]] == ["7500"]
+    with pytest.raises(REFUSED, match="it stands: flex_invest 7500 USDT"):
+        sweep(reserv="2500").execute({})
+    assert len(moved(sandbox)) == 1
+
+
+def test_an_operators_field_that_became_unreadable_does_not_say_that_nothing_moved(hook, lost):
+    lost(key="flex_invest")
+    for field in ("with_reinvest", "dry_run"):
+        task = WhiteBitFlexInvestOperator(task_id="t", plan_id=USDT, amount="100", **{field: "perhaps"})
+        task.__dict__["hook"] = hook
+        with pytest.raises(REFUSED, match="Whether money moved is not known"):
+            task.execute({})
+
+
+@pytest.fixture
+def two_accounts(make_hook, sandbox, monkeypatch):
+    """Hooks of two connections; the second key stands for another account."""
+    one = make_hook()
+    sandbox.add_key("second-key", "second-secret")
+    raw = json.loads(os.environ["AIRFLOW_CONN_WHITEBIT_DEFAULT"])
+    other = json.dumps({**raw, "login": "second-key", "password": "second-secret"})
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", other)
+    return one, WhiteBitHook("other")
+
+
+def test_one_name_is_not_for_two_connections(two_accounts, sandbox, as_task):
+    one, other = two_accounts
+    as_task(1)
+    one.flex_invest(plan_id=USDT, amount="100", key="idle usdt")
+    with pytest.raises(e.WhiteBitValidationError, match="Two moves of this task have the name key='idle usdt'"):
+        other.flex_invest(plan_id=USDT, amount="100", key="idle usdt")
+    as_task(2)
+    with pytest.raises(WhiteBitAlreadyMovedError, match="with the connection 'whitebit_default'") as caught:
+        other.flex_invest(plan_id=USDT, amount="100", key="idle usdt")
+    assert caught.value.money_moved is True
+    assert keys(sandbox) == ["sandbox-key"]
+
+
+def test_connections_in_another_order_move_nothing_twice(two_accounts, sandbox, as_task):
+    one, other = two_accounts
+    as_task(1)
+    first = one.flex_invest(plan_id=USDT, amount="100")
+    as_task(2)
+    with pytest.raises(WhiteBitAlreadyMovedError, match="'other'"):
+        other.flex_invest(plan_id=USDT, amount="100")
+    as_task(3)
+    assert one.flex_invest(plan_id=USDT, amount="100") == first
+    other.flex_invest(plan_id=USDT, amount="100")
+    assert keys(sandbox) == ["sandbox-key", "second-key"]
+
+
+def test_the_advice_of_a_doubt_leaves_what_was_made(hook, sandbox, as_task, monkeypatch):
+    """The second step of a transfer is in doubt and did not run: what a person deletes is that step's journal."""
+    as_task(1)
+    sandbox.control("POST", "fund", {"ticker": "USDT", "amount": "300", "account": "spot"})
+    original, calls = module.execute_move, []
+
+    def step(*args, **options):
+        calls.append(1)
+        if len(calls) == 2:
+            sandbox.fault("lost_reply_before", path="*/transfer", count=1)
+
+            def wait(seconds):
+                if not sandbox.control("GET", "faults") and len(calls) == 2:
+                    calls.append("disturbed")
+                    sandbox.fund("USDT", "7")
+                original.keywords["sleep"](seconds)
+
+            options["sleep"] = wait
+        return original(*args, **options)
+
+    monkeypatch.setattr(module, "execute_move", step)
+    with pytest.raises(e.WhiteBitInDoubt) as caught:
+        hook.transfer(ticker="USDT", amount="100", source="spot", target="collateral")
+    monkeypatch.setattr(module, "execute_move", original)
+    assert "Run the task again" not in str(caught.value)
+    assert "it stands: the transfer of 100 USDT from spot to main" in str(caught.value)
+    kept = journals.current_context()["task_state_store"].get.__self__
+    named = [name for name in kept if f" {name}; leave all others" in str(caught.value)]
+    assert named == ["whitebit_move.transfer.2"]
+    del kept[named[0]]
+    as_task(2)
+    hook.transfer(ticker="USDT", amount="100", source="spot", target="collateral")
+    assert (hook.balances("spot", "USDT")["USDT"], hook.balances("collateral", "USDT")["USDT"]) == (200, 100)
+
+
+def test_callbacks_and_dag_files_move_nothing(hook, sandbox, monkeypatch):
+    monkeypatch.setitem(
+        sys.modules, "airflow.sdk.execution_time.task_runner", SimpleNamespace(SUPERVISOR_COMMS=object())
+    )
+    with pytest.raises(e.WhiteBitConfigurationError, match="outside of any task") as caught:
+        hook.flex_invest(plan_id=USDT, amount="100")
+    assert "connection" not in str(caught.value)
+    assert moved(sandbox) == []
+    # What moves nothing is not refused.
+    assert hook.flex_invest(plan_id=USDT, amount="100", dry_run=True).status == "planned"
