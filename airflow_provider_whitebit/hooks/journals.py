@@ -116,7 +116,10 @@ class VariableJournal:
 
     def read(self) -> list[dict[str, Any]]:
         found = [self._variables.read(self.name(number)) for number in range(1, max(self._tries, self._reached()) + 1)]
-        return [_document(self.identity, json.loads(text)) for text in found if text is not None]
+        try:
+            return [_document(self.identity, json.loads(text)) for text in found if text is not None]
+        except ValueError as error:
+            raise JournalError(f"The journal of {self.identity} is no JSON ({error}).") from None
 
     def write(self, document: dict[str, Any]) -> None:
         # First, so that whoever does not find the document cannot have looked for it in vain.
@@ -199,12 +202,14 @@ class Place:
     :param journal: its journal.
     :param generation: changes when a person clears the task, not when Airflow retries it: a clear makes
         ``max_tries`` what was tried by then and the task's ``retries``.
-    :param run: names this try of the task and the kind of move; empty outside a task.
+    :param run: names this try of the task; empty outside a task.
+    :param process_run: the same, and another one for another dag run of the same name in this process.
     """
 
     journal: Journal
     generation: str
     run: str
+    process_run: str = ""
 
 
 #: Marks of moves outside a task, by account.
@@ -257,7 +262,8 @@ def place_for(key: str, *, otherwise: MemoryJournal, resumed: bool = False) -> P
     journal: Journal = variables
     if store is not None:
         journal = TaskStateJournal(store, identity, key, before=variables if begun_before else None)
-    return Place(journal, generation, f"{identity}|{generation}|{instance.try_number}")
+    run = "|".join((*parts[:-1], generation, str(instance.try_number)))
+    return Place(journal, generation, run, f"{run}|{getattr(instance, 'id', '')}")
 
 
 def _without_a_journal(why: str) -> WhiteBitConfigurationError:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -15,16 +16,16 @@ from airflow_provider_whitebit.client.errors import (
     WhiteBitError,
     WhiteBitInDoubt,
     WhiteBitLimitError,
-    WhiteBitValidationError,
 )
 from airflow_provider_whitebit.hooks import assets
 from airflow_provider_whitebit.hooks.airflow_compat import current_context, lineage_collector
+from airflow_provider_whitebit.hooks.asked import TARGET, Call, Wanted, begun_in, correct, run_of, standing_of
 from airflow_provider_whitebit.hooks.journals import Place, marks_for, place_for
 from airflow_provider_whitebit.hooks.metrics import count_failure, count_move
 from airflow_provider_whitebit.hooks.settings import Settings
 from airflow_provider_whitebit.moves.batch import Batch, NotSentAgain
-from airflow_provider_whitebit.moves.drivers import begun_with, execute_move
-from airflow_provider_whitebit.moves.intent import Intent, Move, Operation, Receipt, State, merge
+from airflow_provider_whitebit.moves.drivers import SettleLater, begun_with, execute_move
+from airflow_provider_whitebit.moves.intent import Intent, Move, Operation, Receipt
 from airflow_provider_whitebit.moves.journal import Journal, JournalError, Marks, MemoryJournal, SharedMarks
 from airflow_provider_whitebit.moves.protocol import WhiteBitAlreadyMovedError
 from airflow_provider_whitebit.treasury.planning import EXECUTED, NOTHING, PLANNED, PlanOutcome, TreasuryPlan
@@ -37,24 +38,6 @@ _NAMES = "Where a task makes several moves whose order may change, give each a n
 Asked = tuple[dict[str, Any], Callable[[], Move]]
 
 
-@dataclass(slots=True)
-class Call:
-    """A move without a name that a run of a task has asked for.
-
-    :param number: its place among those of its kind.
-    :param wanted: connection and parameters.
-    :param failed: whether it ended with an error: asked for again, it is the same move and no other.
-    """
-
-    number: int
-    wanted: tuple[str, Mapping[str, Any]]
-    failed: bool = False
-
-
-#: By the run of a task and the kind of move: two moves of one task need two journals.
-_CALLS: dict[str, list[Call]] = {}
-#: What each journal is for in a run of a task.
-_OWNERS: dict[str, object] = {}
 _WITHOUT_A_NAME = "moves without a name"
 
 
@@ -86,7 +69,6 @@ class MoveMaker:
         self._hook = hook
         #: The event of a trigger that has settled a doubt of this task meanwhile.
         self.settled: Mapping[str, Any] = {}
-        self._resumed: set[str] = set()
 
     def move(
         self,
@@ -97,6 +79,7 @@ class MoveMaker:
         key: str | None,
         deferrable: bool,
         within: list[Call] | None = None,
+        whole: str = "",
     ) -> Receipt:
         """Make a move.
 
@@ -109,34 +92,22 @@ class MoveMaker:
         :param key: its name within the task.
         :param deferrable: raise ``SettleLater`` in place of waiting.
         :param within: the calls of one larger move; this one is added.
+        :param whole: the larger move.
         """
         refusal: WhiteBitError | None = None
         try:
             requested, resolve = ask()
         except WhiteBitError as error:
-            requested, refusal = {"operation": str(operation), "refused": error.message}, error
-        held_back = refusal or (_Rehearsal("dry_run") if dry_run else None)
-
-        def planned() -> Receipt:
-            if refusal is not None:
-                raise refusal
-            move = resolve()
-            self._permit(move)
-            return Receipt.planned(move)
-
-        try:
-            place, call = self._place_of(requested, key, counts=held_back is None)
-        except WhiteBitConfigurationError:
-            # Nothing can have been made where there is no journal.
-            if held_back is None:
+            if key is None:
+                # Which of its moves this is cannot be told, only what all of them came to.
+                self.tell_what_stands(error, str(operation))
                 raise
-            return planned()
-        if held_back is not None and not _has_begun(place, held_back):
-            return planned()
+            requested, resolve, refusal = {"operation": str(operation)}, _no_move(error), error
+        if refusal is not None or dry_run:
+            return self._held_back(requested, resolve, refusal, key=key, deferrable=deferrable)
+        place, call = self._place_of(Wanted(self._hook.whitebit_conn_id, requested, whole), key)
 
         def permit(move: Move) -> None:
-            if held_back is not None:
-                raise held_back
             self._permit(move)
             if _is_another(move, requested):
                 raise WhiteBitAlreadyMovedError(
@@ -147,24 +118,12 @@ class MoveMaker:
         if call is not None and within is not None:
             within.append(call)
         try:
-            receipt = self._execute(
-                place.journal,
-                requested,
-                resolve if refusal is None else _no_move(refusal),
-                permit=permit,
-                generation=place.generation,
-                deferrable=deferrable,
-                settled=self.settled,
-            )
-        except _Rehearsal:
-            return planned()
+            receipt = self._execute(place, requested, resolve, permit=permit, deferrable=deferrable)
         except BaseException:
             if call is not None:
                 call.failed = True
             raise
-        if refusal is not None:
-            log.warning("The move was made before; what is asked for now is refused: %s", refusal.message)
-        elif _is_another(receipt, requested):
+        if _is_another(receipt, requested):
             raise WhiteBitAlreadyMovedError(
                 f"This task has made its move {place.journal.identity} as {receipt.to_json()}; now it asks for "
                 f"{requested}. {_NAMES}",
@@ -173,79 +132,130 @@ class MoveMaker:
         self._tell(receipt)
         return receipt
 
-    def _place_of(self, requested: Mapping[str, Any], key: str | None, *, counts: bool) -> tuple[Place, Call | None]:
-        """The journal of a move.
+    def _held_back(
+        self,
+        requested: dict[str, Any],
+        resolve: Callable[[], Move],
+        refusal: WhiteBitError | None,
+        *,
+        key: str | None,
+        deferrable: bool,
+    ) -> Receipt:
+        """Bring to its end what earlier runs of the task have begun as this move, and send nothing.
 
-        :param counts: whether it may be sent.
-        :raises WhiteBitValidationError: two moves of this run have one name.
+        :param refusal: what is wrong with what is asked for now; ``None``: it is a dry run.
         """
-        # The name must not depend on what is rendered: a retry that renders another plan has to find its journal.
+
+        def planned() -> Receipt:
+            move = resolve()
+            self._permit(move)
+            return Receipt.planned(move)
+
         operation = requested["operation"]
+        try:
+            place = self._place(key or operation)
+            if key is None and place.run:
+                rehearsals = run_of(place.process_run).rehearsals
+                rehearsals[operation] += 1
+                place = self._place(_numbered(operation, rehearsals[operation]))
+        except WhiteBitConfigurationError:
+            # Nothing can have been made where there is no journal.
+            return planned()
+        begun = begun_in([place.journal]) if place.run else []
+        if begun is None:
+            unreadable = JournalError(f"The journal {place.journal.identity!r} cannot be read.")
+            if refusal is None:
+                raise unreadable
+            correct(refusal, None)
+            raise refusal
+        if all(_is_another(intent.move, requested) for intent in begun):
+            return planned()
+
+        def send_nothing(move: Move) -> None:
+            raise refusal or _Rehearsal("a dry run sends nothing")
+
+        try:
+            receipt = self._execute(place, requested, resolve, permit=send_nothing, deferrable=deferrable)
+        except _Rehearsal:
+            return planned()
+        log.warning("This task has made this move before: %s", refusal.message if refusal else "this is no dry run")
+        if key is not None:
+            self._tell(receipt)
+        return receipt
+
+    def _place_of(self, wanted: Wanted, key: str | None) -> tuple[Place, Call | None]:
+        """The journal of a move. :raises WhiteBitValidationError: two moves of this run have one name."""
+        # The name must not depend on what is rendered: a retry that renders another plan has to find its journal.
+        operation = str(wanted.requested["operation"])
         place = self._place(key or operation)
         if not place.run:
             return place, None
-        wanted = (self._hook.whitebit_conn_id, requested)
+        run = run_of(place.process_run)
         if key is not None:
-            if counts:
-                _claim(place, wanted, f"key={key!r}")
+            run.claim(place.journal, wanted, key)
             return place, None
-        if self.settled and place.run not in self._resumed:
-            # A run that was put off counts from the beginning again; ``dag.test()`` goes on in the same process.
-            self._resumed.add(place.run)
-            _CALLS.pop(place.run, None)
-        # A second move of this kind in the same run of the task is another move, not the first one again; unless that
-        # one failed: a task that tries again by itself means the same move.
-        calls = _CALLS.setdefault(place.run, [])
-        call = next((one for one in calls if one.failed and one.wanted == wanted), None)
-        if call is None:
-            call = Call(len(calls) + 1, wanted)
-            if counts:
-                calls.append(call)
-        if counts:
-            call.failed = False
-        if call.number > 1:
-            place = self._place(f"{operation}.{call.number}")
-        if counts:
-            _claim(place, _WITHOUT_A_NAME, f"key={operation!r}")
-        return place, call if counts else None
+        call = run.call(
+            operation, wanted, lambda number: standing_of(self._place(_numbered(operation, number)).journal)
+        )
+        place = self._place(_numbered(operation, call.number))
+        run.claim(place.journal, _WITHOUT_A_NAME, _numbered(operation, call.number))
+        return place, call
+
+    def resume(self, event: Mapping[str, Any]) -> None:
+        """Take into account what a trigger has found out.
+
+        :param event: its event.
+        """
+        self.settled = event
+        place = self._place("resumed")
+        if place.run:
+            run_of(place.process_run).resume()
 
     def tell_what_stands(self, error: WhiteBitError, key: str) -> None:
         """As :meth:`WhiteBitHook.tell_what_stands`."""
         with contextlib.suppress(WhiteBitConfigurationError):
             place = self._place(key)
             if place.run:
-                _correct(error, self._begun_under(key, place.journal))
+                correct(error, self._begun_under(key, place.journal))
 
     def _begun_under(self, key: str, first: Journal) -> list[Intent] | None:
         """What earlier runs have begun under a name: as one move, in steps, or as a plan; ``None``: not known."""
         try:
             documents = first.read()
+            highest = [int(document["highest"]) for document in documents if "highest" in document]
+            journals = [] if highest else [first]
+            for number in itertools.count(1):
+                numbered = self._place(f"{key}.{number}").journal
+                # A move has no number of its own, the first of several steps has, and a plan may have gaps.
+                if number > max([2, *highest]) and not numbered.read():
+                    return begun_in([*journals])
+                journals.append(numbered)
         except WhiteBitError:
-            return None
-        diary = [document for document in documents if "highest" in document]
-        most = max([2, *(int(document["highest"]) for document in diary)])
-        steps = [self._place(f"{key}.{number}").journal for number in range(1, most + 1)]
-        return _begun_in([*([] if diary else [first]), *steps])
+            pass
+        return None
 
     def _place(self, key: str) -> Place:
         return place_for(key, otherwise=MemoryJournal(), resumed=bool(self.settled))
 
     def _execute(
         self,
-        journal: Journal,
+        place: Place,
         requested: Mapping[str, Any],
         resolve: Callable[[], Move],
         *,
         permit: Callable[[Move], None],
-        generation: str,
         deferrable: bool,
-        settled: Mapping[str, Any],
+        settled: Mapping[str, Any] | None = None,
     ) -> Receipt:
-        """Make one move by its journal, and count it."""
+        """Make one move by its journal, and count it.
+
+        :param settled: what was found out while the task was put off, if not all of it counts.
+        """
+        journal, settled = place.journal, self.settled if settled is None else settled
         try:
             settings, former, _ = self._hook.settings, self._hook.former, self._hook.get_conn()
         except WhiteBitError as error:
-            _correct(error, _begun_in([journal]))
+            correct(error, begun_in([journal]))
             raise
         try:
             if former is not None and begun_with(former.settings.account, journal):
@@ -263,13 +273,16 @@ class MoveMaker:
                 account=account.settings.account,
                 connection=self._hook.whitebit_conn_id,
                 former=None if former is None else former.get_conn(),
-                generation=generation,
+                generation=place.generation,
                 settle_margin_ms=settings.settle_margin_ms,
                 defer=deferrable,
                 settled=settled.get("intent"),
                 sent=settled.get("sent", 0),
             )
         except NotSentAgain:
+            raise
+        except SettleLater:
+            run_of(place.process_run).deferred = True
             raise
         except WhiteBitError as error:
             if isinstance(error, WhiteBitInDoubt):
@@ -301,12 +314,9 @@ class MoveMaker:
     ) -> PlanOutcome:
         """As :meth:`WhiteBitHook.carry_out`."""
         place = self._place(key)
-        if dry_run and place.run and (begun := self._begun_under(key, place.journal)) != []:
-            error = WhiteBitValidationError("This task has begun to carry out a plan; now it asks for a dry run.")
-            _correct(error, begun)
-            raise error
-        if not dry_run:
-            _claim(place, (self._hook.whitebit_conn_id, requested), f"key={key!r}")
+        run = run_of(place.process_run)
+        if place.run and not dry_run:
+            run.claim(place.journal, Wanted(self._hook.whitebit_conn_id, requested), key)
         plans: list[TreasuryPlan] = []
 
         def decide(receipts: Sequence[Receipt]) -> list[Move]:
@@ -319,18 +329,17 @@ class MoveMaker:
             self._switch_auto_reinvest(plan.auto_reinvest, dry_run=dry_run)
             return [planned.move for planned in plan.moves]
 
-        if dry_run:
-            for move in decide(()):
-                self._permit(move)
-            return PlanOutcome(PLANNED, plans[-1])
         outside = {0: place.journal}
+
+        def place_of(number: int) -> Place:
+            if not place.run:
+                return replace(place, journal=journal(number))
+            return self._place(f"{key}.{number}")
 
         def journal(number: int) -> Journal:
             if not place.run:
                 return outside.setdefault(number, MemoryJournal(f"memory.{number}"))
-            numbered = self._place(f"{key}.{number}")
-            _claim(numbered, f"the plan key={key!r}", f"key={f'{key}.{number}'!r}")
-            return numbered.journal
+            return place_of(number).journal
 
         def make(number: int, move: Move, permit: Callable[[Move], None]) -> Receipt:
             def permit_both(move: Move) -> None:
@@ -338,18 +347,20 @@ class MoveMaker:
                 permit(move)
                 self._permit(move)
 
+            numbered = place_of(number)
+            if numbered.run:
+                run.claim(numbered.journal, f"the plan key={key!r}", f"{key}.{number}")
             return self._execute(
-                journal(number),
+                numbered,
                 {"operation": str(move.operation), **move.to_json()},
                 lambda: move,
                 permit=permit_both,
-                generation=place.generation,
                 deferrable=deferrable,
                 # Sendings are counted for one move; what was settled is not sent again anyway.
                 settled={**self.settled, "sent": 0},
             )
 
-        receipts = Batch(
+        batch = Batch(
             diary=place.journal,
             journal=journal,
             plan=decide,
@@ -357,7 +368,16 @@ class MoveMaker:
             requested=requested,
             generation=place.generation,
             run=place.run,
-        ).carry_out()
+        )
+        if dry_run:
+            # What earlier runs have on its way is found out here too, and told with the plan.
+            receipts, done = batch.catch_up()
+            if done:
+                return PlanOutcome(EXECUTED if receipts else NOTHING, TreasuryPlan(), tuple(receipts))
+            for move in decide(receipts):
+                self._permit(move)
+            return PlanOutcome(PLANNED, plans[-1], tuple(receipts))
+        receipts = batch.carry_out()
         plan = plans[-1] if plans else TreasuryPlan()
         for receipt in receipts:
             self._tell(receipt)
@@ -417,60 +437,14 @@ def _no_move(refusal: WhiteBitError) -> Callable[[], Move]:
     return resolve
 
 
-def _claim(place: Place, owner: object, name: str) -> None:
-    """:raises WhiteBitValidationError: if the journal is another move's in this run of the task."""
-    if not place.run:
-        return
-    before = _OWNERS.setdefault(place.run, owner)
-    if before != owner:
-        raise WhiteBitValidationError(
-            f"Two moves of this task have the name {name}: {_told(before)} and {_told(owner)}. Give each its own."
-        )
-
-
-def _told(owner: object) -> str:
-    return f"{owner[1]} with {owner[0]!r}" if isinstance(owner, tuple) else str(owner)
-
-
-def _begun_in(journals: Sequence[Journal]) -> list[Intent] | None:
-    """The intents that were carried out, or may have been; ``None``: not known."""
-    try:
-        intents = [one for kept in journals for one in merge(map(Intent.from_json, kept.read())).values()]
-    except (WhiteBitError, ValueError):
-        return None
-    return [intent for intent in intents if intent.in_doubt or intent.state is State.EXECUTED]
-
-
-def _has_begun(place: Place, reason: WhiteBitError) -> bool:
-    """Whether earlier runs of the task have carried a move out, or may have.
-
-    :raises WhiteBitError: the reason for asking, or the journal's own, if that cannot be told.
-    """
-    if not place.run:
-        return False
-    begun = _begun_in([place.journal])
-    if begun is None:
-        if isinstance(reason, _Rehearsal):
-            raise JournalError(f"The journal {place.journal.identity!r} cannot be read.")
-        reason.money_moved = None
-        raise reason
-    return bool(begun)
-
-
-def _correct(error: WhiteBitError, begun: Sequence[Intent] | None) -> None:
-    """Let an error that comes before a journal was asked say what the journal says of money.
-
-    :param begun: what earlier runs of the task have carried out, or may have; ``None``: not known.
-    """
-    if begun is None or any(intent.in_doubt for intent in begun):
-        error.money_moved = None
-    if made := [intent.receipt for intent in begun or () if intent.receipt is not None]:
-        error.after(", ".join(f"{one.operation} {one.amount:f} {one.ticker}" for one in made if one.amount is not None))
+def _numbered(operation: str, number: int) -> str:
+    """Name of the journal of a move without a name."""
+    return operation if number == 1 else f"{operation}.{number}"
 
 
 def _is_another(made: Move | Receipt, requested: Mapping[str, Any]) -> bool:
     """Whether a move's plan, ticker, investment or ways are others than what was asked for by name."""
-    for name in ("plan_id", "ticker", "investment_id", "source", "target"):
+    for name in TARGET:
         wanted, got = requested.get(name), getattr(made, name)
         if wanted is not None and (got is None or str(got).lower() != str(wanted).lower()):
             return True

@@ -32,7 +32,8 @@ from airflow_provider_whitebit.client.models import (
 from airflow_provider_whitebit.client.transport import NO_RETRIES, RetryPolicy, Timeout, Transport
 from airflow_provider_whitebit.hooks import connection_form
 from airflow_provider_whitebit.hooks.airflow_compat import BaseHook, mask_secret
-from airflow_provider_whitebit.hooks.making import Asked, Call, MoveMaker
+from airflow_provider_whitebit.hooks.asked import Call
+from airflow_provider_whitebit.hooks.making import Asked, MoveMaker
 from airflow_provider_whitebit.hooks.metrics import request_metrics
 from airflow_provider_whitebit.hooks.settings import HOSTS, Settings, read_settings
 from airflow_provider_whitebit.moves.intent import Move, Operation, Receipt
@@ -222,7 +223,7 @@ class WhiteBitHook(BaseHook):
         """
         if error := event.get("error"):
             self.log.warning("The triggerer could not settle the doubt (%s): settling it here", error)
-        self._maker.settled = event
+        self._maker.resume(event)
 
     def flex_invest(
         self,
@@ -524,6 +525,7 @@ class WhiteBitHook(BaseHook):
                     key=name,
                     deferrable=deferrable,
                     within=calls,
+                    whole=f"{steps[0][0]} to {steps[-1][1]}",
                 )
             except BaseException as error:
                 for call in calls:

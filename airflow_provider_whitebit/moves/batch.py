@@ -85,7 +85,22 @@ class Batch:
                 error.after(self._made())
             raise
 
-    def _carry_out(self) -> list[Receipt]:
+    def catch_up(self) -> tuple[list[Receipt], bool]:
+        """Find out what earlier runs of the task have done, and send nothing.
+
+        :raises WhiteBitInDoubt: of a move nobody can tell whether it ran.
+        :raises WhiteBitError: as :meth:`carry_out` does.
+        :returns: the receipts so far, and whether the plan was carried out.
+        """
+        documents = self._documents()
+        if (done := self._done_before(documents)) is not None:
+            return done, True
+        self._catch_up(_highest(documents))
+        if self._failures:
+            raise self._error("What became of a move of an earlier run could not be found out.")
+        return [self._receipts[number] for number in sorted(self._receipts)], False
+
+    def _documents(self) -> list[dict[str, Any]]:
         documents = self.diary.read()
         for document in documents:
             if document.get("version") != _VERSION:
@@ -93,11 +108,12 @@ class Batch:
                     f"The journal {self.diary.identity!r} was written by another version of this package. Nothing was "
                     "sent. Finish the task with that version, or start a new dag run."
                 )
-        # Only the latest run's word counts: one that was replaced and only slept does not know of what came after it.
-        latest = documents[-1] if documents else {"done": None}
-        # A plan that had nothing to do may be made anew when a person clears the task.
-        if latest["done"] or (latest["done"] is not None and latest["generation"] == self.generation):
-            return self._done_before(latest)
+        return documents
+
+    def _carry_out(self) -> list[Receipt]:
+        documents = self._documents()
+        if (done := self._done_before(documents)) is not None:
+            return done
         highest = _highest(documents)
         if not self.diary.fenced:
             # Before the journals are read: a run that this one replaces, and that only slept, looks for this note after
@@ -118,7 +134,13 @@ class Batch:
         self._note(highest, done=receipts)
         return receipts
 
-    def _done_before(self, document: Mapping[str, Any]) -> list[Receipt]:
+    def _done_before(self, documents: Sequence[Mapping[str, Any]]) -> list[Receipt] | None:
+        """The receipts of a plan that was carried out. :raises WhiteBitAlreadyMovedError: with other parameters."""
+        # Only the latest run's word counts: one that was replaced and only slept does not know of what came after it.
+        document = documents[-1] if documents else {"done": None}
+        # A plan that had nothing to do may be made anew when a person clears the task.
+        if not document["done"] and (document["done"] is None or document["generation"] != self.generation):
+            return None
         if document["generation"] != self.generation:
             if document["requested"] != dict(self.requested):
                 raise WhiteBitAlreadyMovedError(

@@ -16,7 +16,7 @@ from airflow_provider_whitebit.client.api import WhiteBitClient
 from airflow_provider_whitebit.client.clock import ExchangeClock
 from airflow_provider_whitebit.client.signing import Credentials
 from airflow_provider_whitebit.client.transport import NO_RETRIES, Timeout, Transport
-from airflow_provider_whitebit.hooks import journals
+from airflow_provider_whitebit.hooks import asked, journals
 from airflow_provider_whitebit.hooks import making as module
 from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
 from airflow_provider_whitebit.moves.drivers import execute_move
@@ -108,8 +108,7 @@ def as_task(monkeypatch):
     monkeypatch.setattr(journals, "never_expire", lambda: None)
     monkeypatch.setattr(journals, "read_variable", variables.get)
     monkeypatch.setattr(journals, "keep_variable", lambda name, text, _: variables.update({name: text}))
-    monkeypatch.setattr(module, "_CALLS", {})
-    monkeypatch.setattr(module, "_OWNERS", {})
+    monkeypatch.setattr(asked, "_RUNS", {})
 
     def as_try(number):
         ids = {"dag_id": "d", "run_id": "r", "task_id": "t", "map_index": -1}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from types import SimpleNamespace
 
@@ -15,6 +16,7 @@ from airflow_provider_whitebit.client.api import WhiteBitClient
 from airflow_provider_whitebit.hooks import journals
 from airflow_provider_whitebit.hooks import making as module
 from airflow_provider_whitebit.hooks.airflow_compat import AirflowFailException
+from airflow_provider_whitebit.hooks.asked import Wanted, run_of
 from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
 from airflow_provider_whitebit.moves.drivers import SettleLater
 from airflow_provider_whitebit.moves.intent import Move, Operation
@@ -53,21 +55,46 @@ WRONG = [{"amount": "0"}, {"amount": ""}, {"amount": "100", "plan_id": "None"}, 
 
 
 @pytest.mark.parametrize("arguments", WRONG)
-@pytest.mark.parametrize("key", [None, "idle"])
-def test_a_retry_that_renders_what_is_refused_returns_what_was_made(hook, sandbox, lost, arguments, key):
-    lost(key=key)
-    receipt = hook.flex_invest(**{"plan_id": USDT, "key": key, **arguments})
+def test_a_retry_that_renders_what_is_refused_returns_what_was_made(hook, sandbox, lost, arguments):
+    lost(key="idle")
+    receipt = hook.flex_invest(**{"plan_id": USDT, "key": "idle", **arguments})
     assert (receipt.amount, receipt.reconciled) == (100, True)
     assert [entry["transaction_id"] for entry in moved(sandbox)] == [receipt.transaction_id]
-    assert hook.flex_invest(plan_id=USDT, amount="100", key=key) == receipt
+    assert hook.flex_invest(plan_id=USDT, amount="100", key="idle") == receipt
+
+
+@pytest.mark.parametrize("arguments", WRONG)
+def test_a_retry_that_renders_what_is_refused_tells_of_the_doubt(hook, sandbox, lost, arguments):
+    """Without a name it cannot be told which of the task's moves is meant."""
+    lost()
+    with pytest.raises(e.WhiteBitValidationError, match="Whether money moved is not known"):
+        hook.flex_invest(**{"plan_id": USDT, **arguments})
+    receipt = hook.flex_invest(plan_id=USDT, amount="100")
+    assert receipt.reconciled
+    with pytest.raises(e.WhiteBitValidationError, match="it stands: flex_invest 100 USDT"):
+        hook.flex_invest(**{"plan_id": USDT, **arguments})
+    assert len(moved(sandbox)) == 1
 
 
 @pytest.mark.parametrize("arguments", WRONG)
 def test_a_retry_that_renders_what_is_refused_sends_nothing(hook, sandbox, lost, arguments):
-    lost("lost_reply_before")
+    lost("lost_reply_before", key="idle")
     with pytest.raises(e.WhiteBitValidationError, match="No money moved"):
-        hook.flex_invest(**{"plan_id": USDT, **arguments})
+        hook.flex_invest(**{"plan_id": USDT, "key": "idle", **arguments})
     assert moved(sandbox) == []
+
+
+def test_what_is_refused_has_no_place_among_the_moves(hook, sandbox, as_task):
+    def body():
+        with pytest.raises(e.WhiteBitValidationError):
+            hook.flex_invest(ticker="BTC", amount="0")
+        return hook.flex_invest(plan_id=USDT, amount="100")
+
+    as_task(1)
+    first = body()
+    as_task(2)
+    assert body() == first
+    assert len(moved(sandbox)) == 1
 
 
 def test_what_is_refused_at_once_was_not_begun(hook, sandbox, as_task):
@@ -81,14 +108,13 @@ def test_what_is_refused_at_once_was_not_begun(hook, sandbox, as_task):
     assert len(moved(sandbox)) == 1
 
 
-def test_a_cleared_task_with_what_is_refused(hook, sandbox, as_task, monkeypatch):
+def test_a_cleared_task_with_what_is_refused(hook, sandbox, as_task):
     as_task(1)
-    hook.flex_invest(plan_id=USDT, amount="100")
+    hook.flex_invest(plan_id=USDT, amount="100", key="idle")
     as_task(2)
-    instance = journals.current_context()["ti"]
-    instance.max_tries += 1
+    journals.current_context()["ti"].max_tries += 1
     with pytest.raises(WhiteBitAlreadyMovedError) as caught:
-        hook.flex_invest(plan_id=USDT, amount="0")
+        hook.flex_invest(plan_id=USDT, amount="0", key="idle")
     assert caught.value.money_moved is True
     assert "No money moved" not in str(caught.value)
 
@@ -173,6 +199,106 @@ def test_a_task_that_tries_again_by_itself_means_the_same_move(hook, sandbox, as
     assert [hook.flex_invest(plan_id=USDT, amount="100") for _ in range(2)] == [receipt, second]
 
 
+@pytest.mark.parametrize("amount", ["100", Decimal("100.00"), "90"])
+def test_while_it_is_in_doubt_another_amount_is_no_other_move(hook, sandbox, as_task, amount):
+    as_task(1)
+    sandbox.fault("lost_reply_after", path="*/invest", count=1)
+    with pytest.raises(SettleLater):
+        hook.flex_invest(plan_id=USDT, amount="100", deferrable=True)
+    assert hook.flex_invest(plan_id=USDT, amount=amount).amount == 100
+    assert len(moved(sandbox)) == 1
+
+
+def test_what_the_exchange_has_refused_may_be_asked_for_again(hook, sandbox, as_task):
+    def body():
+        for _ in range(2):
+            try:
+                return hook.flex_invest(plan_id=USDT, amount="20000")
+            except e.WhiteBitNotEnoughBalanceError:
+                sandbox.fund("USDT", "50000")
+
+    as_task(1)
+    receipt = body()
+    assert receipt.status == "executed"
+    as_task(2)
+    assert body() == receipt
+    assert len(moved(sandbox)) == 1
+
+
+def test_all_are_rehearsed_and_then_made(hook, sandbox, as_task):
+    asks = [{"plan_id": USDT, "amount": "100"}, {"ticker": "BTC", "amount": "0.5"}, {"plan_id": USDT, "amount": "333"}]
+    as_task(1)
+    assert [hook.flex_invest(**ask, dry_run=True).status for ask in asks] == ["planned"] * 3
+    first = hook.flex_invest(**asks[0])
+    as_task(2)
+    assert [hook.flex_invest(**ask, dry_run=True).status for ask in asks] == ["executed", "planned", "planned"]
+    assert [hook.flex_invest(**ask).amount for ask in asks] == [100, Decimal("0.5"), 333]
+    assert moved(sandbox)[0]["transaction_id"] == first.transaction_id
+    assert len(moved(sandbox)) == 3
+
+
+def test_a_deferred_run_goes_on_with_other_hooks(make_hook, sandbox, as_task):
+    """As in ``dag.test()``: in the same process, and each move with a hook of its own."""
+
+    def resumed(event):
+        hook = make_hook()
+        hook.resume(event)
+        return hook
+
+    as_task(1)
+    first = make_hook().flex_invest(plan_id=USDT, amount="100")
+    sandbox.fault("lost_reply_after", path="*/invest", count=1)
+    with pytest.raises(SettleLater) as later:
+        make_hook().flex_invest(plan_id=USDT, amount="50", deferrable=True)
+    event = {"intent": later.value.intent.to_json(), "sent": later.value.sent}
+    assert resumed(event).flex_invest(plan_id=USDT, amount="100") == first
+    assert resumed(event).flex_invest(plan_id=USDT, amount="50").amount == 50
+    assert resumed(event).flex_invest(plan_id=USDT, amount="17").amount == 17
+    assert len(moved(sandbox)) == 3
+
+
+def test_a_deferred_run_may_render_another_amount(make_hook, sandbox, as_task):
+    as_task(1)
+    sandbox.fault("lost_reply_after", path="*/invest", count=1)
+    with pytest.raises(SettleLater) as later:
+        make_hook().flex_invest(plan_id=USDT, amount="100", key="flex_invest", deferrable=True)
+    again = make_hook()
+    again.resume({"intent": later.value.intent.to_json(), "sent": later.value.sent})
+    assert again.flex_invest(plan_id=USDT, amount="90", key="flex_invest").amount == 100
+
+
+def test_another_run_of_the_same_name_in_one_process(hook, sandbox, as_task):
+    for identifier, amount in (("one", "100"), ("two", "200")):
+        as_task(1)
+        context = journals.current_context()
+        context["ti"].id = identifier
+        context["task_state_store"].get.__self__.clear()
+        assert hook.flex_invest(plan_id=USDT, amount=amount, key="flex_invest").amount == Decimal(amount)
+
+
+def test_threads_of_one_task_ask_for_moves_of_their_own(hook, sandbox, as_task):
+    as_task(1)
+    tickers = ["USDT", "BTC", "ETH", "SOL"]
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda ticker: hook.flex_invest(ticker=ticker, amount="20"), ["USDT"] * 1))
+        numbers = list(
+            pool.map(lambda one: run_of("x").call("k", Wanted("c", {"ticker": one}), None).number, tickers * 50)
+        )
+    assert [receipt.amount for receipt in made] == [20]
+    assert sorted(numbers) == list(range(1, 201))
+
+
+def test_a_name_that_is_taken_by_a_doubt_does_not_say_that_nothing_moved(hook, sandbox, as_task):
+    as_task(1)
+    sandbox.fault("lost_reply_after", path="*/invest", count=1)
+    with pytest.raises(SettleLater):
+        hook.flex_invest(plan_id=USDT, amount="100", key="idle", deferrable=True)
+    with pytest.raises(e.WhiteBitValidationError, match="Whether money moved is not known"):
+        hook.flex_invest(plan_id=USDT, amount="90", key="idle")
+    assert hook.flex_invest(plan_id=USDT, amount="100.0", key="idle").reconciled
+    assert len(moved(sandbox)) == 1
+
+
 def test_a_task_that_swallows_a_deferral_means_the_same_move(hook, sandbox, as_task):
     as_task(1)
     sandbox.fault("lost_reply_after", path="*/invest", count=1)
@@ -204,6 +330,50 @@ def test_a_transfer_that_is_asked_for_again_goes_on_at_its_second_step(hook, san
         hook.transfer(ticker="USDT", amount="0", source="spot", target="collateral")
 
 
+def test_another_transfer_than_the_one_that_failed(hook, sandbox, as_task, monkeypatch):
+    as_task(1)
+    sandbox.control("POST", "fund", {"ticker": "USDT", "amount": "300", "account": "spot"})
+    original, calls = module.execute_move, []
+
+    def step(*args, **options):
+        calls.append(1)
+        if len(calls) == 2:
+            raise e.WhiteBitUnavailableError("no turn", money_moved=False)
+        return original(*args, **options)
+
+    monkeypatch.setattr(module, "execute_move", step)
+    with pytest.raises(e.WhiteBitUnavailableError):
+        hook.transfer(ticker="USDT", amount="100", source="spot", target="collateral")
+    hook.transfer(ticker="USDT", amount="100", source="spot", target="main")
+    assert hook.balances("spot", "USDT")["USDT"] == 100
+
+
+def test_a_third_transfer_in_doubt_is_told_of(hook, as_task, sandbox):
+    def transfer(amount):
+        return hook.transfer(ticker="USDT", amount=amount, source="main", target="spot", deferrable=True)
+
+    as_task(1)
+    for amount in ("10", "20"):
+        transfer(amount)
+    sandbox.fault("lost_reply_after", path="*/transfer", count=1)
+    with pytest.raises(SettleLater):
+        transfer("30")
+    as_task(2)
+    with pytest.raises(e.WhiteBitValidationError, match="Whether money moved is not known"):
+        transfer("0")
+
+
+def test_a_journal_that_is_no_json_is_no_other_error(hook, as_task, monkeypatch):
+    as_task(2)
+    instance = journals.current_context()["ti"]
+    monkeypatch.setattr(journals, "current_context", lambda: {"ti": instance})
+    monkeypatch.setattr(journals, "read_variable", lambda name: None if "from_" in name else "{broken")
+    with pytest.raises(e.WhiteBitValidationError, match="Whether money moved is not known"):
+        hook.transfer(ticker="USDT", amount="0", source="spot", target="main")
+    with pytest.raises(e.WhiteBitError, match="no JSON"):
+        hook.flex_invest(plan_id=USDT, amount="100")
+
+
 def plan(amount):
     move = Move(Operation.FLEX_INVEST, USDT, "USDT", Decimal(amount))
     return TreasuryPlan(moves=(PlannedMove(move, "idle"),))
@@ -225,13 +395,21 @@ def test_a_dry_run_of_a_plan_that_was_begun(hook, sandbox, as_task):
     with pytest.raises(SettleLater):
         hook.carry_out(lambda made: plan(100), {"p": 1}, deferrable=True)
     as_task(2)
-    with pytest.raises(e.WhiteBitValidationError, match="Whether money moved is not known"):
-        hook.carry_out(lambda made: plan(100), {"p": 1}, dry_run=True)
-    made = hook.carry_out(lambda made: TreasuryPlan() if made else plan(100), {"p": 1})
-    assert [receipt.reconciled for receipt in made.receipts] == [True]
-    with pytest.raises(e.WhiteBitValidationError, match="it stands: flex_invest 100 USDT"):
-        hook.carry_out(lambda made: plan(100), {"p": 1}, dry_run=True)
+
+    def make_plan(made):
+        return plan(17) if made else plan(100)
+
+    # Rehearsed and carried out in one task: what was on its way is found out by the rehearsal already.
+    rehearsed = hook.carry_out(make_plan, {"p": 1}, dry_run=True)
+    assert (rehearsed.status, [one.reconciled for one in rehearsed.receipts]) == ("planned", [True])
+    assert [planned.move.amount for planned in rehearsed.plan.moves] == [17]
     assert len(moved(sandbox)) == 1
+    made = hook.carry_out(make_plan, {"p": 1})
+    assert [receipt.amount for receipt in made.receipts] == [100, 17]
+    as_task(3)
+    again = hook.carry_out(make_plan, {"p": 1}, dry_run=True)
+    assert (again.status, again.receipts) == ("executed", made.receipts)
+    assert len(moved(sandbox)) == 2
 
 
 @pytest.mark.parametrize(("first", "name"), [("flex_invest", "flex_invest"), (None, "flex_invest"), ("plan", "plan.1")])

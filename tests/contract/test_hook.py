@@ -247,7 +247,7 @@ def test_a_name_is_that_of_one_move(hook, sandbox, as_task):
     assert receipts[0] == receipts[2]
     with pytest.raises(e.WhiteBitValidationError, match="have the name key='idle eth'") as caught:
         hook.flex_invest(ticker="ETH", amount="3", key="idle eth")
-    assert caught.value.money_moved is False
+    assert caught.value.money_moved is True
     as_task(2)
     with pytest.raises(WhiteBitAlreadyMovedError, match="now it asks for"):
         hook.flex_invest(ticker="BTC", amount="0.5", key="idle eth")
@@ -277,7 +277,7 @@ def test_what_was_put_off_counts_for_its_own_move_alone(hook, sandbox, as_task):
     sandbox.fault("lost_reply_before", path="*/invest", count=1)
     with pytest.raises(SettleLater) as later:
         hook.flex_invest(ticker="BTC", amount="0.5", deferrable=True)
-    hook._maker.settled = {"intent": later.value.intent.found_absent().to_json(), "sent": 4}
+    hook.resume({"intent": later.value.intent.found_absent().to_json(), "sent": 4})
     assert hook.flex_invest(plan_id=USDT, amount="11") == first
     with pytest.raises(e.WhiteBitUnavailableError, match="was sent 4 times"):
         hook.flex_invest(ticker="BTC", amount="0.5")

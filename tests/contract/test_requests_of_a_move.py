@@ -19,7 +19,7 @@ from airflow_provider_whitebit.client.api import WhiteBitClient
 from airflow_provider_whitebit.client.clock import ExchangeClock
 from airflow_provider_whitebit.client.signing import Credentials
 from airflow_provider_whitebit.client.transport import RetryPolicy, Transport
-from airflow_provider_whitebit.hooks import journals, making
+from airflow_provider_whitebit.hooks import asked, journals, making
 from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
 from airflow_provider_whitebit.moves.drivers import execute_move
 from airflow_provider_whitebit.sandbox.exchange import Exchange
@@ -92,8 +92,7 @@ class Account:
         self._former = former
         self._task = 0
         monkeypatch.setattr(making, "execute_move", functools.partial(execute_move, sleep=self.clock.sleep))
-        monkeypatch.setattr(making, "_CALLS", {})
-        monkeypatch.setattr(making, "_OWNERS", {})
+        monkeypatch.setattr(asked, "_RUNS", {})
         monkeypatch.setattr(journals, "never_expire", lambda: None)
         variables = {}
         monkeypatch.setattr(journals, "read_variable", variables.get)

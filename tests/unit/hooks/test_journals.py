@@ -203,7 +203,7 @@ def test_which_journal(monkeypatch):
     monkeypatch.setattr(journals, "current_context", lambda: context(task_state_store=Store()))
     place = journals.place_for("k", otherwise=memory)
     assert isinstance(place.journal, journals.TaskStateJournal)
-    assert (place.journal.identity, place.generation, place.run) == ("d|r|t|-1|k", "3|1", "d|r|t|-1|k|3|1|2")
+    assert (place.journal.identity, place.generation, place.run) == ("d|r|t|-1|k", "3|1", "d|r|t|-1|3|1|2")
     assert place.journal.fenced
     monkeypatch.setattr(journals, "current_context", context)
     place = journals.place_for("k", otherwise=memory)
