@@ -55,9 +55,9 @@ def tables(document: dict[str, Any]) -> str:
     figures = [Figure.from_json(raw) for raw in document["figures"]]
     return (
         f"Taken on {on_what(document)}.\n\n{_calls(figures)}\n\n{_rest(figures)}\n\n"
-        "Each figure is for the largest load. Slope: that figure divided by the one for the smallest load (inverted where "
-        "more is\nbetter), so less is better. For figures of one unit (ms/DAG, records/s) 1 means linear; for those marked "
-        "* it means the\nsame whatever the load. Every figure, for every load: "
+        "Each figure is for the largest load. Slope: that figure divided by the one for the smallest load (inverted "
+        "where more is\nbetter), so less is better. For figures of one unit (ms/DAG, records/s) 1 means linear; for "
+        "those marked * it means the\nsame whatever the load. Every figure, for every load: "
         "[docs/figures.json](docs/figures.json)."
     )
 
