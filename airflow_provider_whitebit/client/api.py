@@ -163,6 +163,7 @@ class WhiteBitClient:
 
         The exchange answers 0 for a ticker that it does not know.
 
+        :param ticker: the asset; all by default.
         :raises WhiteBitError: one of its subclasses, by what the exchange answered.
         """
         answer = _mapping(MAIN_BALANCE, self._transport.private(MAIN_BALANCE, _given(ticker=ticker)))
@@ -242,13 +243,18 @@ class WhiteBitClient:
         limit: int | None = None,
         offset: int = 0,
     ) -> Iterator[FlexTransaction]:
-        """Daily Flex earnings, newest first; parameters as for :meth:`flex_history`."""
+        """Daily Flex earnings, newest first; parameters as for :meth:`flex_history`.
+
+        :raises WhiteBitError: one of its subclasses, by what the exchange answered.
+        """
         params = _history_filters(plan, investment, transaction, date_from, date_to)
         return self._history(f"{FLEX}/investments/payment-history", params, limit, offset)
 
     def flex_auto_reinvest(self, plan_id: str, *, enabled: bool) -> None:
         """Switch auto-reinvest of the investment in a plan. Doing it again changes nothing, so it is repeatable.
 
+        :param plan_id: the plan.
+        :param enabled: on or off.
         :raises WhiteBitError: one of its subclasses, by what the exchange answered.
         """
         self._transport.private(f"{FLEX}/investments/auto-invest", {"plan": plan_id, "enabled": enabled})
@@ -256,6 +262,7 @@ class WhiteBitClient:
     def trade_balance(self, ticker: str | None = None) -> dict[str, TradeBalance]:
         """Trade (spot) balance by ticker; with ``ticker`` only that one.
 
+        :param ticker: the asset; all by default.
         :raises WhiteBitError: one of its subclasses, by what the exchange answered.
         """
         answer = _mapping(TRADE_BALANCE, self._transport.private(TRADE_BALANCE, _given(ticker=ticker)))
@@ -265,6 +272,7 @@ class WhiteBitClient:
     def collateral_balance(self, ticker: str | None = None) -> dict[str, Decimal]:
         """Collateral balance by ticker; with ``ticker`` only that one.
 
+        :param ticker: the asset; all by default.
         :raises WhiteBitError: one of its subclasses, by what the exchange answered.
         """
         answer = _mapping(COLLATERAL_BALANCE, self._transport.private(COLLATERAL_BALANCE, _given(ticker=ticker)))

@@ -92,7 +92,7 @@ RELABELING = {"login": "API key", "password": "API secret", "host": "Base URL"}
 PLACEHOLDERS = {
     "login": "public API key of the account",
     "password": "API secret that belongs to the key",
-    "host": "https://whitebit.com",
+    "host": "empty: that of the region, https://whitebit.com or https://whitebit.eu",
 }
 HIDDEN = ["port", "schema", "extra"]
 
@@ -118,8 +118,8 @@ def ui_behaviour() -> dict[str, Any]:
 def widgets() -> dict[str, Any]:
     """The extra's fields as Airflow 3.0 to 3.2 ask the hook for them.
 
-    Their API server needs the form libraries of the FAB provider for any hook's own fields; where they are missing
-    the form offers the extra as JSON.
+    The API server of 3.0 needs the form libraries of the FAB provider for any hook's own fields (later ones feign
+    them); where they are missing the form offers the extra as JSON.
     """
     try:
         from flask_appbuilder.fieldwidgets import BS3TextFieldWidget

@@ -174,7 +174,10 @@ class WhiteBitHook(BaseHook):
         return WhiteBitClient(self._transport(NO_RETRIES, longest=longest, sleep=_never_wait))
 
     def test_connection(self) -> tuple[bool, str]:
-        """Say in one sentence what the connection is good for. Sends reading calls only."""
+        """Say in one sentence what the connection is good for. Sends reading calls only.
+
+        :returns: whether it can be used for lending, and the sentence.
+        """
         try:
             settings = self.settings
             client = WhiteBitClient(self._transport(NO_RETRIES))
@@ -244,8 +247,9 @@ class WhiteBitHook(BaseHook):
         :param with_reinvest: whether earnings are added to the investment.
         :param dry_run: check everything, send nothing.
         :param key: name of this move within the task, where the task makes several whose order may change.
-        :param deferrable: raise ``SettleLater`` in place of waiting in this process.
+        :param deferrable: raise ``SettleLater`` (``moves.drivers``) in place of waiting in this process.
         :raises WhiteBitError: refused, unreachable or in doubt; the error says whether money moved.
+        :returns: the receipt; with ``dry_run`` one whose status is ``planned``.
         """
 
         def ask() -> Asked:
@@ -297,8 +301,9 @@ class WhiteBitHook(BaseHook):
         :param amount: how much, in units of the asset, or ``"all"``. What stays must be the plan's minimum or nothing.
         :param dry_run: check everything, send nothing.
         :param key: name of this move within the task, where the task makes several whose order may change.
-        :param deferrable: raise ``SettleLater`` in place of waiting in this process.
+        :param deferrable: raise ``SettleLater`` (``moves.drivers``) in place of waiting in this process.
         :raises WhiteBitError: refused, unreachable or in doubt; the error says whether money moved.
+        :returns: the receipt; with ``dry_run`` one whose status is ``planned``.
         """
 
         def ask() -> Asked:
@@ -340,8 +345,9 @@ class WhiteBitHook(BaseHook):
         :param ticker: the asset, if one investment of it is active.
         :param dry_run: check everything, send nothing.
         :param key: name of this move within the task, where the task makes several whose order may change.
-        :param deferrable: raise ``SettleLater`` in place of waiting in this process.
+        :param deferrable: raise ``SettleLater`` (``moves.drivers``) in place of waiting in this process.
         :raises WhiteBitError: refused, unreachable or in doubt; the error says whether money moved.
+        :returns: the receipt; with ``dry_run`` one whose status is ``planned``.
         """
 
         def ask() -> Asked:
@@ -400,8 +406,9 @@ class WhiteBitHook(BaseHook):
         :param amount: how much, in units of the asset.
         :param dry_run: check everything, send nothing.
         :param key: name of this move within the task, where the task makes several whose order may change.
-        :param deferrable: raise ``SettleLater`` in place of waiting in this process.
+        :param deferrable: raise ``SettleLater`` (``moves.drivers``) in place of waiting in this process.
         :raises WhiteBitError: refused, unreachable or in doubt; the error says whether money moved.
+        :returns: the receipt; with ``dry_run`` one whose status is ``planned``.
         """
 
         def ask() -> Asked:
@@ -447,8 +454,9 @@ class WhiteBitHook(BaseHook):
         :param ticker: the asset, if one Fixed investment of it is active.
         :param dry_run: check everything, send nothing.
         :param key: name of this move within the task, where the task makes several whose order may change.
-        :param deferrable: raise ``SettleLater`` in place of waiting in this process.
+        :param deferrable: raise ``SettleLater`` (``moves.drivers``) in place of waiting in this process.
         :raises WhiteBitError: refused, unreachable or in doubt; the error says whether money moved.
+        :returns: the receipt; with ``dry_run`` one whose status is ``planned``.
         """
 
         def ask() -> Asked:
@@ -499,7 +507,7 @@ class WhiteBitHook(BaseHook):
         :param target: likewise.
         :param dry_run: check everything, send nothing.
         :param key: name of this move within the task, where the task makes several whose order may change.
-        :param deferrable: raise ``SettleLater`` in place of waiting in this process.
+        :param deferrable: raise ``SettleLater`` (``moves.drivers``) in place of waiting in this process.
         :raises WhiteBitError: refused, unreachable or in doubt; the error says whether money moved.
         :returns: a receipt for each move: two from ``spot`` to ``collateral`` or back, because they go through Main.
         """
@@ -634,11 +642,12 @@ class WhiteBitHook(BaseHook):
 
         :param make_plan: the plan to carry out now, given the receipts of the moves that this task has made before.
         :param requested: the caller's parameters as plain JSON: cleared with others, the task refuses to go on.
-        :param dry_run: plan, and send nothing.
-        :param deferrable: raise ``SettleLater`` in place of waiting in this process.
+        :param dry_run: plan, and send nothing; what earlier runs have on its way is settled.
+        :param deferrable: raise ``SettleLater`` (``moves.drivers``) in place of waiting in this process.
         :param key: name of the plan within the task.
         :raises WhiteBitPlanError: moves were refused; those of other assets were made.
         :raises WhiteBitError: refused, unreachable or in doubt; the error says what was made.
+        :returns: status, plan, and the receipts of this task, of earlier runs too.
         """
         return self._maker.carry_out(make_plan, requested, dry_run=dry_run, deferrable=deferrable, key=key)
 
