@@ -178,7 +178,7 @@ class MoveMaker:
             receipt = self._execute(place, requested, resolve, permit=send_nothing, deferrable=deferrable)
         except _Rehearsal:
             return planned()
-        log.warning("This task has made this move before: %s", refusal.message if refusal else "this is no dry run")
+        log.warning("This move was made before, its receipt is returned: %s", refusal.message if refusal else "dry run")
         if key is not None:
             self._tell(receipt)
         return receipt
