@@ -284,6 +284,10 @@ def airflow(
         (home / "connections.json").write_text("{}")
         env["AIRFLOW__SECRETS__BACKEND"] = "airflow.secrets.local_filesystem.LocalFilesystemBackend"
         env["AIRFLOW__SECRETS__BACKEND_KWARGS"] = json.dumps({"connections_file_path": str(home / "connections.json")})
+        # On a busy machine Airflow fails tasks by itself (a deferred one that goes on before its scheduler has seen it
+        # end). What money does not move twice by is tested with retries, as it is to be run.
+        env["AIRFLOW__CORE__DEFAULT_TASK_RETRIES"] = "2"
+        env["AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY"] = "1"
         # A killed triggerer's work is taken up sooner than after half a minute.
         env["AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD"] = "10"
         with (

@@ -11,6 +11,7 @@ from typing import Any
 
 from airflow_provider_whitebit.client.errors import WhiteBitError, WhiteBitValidationError
 from airflow_provider_whitebit.client.shared import ThreadLock
+from airflow_provider_whitebit.moves.batch import in_words
 from airflow_provider_whitebit.moves.intent import Intent, State, merge
 from airflow_provider_whitebit.moves.journal import Journal
 
@@ -71,11 +72,13 @@ class Call:
     :param number: its place among those of its kind.
     :param wanted: what it was asked for as.
     :param failed: whether it ended with an error.
+    :param again: whether it is asked for again after that.
     """
 
     number: int
     wanted: Wanted
     failed: bool = False
+    again: bool = False
 
 
 @dataclass(slots=True)
@@ -104,8 +107,9 @@ class Run:
     def call(self, kind: str, wanted: Wanted, standing: Callable[[int], Standing]) -> Call:
         """The call that is meant: a new one, or one that failed before and is asked for again.
 
-        A task that catches an error and asks again means the same move, as long as that is not over: what the exchange
-        has refused may be asked for once more. While nobody knows whether it ran, another amount is no other move.
+        A task that catches an error and asks again means the same move, and what becomes of it belongs into the same
+        journal, where the task's next run meets it first. While nobody knows whether it ran, another amount is no
+        other move.
 
         :param kind: of move.
         :param wanted: what is asked for.
@@ -115,8 +119,8 @@ class Run:
         for call in list(calls):
             if call.failed and call.wanted.is_like(wanted):
                 found = standing(call.number)
-                if found is Standing.IN_DOUBT or (found is not Standing.REFUSED and call.wanted.is_same(wanted)):
-                    call.failed = False
+                if found is Standing.IN_DOUBT or call.wanted.is_same(wanted):
+                    call.failed, call.again = False, True
                     return call
         with _ONE_BY_ONE:
             call = Call(len(calls) + 1, wanted)
@@ -185,4 +189,4 @@ def correct(error: WhiteBitError, begun: list[Intent] | None) -> None:
     if begun is None or any(intent.in_doubt for intent in begun):
         error.money_moved = None
     if made := [intent.receipt for intent in begun or () if intent.receipt is not None]:
-        error.after(", ".join(f"{one.operation} {one.amount:f} {one.ticker}" for one in made if one.amount is not None))
+        error.after(in_words(made))

@@ -23,7 +23,7 @@ from airflow_provider_whitebit.hooks.asked import TARGET, Call, Wanted, begun_in
 from airflow_provider_whitebit.hooks.journals import Place, marks_for, place_for
 from airflow_provider_whitebit.hooks.metrics import count_failure, count_move
 from airflow_provider_whitebit.hooks.settings import Settings
-from airflow_provider_whitebit.moves.batch import Batch, NotSentAgain
+from airflow_provider_whitebit.moves.batch import Batch, NotSentAgain, in_words
 from airflow_provider_whitebit.moves.drivers import SettleLater, begun_with, execute_move
 from airflow_provider_whitebit.moves.intent import Intent, Move, Operation, Receipt
 from airflow_provider_whitebit.moves.journal import Journal, JournalError, Marks, MemoryJournal, SharedMarks
@@ -38,6 +38,8 @@ _NAMES = "Where a task makes several moves whose order may change, give each a n
 Asked = tuple[dict[str, Any], Callable[[], Move]]
 
 
+#: So many numbers are looked at although nothing lies under them.
+_GAP = 20
 _WITHOUT_A_NAME = "moves without a name"
 
 
@@ -118,7 +120,8 @@ class MoveMaker:
         if call is not None and within is not None:
             within.append(call)
         try:
-            receipt = self._execute(place, requested, resolve, permit=permit, deferrable=deferrable)
+            again = call is not None and call.again
+            receipt = self._execute(place, requested, resolve, permit=permit, deferrable=deferrable, again=again)
         except BaseException:
             if call is not None:
                 call.failed = True
@@ -226,8 +229,8 @@ class MoveMaker:
             journals = [] if highest else [first]
             for number in itertools.count(1):
                 numbered = self._place(f"{key}.{number}").journal
-                # A move has no number of its own, the first of several steps has, and a plan may have gaps.
-                if number > max([2, *highest]) and not numbered.read():
+                # There are gaps: what was refused before it was written down has a number too.
+                if number > max([_GAP, *highest]) and not numbered.read():
                     return begun_in([*journals])
                 journals.append(numbered)
         except WhiteBitError:
@@ -246,9 +249,11 @@ class MoveMaker:
         permit: Callable[[Move], None],
         deferrable: bool,
         settled: Mapping[str, Any] | None = None,
+        again: bool = False,
     ) -> Receipt:
         """Make one move by its journal, and count it.
 
+        :param again: whether this run asks once more for what it has been refused.
         :param settled: what was found out while the task was put off, if not all of it counts.
         """
         journal, settled = place.journal, self.settled if settled is None else settled
@@ -278,6 +283,7 @@ class MoveMaker:
                 defer=deferrable,
                 settled=settled.get("intent"),
                 sent=settled.get("sent", 0),
+                again=again,
             )
         except NotSentAgain:
             raise
@@ -374,8 +380,13 @@ class MoveMaker:
             receipts, done = batch.catch_up()
             if done:
                 return PlanOutcome(EXECUTED if receipts else NOTHING, TreasuryPlan(), tuple(receipts))
-            for move in decide(receipts):
-                self._permit(move)
+            try:
+                for move in decide(receipts):
+                    self._permit(move)
+            except WhiteBitError as error:
+                if receipts:
+                    error.after(in_words(receipts))
+                raise
             return PlanOutcome(PLANNED, plans[-1], tuple(receipts))
         receipts = batch.carry_out()
         plan = plans[-1] if plans else TreasuryPlan()

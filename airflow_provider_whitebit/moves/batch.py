@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -95,7 +95,12 @@ class Batch:
         documents = self._documents()
         if (done := self._done_before(documents)) is not None:
             return done, True
-        self._catch_up(_highest(documents))
+        try:
+            self._catch_up(_highest(documents))
+        except WhiteBitError as error:
+            if self._receipts and not isinstance(error, WhiteBitPlanError | WhiteBitInDoubt):
+                error.after(self._made())
+            raise
         if self._failures:
             raise self._error("What became of a move of an earlier run could not be found out.")
         return [self._receipts[number] for number in sorted(self._receipts)], False
@@ -229,7 +234,12 @@ class Batch:
         return WhiteBitPlanError(text, money_moved=bool(self._receipts))
 
     def _made(self) -> str:
-        return ", ".join(_in_words(receipt) for receipt in self._receipts.values()) or "none"
+        return in_words(self._receipts.values()) or "none"
+
+
+def in_words(receipts: Iterable[Receipt]) -> str:
+    """What was made, for a person."""
+    return ", ".join(_in_words(receipt) for receipt in receipts)
 
 
 def _highest(documents: Sequence[Mapping[str, Any]]) -> int:

@@ -57,6 +57,7 @@ def execute_move(
     defer: bool = False,
     settled: Mapping[str, Any] | None = None,
     sent: int = 0,
+    again: bool = False,
     sleep: Callable[[float], None] = time.sleep,
     new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
 ) -> Receipt:
@@ -76,6 +77,7 @@ def execute_move(
     :param defer: raise :class:`SettleLater` in place of sleeping until a doubt can be settled.
     :param settled: the document of this move's intent as :func:`settle_in_background` left it.
     :param sent: sendings that this run of the task made before it was put off.
+    :param again: whether this run asks once more for what it has been refused.
     :param sleep: waits, in seconds.
     :param new_id: makes the id of a new intent.
     :raises SettleLater: only with ``defer``.
@@ -92,6 +94,7 @@ def execute_move(
         settled=settled,
         sent=sent,
         connection=connection,
+        again=again,
     )
     sendings = sent
 

@@ -207,6 +207,7 @@ class Errand:
         it, it is no proof of anything.
     :param sent: sendings of that intent that this run of the task made before it was put off.
     :param connection: name of the connection that the move is wanted with.
+    :param again: whether this run asks once more for what it has been refused.
     """
 
     intent_id: str
@@ -218,6 +219,7 @@ class Errand:
     settled: Mapping[str, Any] | None = None
     sent: int = 0
     connection: str = ""
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -401,6 +403,9 @@ def _catch_up(errand: Errand, rules: Rules, intents: dict[str, Intent]) -> Gener
                 return intent
     latest = next(reversed(intents.values()), None)
     if latest is None or latest.generation != errand.generation:
+        return None
+    if errand.again and latest.state is State.REFUSED:
+        # In the same journal: the task's next run must meet what becomes of it first.
         return None
     if latest.state is State.OPEN and latest.requested != dict(errand.requested):
         log.warning("Parameters changed since move %s was written down; it keeps to %s", latest.id, latest.requested)

@@ -18,6 +18,7 @@ from airflow_provider_whitebit.hooks import making as module
 from airflow_provider_whitebit.hooks.airflow_compat import AirflowFailException
 from airflow_provider_whitebit.hooks.asked import Wanted, run_of
 from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
+from airflow_provider_whitebit.moves.batch import WhiteBitPlanError
 from airflow_provider_whitebit.moves.drivers import SettleLater
 from airflow_provider_whitebit.moves.intent import Move, Operation
 from airflow_provider_whitebit.moves.protocol import WhiteBitAlreadyMovedError
@@ -209,20 +210,48 @@ def test_while_it_is_in_doubt_another_amount_is_no_other_move(hook, sandbox, as_
     assert len(moved(sandbox)) == 1
 
 
-def test_what_the_exchange_has_refused_may_be_asked_for_again(hook, sandbox, as_task):
-    def body():
+@pytest.mark.parametrize("fenced", [True, False])
+@pytest.mark.parametrize("then", ["retried", "cleared", "with another key"])
+def test_what_the_exchange_has_refused_may_be_asked_for_again(
+    hook, make_hook, sandbox, as_task, monkeypatch, then, fenced
+):
+    def begin(number):
+        as_task(number)
+        if not fenced:
+            instance = journals.current_context()["ti"]
+            monkeypatch.setattr(journals, "current_context", lambda: {"ti": instance})
+        return journals.current_context()["ti"]
+
+    def body(hook):
         for _ in range(2):
             try:
                 return hook.flex_invest(plan_id=USDT, amount="20000")
             except e.WhiteBitNotEnoughBalanceError:
                 sandbox.fund("USDT", "50000")
 
-    as_task(1)
-    receipt = body()
+    begin(1)
+    receipt = body(hook)
     assert receipt.status == "executed"
+    instance = begin(2)
+    if then == "cleared":
+        instance.max_tries += 1
+    if then == "with another key":
+        sandbox.add_key("second-key", "second-secret")
+        hook = make_hook(key="second-key", secret="second-secret")
+    assert body(hook) == receipt
+    assert [entry["transaction_id"] for entry in moved(sandbox)] == [receipt.transaction_id]
+
+
+def test_what_was_made_after_many_refusals_is_told_of(make_hook, sandbox, as_task):
+    hook = make_hook(allowed_tickers="USDT")
+    as_task(1)
+    for ticker in ("BTC", "ETH", "SOL"):
+        with pytest.raises(e.WhiteBitLimitError):
+            hook.flex_invest(ticker=ticker, amount="5")
+    hook.flex_invest(plan_id=USDT, amount="100")
     as_task(2)
-    assert body() == receipt
-    assert len(moved(sandbox)) == 1
+    with pytest.raises(e.WhiteBitValidationError, match="it stands: flex_invest 100 USDT"):
+        hook.flex_invest(ticker="BTC", amount="0")
 
 
 def test_all_are_rehearsed_and_then_made(hook, sandbox, as_task):
@@ -410,6 +439,17 @@ def test_a_dry_run_of_a_plan_that_was_begun(hook, sandbox, as_task):
     again = hook.carry_out(make_plan, {"p": 1}, dry_run=True)
     assert (again.status, again.receipts) == ("executed", made.receipts)
     assert len(moved(sandbox)) == 2
+
+
+def test_a_rehearsal_that_is_refused_tells_what_was_made(hook, make_hook, sandbox, as_task):
+    bitcoin = PlannedMove(Move(Operation.FLEX_INVEST, USDT, "BTC", Decimal("0.001")), "wrong")
+    as_task(1)
+    with pytest.raises(WhiteBitPlanError, match="Made by this task: flex_invest 100 USDT"):
+        hook.carry_out(lambda made: TreasuryPlan(moves=(*plan(100).moves, bitcoin)), {"p": 1})
+    as_task(2)
+    with pytest.raises(e.WhiteBitLimitError, match="it stands: flex_invest 100 USDT") as caught:
+        make_hook(max_move={"USDT": "50"}).carry_out(lambda made: plan(60), {"p": 1}, dry_run=True)
+    assert "No money moved" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("first", "name"), [("flex_invest", "flex_invest"), (None, "flex_invest"), ("plan", "plan.1")])
