@@ -282,7 +282,7 @@ def test_the_connection_form(airflow):
     standard = form["standard_fields"]
     assert standard["login"]["title"] == "API key"
     assert standard["password"]["title"] == "API secret"
-    assert standard["host"]["placeholder"] == "https://whitebit.com"
+    assert "https://whitebit.eu" in standard["host"]["placeholder"]
     assert standard["port"]["hidden"]
     assert standard["url_schema"]["hidden"]
 
