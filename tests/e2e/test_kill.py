@@ -27,7 +27,10 @@ def process_of(airflow, run_id, task, patience=90):
 
 
 def insist(airflow, run_id):
-    """Airflow before 3.1 does not retry a task that was killed with -9: a person clears it."""
+    """Airflow before 3.1 does not retry a task that was killed with -9: a person clears it when the run has ended."""
+    # Cleared before, the run may be marked as failed over the cleared task, and nothing goes on.
+    if airflow.api.call("GET", f"/api/v2/dags/{DAG}/dagRuns/{run_id}")["state"] != "failed":
+        return
     for task in ("invest", "withdraw"):
         if airflow.task(DAG, run_id, task)["state"] == "failed":
             airflow.clear(DAG, run_id, task)
