@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from enum import Enum, auto
 from typing import Any
 
 from airflow_provider_whitebit.client.errors import WhiteBitError, WhiteBitValidationError
@@ -17,15 +16,6 @@ from airflow_provider_whitebit.moves.journal import Journal
 
 #: What a move takes money from and puts it into; together they say which move is meant, apart from its amount.
 TARGET = ("plan_id", "ticker", "investment_id", "source", "target")
-
-
-class Standing(Enum):
-    """How far a journal's move has come."""
-
-    OPEN = auto()
-    REFUSED = auto()
-    EXECUTED = auto()
-    IN_DOUBT = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +94,7 @@ class Run:
             self.owners.clear()
             self.deferred = False
 
-    def call(self, kind: str, wanted: Wanted, standing: Callable[[int], Standing]) -> Call:
+    def call(self, kind: str, wanted: Wanted, in_doubt: Callable[[int], bool]) -> Call:
         """The call that is meant: a new one, or one that failed before and is asked for again.
 
         A task that catches an error and asks again means the same move, and what becomes of it belongs into the same
@@ -113,15 +103,15 @@ class Run:
 
         :param kind: of move.
         :param wanted: what is asked for.
-        :param standing: of the journal with a number.
+        :param in_doubt: whether the move of a number may have run without anybody here knowing.
         """
         calls = self.calls.setdefault(kind, [])
         for call in list(calls):
-            if call.failed and call.wanted.is_like(wanted):
-                found = standing(call.number)
-                if found is Standing.IN_DOUBT or call.wanted.is_same(wanted):
-                    call.failed, call.again = False, True
-                    return call
+            if not (call.failed and call.wanted.is_like(wanted)):
+                continue
+            if call.wanted.is_same(wanted) or in_doubt(call.number):
+                call.failed, call.again = False, True
+                return call
         with _ONE_BY_ONE:
             call = Call(len(calls) + 1, wanted)
             calls.append(call)
@@ -155,14 +145,10 @@ def run_of(name: str) -> Run:
     return _RUNS.setdefault(name, Run())
 
 
-def standing_of(journal: Journal) -> Standing:
-    """How far a journal's move has come; in doubt if that cannot be told."""
-    intents = _intents([journal])
-    if intents is None or any(intent.in_doubt for intent in intents):
-        return Standing.IN_DOUBT
-    if any(intent.state is State.EXECUTED for intent in intents):
-        return Standing.EXECUTED
-    return Standing.REFUSED if intents and intents[-1].state is State.REFUSED else Standing.OPEN
+def in_doubt(journal: Journal) -> bool:
+    """Whether a journal's move may have run without anybody here knowing; also if that cannot be told."""
+    begun = begun_in([journal])
+    return begun is None or any(intent.in_doubt for intent in begun)
 
 
 def begun_in(journals: list[Journal]) -> list[Intent] | None:

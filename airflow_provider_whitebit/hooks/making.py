@@ -19,7 +19,7 @@ from airflow_provider_whitebit.client.errors import (
 )
 from airflow_provider_whitebit.hooks import assets
 from airflow_provider_whitebit.hooks.airflow_compat import current_context, lineage_collector
-from airflow_provider_whitebit.hooks.asked import TARGET, Call, Wanted, begun_in, correct, run_of, standing_of
+from airflow_provider_whitebit.hooks.asked import TARGET, Call, Wanted, begun_in, correct, in_doubt, run_of
 from airflow_provider_whitebit.hooks.journals import Place, marks_for, place_for
 from airflow_provider_whitebit.hooks.metrics import count_failure, count_move
 from airflow_provider_whitebit.hooks.settings import Settings
@@ -197,9 +197,7 @@ class MoveMaker:
         if key is not None:
             run.claim(place.journal, wanted, key)
             return place, None
-        call = run.call(
-            operation, wanted, lambda number: standing_of(self._place(_numbered(operation, number)).journal)
-        )
+        call = run.call(operation, wanted, lambda number: in_doubt(self._place(_numbered(operation, number)).journal))
         place = self._place(_numbered(operation, call.number))
         run.claim(place.journal, _WITHOUT_A_NAME, _numbered(operation, call.number))
         return place, call
@@ -231,7 +229,7 @@ class MoveMaker:
                 numbered = self._place(f"{key}.{number}").journal
                 # There are gaps: what was refused before it was written down has a number too.
                 if number > max([_GAP, *highest]) and not numbered.read():
-                    return begun_in([*journals])
+                    return begun_in(journals)
                 journals.append(numbered)
         except WhiteBitError:
             pass
