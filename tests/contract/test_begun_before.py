@@ -337,8 +337,9 @@ def test_a_task_that_swallows_a_deferral_means_the_same_move(hook, sandbox, as_t
     assert len(moved(sandbox)) == 1
 
 
-def test_a_transfer_that_is_asked_for_again_goes_on_at_its_second_step(hook, sandbox, as_task, monkeypatch):
-    as_task(1)
+@pytest.fixture
+def no_second_step(sandbox, monkeypatch):
+    """A transfer from spot to collateral whose second step finds no turn, the first time."""
     sandbox.control("POST", "fund", {"ticker": "USDT", "amount": "300", "account": "spot"})
     original, calls = module.execute_move, []
 
@@ -349,28 +350,20 @@ def test_a_transfer_that_is_asked_for_again_goes_on_at_its_second_step(hook, san
         return original(*args, **options)
 
     monkeypatch.setattr(module, "execute_move", step)
-    for _ in range(2):
-        with pytest.raises(e.WhiteBitUnavailableError, match="it stands"):
-            hook.transfer(ticker="USDT", amount="100", source="spot", target="collateral")
-        break
+
+
+def test_a_transfer_that_is_asked_for_again_goes_on_at_its_second_step(hook, sandbox, as_task, no_second_step):
+    as_task(1)
+    with pytest.raises(e.WhiteBitUnavailableError, match="it stands"):
+        hook.transfer(ticker="USDT", amount="100", source="spot", target="collateral")
     hook.transfer(ticker="USDT", amount="100", source="spot", target="collateral")
     assert (hook.balances("spot", "USDT")["USDT"], hook.balances("collateral", "USDT")["USDT"]) == (200, 100)
     with pytest.raises(e.WhiteBitValidationError, match="it stands: transfer 100 USDT, transfer 100 USDT"):
         hook.transfer(ticker="USDT", amount="0", source="spot", target="collateral")
 
 
-def test_another_transfer_than_the_one_that_failed(hook, sandbox, as_task, monkeypatch):
+def test_another_transfer_than_the_one_that_failed(hook, as_task, no_second_step):
     as_task(1)
-    sandbox.control("POST", "fund", {"ticker": "USDT", "amount": "300", "account": "spot"})
-    original, calls = module.execute_move, []
-
-    def step(*args, **options):
-        calls.append(1)
-        if len(calls) == 2:
-            raise e.WhiteBitUnavailableError("no turn", money_moved=False)
-        return original(*args, **options)
-
-    monkeypatch.setattr(module, "execute_move", step)
     with pytest.raises(e.WhiteBitUnavailableError):
         hook.transfer(ticker="USDT", amount="100", source="spot", target="collateral")
     hook.transfer(ticker="USDT", amount="100", source="spot", target="main")

@@ -16,6 +16,7 @@ from airflow_provider_whitebit.client import errors as e
 from airflow_provider_whitebit.client.api import WhiteBitClient, flex_invest_call
 from airflow_provider_whitebit.client.signing import Credentials
 from airflow_provider_whitebit.client.transport import NO_RETRIES, Timeout, Transport
+from tests.contract.wire import message
 
 USDT = "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f"
 
@@ -39,7 +40,7 @@ class Wire:
             except OSError:
                 return
             with caller:
-                request = _message(caller)
+                request = message(caller)
                 if request:
                     self.answers = [self._deliver(request) for _ in range(self.deliveries)]
                     caller.sendall(self.change(self.answers[0]))
@@ -47,22 +48,7 @@ class Wire:
     def _deliver(self, request: bytes) -> bytes:
         with socket.create_connection(self.target) as exchange:
             exchange.sendall(request)
-            return _message(exchange)
-
-
-def _message(connection: socket.socket) -> bytes:
-    """One whole HTTP message with a Content-Length."""
-    data = b""
-    while b"\r\n\r\n" not in data:
-        if not (more := connection.recv(65536)):
-            return data
-        data += more
-    head, _, body = data.partition(b"\r\n\r\n")
-    lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
-    length = int(lengths[0].split(b":")[1]) if lengths else 0
-    while len(body) < length:
-        body += connection.recv(65536)
-    return head + b"\r\n\r\n" + body
+            return message(exchange)
 
 
 @pytest.fixture

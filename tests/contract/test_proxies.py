@@ -21,24 +21,11 @@ from airflow_provider_whitebit.client import errors as e
 from airflow_provider_whitebit.client.api import WhiteBitClient, flex_invest_call
 from airflow_provider_whitebit.client.signing import Credentials
 from airflow_provider_whitebit.client.transport import NO_RETRIES, Timeout, Transport
+from tests.contract.wire import message
 
 USDT = "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f"
 #: Never looked up: the proxy knows where it is. Without TLS only this machine is allowed.
 HOSTS = {"http": "localhost:9", "https": "exchange.test"}
-
-
-def message(connection):
-    """One whole HTTP message with a Content-Length."""
-    data = b""
-    while b"\r\n\r\n" not in data:
-        if not (more := connection.recv(65536)):
-            return data
-        data += more
-    head, _, body = data.partition(b"\r\n\r\n")
-    lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
-    while len(body) < (int(lengths[0].split(b":")[1]) if lengths else 0):
-        body += connection.recv(65536)
-    return head + b"\r\n\r\n" + body
 
 
 @pytest.fixture(scope="module")
