@@ -162,7 +162,8 @@ def _in_variable(asset: str, trigger: str, note: _Note, session: Any) -> None:
     variable = session.scalars(select(Variable).where(Variable.key == name).with_for_update()).one()
     text = variable.get_val()
     if text is None:
-        raise ValueError(f"The Variable {name} cannot be decrypted: give Airflow its Fernet key, or delete it")
-    noted = json.loads(text)
+        # To the trigger it is not there either: it has begun as if it ran for the first time, and would tell no more.
+        log.warning("The Variable %s cannot be decrypted, as without Airflow's old Fernet key: it is begun anew", name)
+    noted = {} if text is None else json.loads(text)
     noted[asset] = note(noted.get(asset, {}))
     variable.set_val(json.dumps(noted))
