@@ -110,8 +110,11 @@ class Run:
             if not (call.failed and call.wanted.is_like(wanted)):
                 continue
             if call.wanted.is_same(wanted) or in_doubt(call.number):
-                call.failed, call.again = False, True
-                return call
+                with _ONE_BY_ONE:
+                    # Another thread may have gone on with it meanwhile.
+                    if call.failed:
+                        call.failed, call.again = False, True
+                        return call
         with _ONE_BY_ONE:
             call = Call(len(calls) + 1, wanted)
             calls.append(call)
