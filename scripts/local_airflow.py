@@ -139,7 +139,18 @@ class Api:
         )
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """One call, logged in. :raises urllib.error.HTTPError: if it is refused."""
+        """One call, logged in; a question is asked again. :raises urllib.error.HTTPError: if it is refused."""
+        for pause in (1, 4) if method == "GET" else ():
+            try:
+                return self._call(method, path, body)
+            except OSError as error:
+                # A database of one file is locked at times, for a busy machine too long.
+                if isinstance(error, urllib.error.HTTPError) and error.code < 500:
+                    raise
+                time.sleep(pause)
+        return self._call(method, path, body)
+
+    def _call(self, method: str, path: str, body: Any) -> Any:
         if self._token is None:
             self._token = self._open("GET", "/auth/token", None, {})["access_token"]
         return self._open(method, path, body, {"Authorization": f"Bearer {self._token}"})
@@ -150,7 +161,7 @@ class Api:
             self.base + path, data, {"Content-Type": "application/json", **headers}, method=method
         )
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(request, timeout=20) as answer:
+        with opener.open(request, timeout=60) as answer:
             return json.loads(answer.read() or b"null")
 
     def wait(

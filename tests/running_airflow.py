@@ -290,7 +290,8 @@ def airflow(
         env["AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY"] = "1"
         # What Airflow looks at once a minute happens within a test: before 3.1 its scheduler makes assets inactive that
         # are neither a schedule nor an outlet.
-        env["AIRFLOW__SCHEDULER__PARSING_CLEANUP_INTERVAL"] = "1"
+        env["AIRFLOW__SCHEDULER__PARSING_CLEANUP_INTERVAL"] = "10"
+        env["AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT"] = str(PATIENCE)
         # A killed triggerer's work is taken up sooner than after half a minute.
         env["AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD"] = "10"
         with (

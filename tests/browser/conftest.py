@@ -13,7 +13,7 @@ import requests
 from airflow_provider_whitebit.testing import SandboxProcess
 from tests.browser import scene as scenes
 from tests.missing import missing, need_module
-from tests.running_airflow import BIN, RunningAirflow, free_port, process_group
+from tests.running_airflow import BIN, PATIENCE, RunningAirflow, free_port, process_group
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 
@@ -68,7 +68,7 @@ def site(scene: scenes.Scene) -> Iterator[str]:
     }
     command = [BIN / "airflow", "api-server", "--port", str(port)]
     with (home / "strict.log").open("w") as log, process_group(command, env, log) as process:
-        scene.airflow.api.wait("a login", lambda: _answers(f"{base}/auth/login"), 90, process)
+        scene.airflow.api.wait("a login", lambda: _answers(f"{base}/auth/login"), PATIENCE, process)
         yield base
 
 

@@ -29,6 +29,7 @@ class Visitor:
     def __init__(self, browser, site, **options):
         options = {"viewport": {"width": 1440, "height": 1000}, "color_scheme": "light"} | options
         self.context = browser.new_context(**options)
+        self.context.set_default_timeout(120_000)
         self.site = site
         self.page = self.context.new_page()
         self.complaints = []

@@ -88,14 +88,12 @@ def test_fixed_plans_transfers_and_export(airflow):
     # The answer to the last transfer is lost: its doubt is settled in the triggerer, by balances and a Variable.
     airflow.sandbox.fault("lost_reply_after", path="*/investment", count=1)
     airflow.api.call("POST", "/api/v2/variables", {"key": "whitebit_e2e_folder", "value": str(airflow.home)})
-    before = len(airflow.sandbox.ledger()["moves"])
-    run_id = airflow.begin("whitebit_e2e_fixed")
-    airflow.wait(
-        "the balance",
-        lambda: airflow.task("whitebit_e2e_fixed", run_id, "held")["state"] in ("running", "success", "failed"),
-    )
+    # The first that fits is used, as often as it says.
+    airflow.sandbox.fault("delay_reply", path="*/transfer", count=3, seconds="0.01")
     airflow.sandbox.fault("lost_reply_after", path="*/transfer", count=1)
-    run = airflow.finished("whitebit_e2e_fixed", run_id)
+    before = len(airflow.sandbox.ledger()["moves"])
+    run = airflow.run("whitebit_e2e_fixed")
+    run_id = run["dag_run_id"]
     assert run["state"] == "success", airflow.problems("whitebit_e2e_fixed")
 
     def returned(task):
@@ -212,11 +210,16 @@ def test_sensors_wait_in_the_triggerer_and_share_their_polls(airflow):
         log = (airflow.home / "restarted.log").read_text()[-6000:]
         raise AssertionError(f"{error}: {states()}\n{airflow.problems(dag_id)}\n{log}") from None
     assert all(states()[one] == "deferred" for one in waiting)
+
+    def asked(since):
+        return [entry["path"] for entry in airflow.sandbox.requests()[since:] if entry["path"].endswith("/balance")]
+
+    begin = len(airflow.sandbox.requests())
+    airflow.wait("the new triggerer's questions", lambda: asked(begin))
     begin = len(airflow.sandbox.requests())
     time.sleep(9)
-    asked = [entry["path"] for entry in airflow.sandbox.requests()[begin:] if entry["path"].endswith("/balance")]
     # Three sensors, one question every two seconds.
-    assert 2 <= len(asked) <= 7, asked
+    assert 2 <= len(asked(begin)) <= 7
     # A person ends one of them: the others wait on.
     path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/rich/2"
     airflow.api.call("PATCH", path, {"new_state": "success", "note": "not needed any more"})
@@ -225,7 +228,7 @@ def test_sensors_wait_in_the_triggerer_and_share_their_polls(airflow):
     assert states() == {**dict.fromkeys(waiting, "success"), ("never", -1): "skipped", ("none", -1): "skipped"}
     begin = len(airflow.sandbox.requests())
     time.sleep(5)
-    assert [entry for entry in airflow.sandbox.requests()[begin:] if entry["path"].endswith("/balance")] == []
+    assert asked(begin) == []
 
 
 def test_receipts_start_bookkeeping_and_are_mailed_and_link_to_the_exchange(airflow):
@@ -249,7 +252,9 @@ def test_receipts_start_bookkeeping_and_are_mailed_and_link_to_the_exchange(airf
     # Each of the two, and nothing of what was only planned or refused.
     airflow.wait("the books", lambda: len(booked()) >= 2)
     assert sorted(booked(), key=lambda receipt: receipt["amount"]) == receipts
-    uris = {asset["uri"] for asset in airflow.api.call("GET", "/api/v2/assets?limit=100")["assets"]}
+    # Before 3.3 those that have come through an alias are inactive until a DAG names them.
+    listed = airflow.api.call("GET", "/api/v2/assets?limit=100&only_active=false")["assets"]
+    uris = {asset["uri"] for asset in listed}
     assert {"whitebit://whitebit_default/moves", "whitebit://whitebit_default/flex/ETH"} <= uris
 
     airflow.wait("the mails", lambda: len(airflow.mail) >= 3)

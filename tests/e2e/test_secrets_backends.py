@@ -14,7 +14,7 @@ from local_airflow import BIN, Api, environment, free_port, process_group
 
 from airflow_provider_whitebit.testing import SandboxProcess
 from tests.e2e.test_operations import VERSION, transactions
-from tests.running_airflow import REPO, RunningAirflow
+from tests.running_airflow import PATIENCE, REPO, RunningAirflow
 
 DAG = "whitebit_e2e_vault"
 LOCAL_FILES = "airflow.secrets.local_filesystem.LocalFilesystemBackend"
@@ -146,7 +146,7 @@ def backends(tmp_path_factory):
             process_group([BIN / "airflow", "standalone"], env, log) as process,
         ):
             api = Api(port)
-            api.wait("a healthy Airflow", api.healthy, 180, process)
+            api.wait("a healthy Airflow", api.healthy, PATIENCE, process)
             yield Backends(RunningAirflow(home, api, sandbox, process, env, [], set()), vault)
     finally:
         sandbox.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import time
 from contextlib import suppress
@@ -47,7 +48,8 @@ def moves_in_books(airflow):
 
 def processes(airflow, run_id):
     folder = Path(airflow.home) / "processes" / run_id.replace("/", "_")
-    return {file.name: int(file.read_text() or 0) for file in folder.glob("rebalance.*")}
+    # A file may be there before anything is written into it.
+    return {file.name: int(text) for file in folder.glob("rebalance.*") if (text := file.read_text())}
 
 
 def new_process_or_end(airflow, run_id, seen):
@@ -134,8 +136,14 @@ def test_what_a_person_approves_is_carried_out(airflow, hook):
         return airflow.task(dag_id, run_id, "ask")["state"] in ("awaiting_input", "deferred")
 
     airflow.wait("the waiting for a person", waits)
-    # An answer in the very moment in which the task begins to wait makes Airflow lose the task: no person is so fast.
-    time.sleep(6)
+
+    def seen_by_scheduler():
+        log = (airflow.home / "standalone.log").read_text(errors="replace")
+        return re.search(rf"TaskInstance Finished: .*task_id=ask, run_id={re.escape(run_id)}", log)
+
+    # Airflow loses a task that is answered before its scheduler has seen that it waits: no person is so fast.
+    airflow.wait("the scheduler", seen_by_scheduler)
+    time.sleep(1)
     airflow.api.call("PATCH", path, {"chosen_options": ["Approve"], "params_input": {}})
     assert airflow.finished(dag_id, run_id)["state"] == "success", airflow.problems(dag_id)
     done = airflow.returned(dag_id, run_id, "carry_out")

@@ -11,7 +11,7 @@ import pytest
 
 from airflow_provider_whitebit.testing import SandboxProcess
 from tests.missing import missing, need_module
-from tests.running_airflow import Api, environment, free_port
+from tests.running_airflow import PATIENCE, Api, environment, free_port
 from tests.scale.cluster import PARTS, SETTINGS, Cluster
 from tests.scale.servers import Postgres, Redis, absent_programs
 
@@ -71,6 +71,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         running.migrate()
         for name in PARTS:
             running.start(name)
-        running.api.wait("a healthy Airflow", running.healthy, 240)
+        running.api.wait("a healthy Airflow", running.healthy, PATIENCE)
         running.ended_by_themselves.clear()
         yield running

@@ -10,6 +10,7 @@ from collections import Counter
 from datetime import datetime
 from decimal import Decimal
 
+from tests.running_airflow import PATIENCE
 from tests.scale.chaos import ESSENTIAL, Chaos
 from tests.scale.cluster import POOL
 from tests.scale.conftest import CONNECTIONS, OWN, PLANS, SHARED
@@ -172,7 +173,7 @@ def test_every_move_is_made_once_whatever_is_killed(cluster, monkeypatch, capsys
     finally:
         chaos.settle()
     seconds = time.monotonic() - begin
-    cluster.api.wait("a healthy Airflow", cluster.healthy, 240)
+    cluster.api.wait("a healthy Airflow", cluster.healthy, PATIENCE)
     cluster.sandbox.clear_faults()
     instances = cluster.tasks(DAG, run_id)
     requests = arrived(cluster.sandbox, before=prepared)
