@@ -120,6 +120,13 @@ class Run:
             calls.append(call)
         return call
 
+    def asked_for(self, kind: str) -> int:
+        """How many moves of a kind it has asked for.
+
+        :param kind: of move.
+        """
+        return len(self.calls.get(kind, ()))
+
     def claim(self, journal: Journal, owner: object, name: str) -> None:
         """Take a journal for a move.
 
@@ -160,6 +167,12 @@ def begun_in(journals: list[Journal]) -> list[Intent] | None:
     if intents is None:
         return None
     return [intent for intent in intents if intent.in_doubt or intent.state is State.EXECUTED]
+
+
+def refused_in(journal: Journal) -> WhiteBitError | None:
+    """The last refusal of a journal's move, as it was first raised; ``None``: there is none."""
+    refusals = [intent.refusal for intent in _intents([journal]) or () if intent.refusal is not None]
+    return refusals[-1].error() if refusals else None
 
 
 def _intents(journals: list[Journal]) -> list[Intent] | None:

@@ -204,12 +204,14 @@ class Place:
         ``max_tries`` what was tried by then and the task's ``retries``.
     :param run: names this try of the task; empty outside a task.
     :param process_run: the same, and another one for another dag run of the same name in this process.
+    :param begun_before: whether an earlier run of the task may have written anything.
     """
 
     journal: Journal
     generation: str
     run: str
     process_run: str = ""
+    begun_before: bool = False
 
 
 #: Marks of moves outside a task, by account.
@@ -263,7 +265,7 @@ def place_for(key: str, *, otherwise: MemoryJournal, resumed: bool = False) -> P
     if store is not None:
         journal = TaskStateJournal(store, identity, key, before=variables if begun_before else None)
     run = "|".join((*parts[:-1], generation, str(instance.try_number)))
-    return Place(journal, generation, run, f"{run}|{getattr(instance, 'id', '')}")
+    return Place(journal, generation, run, f"{run}|{getattr(instance, 'id', '')}", begun_before)
 
 
 def _without_a_journal(why: str) -> WhiteBitConfigurationError:

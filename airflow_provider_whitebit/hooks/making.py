@@ -19,7 +19,7 @@ from airflow_provider_whitebit.client.errors import (
 )
 from airflow_provider_whitebit.hooks import assets
 from airflow_provider_whitebit.hooks.airflow_compat import current_context, lineage_collector
-from airflow_provider_whitebit.hooks.asked import TARGET, Call, Wanted, begun_in, correct, in_doubt, run_of
+from airflow_provider_whitebit.hooks.asked import TARGET, Call, Wanted, begun_in, correct, in_doubt, refused_in, run_of
 from airflow_provider_whitebit.hooks.journals import Place, marks_for, place_for
 from airflow_provider_whitebit.hooks.metrics import count_failure, count_move
 from airflow_provider_whitebit.hooks.settings import Settings
@@ -113,9 +113,11 @@ class MoveMaker:
             self._permit(move)
             if _is_another(move, requested):
                 raise WhiteBitAlreadyMovedError(
-                    f"An earlier run of this task began its move {place.journal.identity} as {move.to_json()} and did "
+                    f"An earlier run of this task began its move {place.journal.identity} as {move} and did "
                     f"not carry it out; now it asks for {requested}. {_NAMES}"
                 )
+            if call is not None and place.begun_before:
+                self._not_beside_another(place, call)
 
         if call is not None and within is not None:
             within.append(call)
@@ -201,6 +203,33 @@ class MoveMaker:
         place = self._place(_numbered(operation, call.number))
         run.claim(place.journal, _WITHOUT_A_NAME, _numbered(operation, call.number))
         return place, call
+
+    def _not_beside_another(self, place: Place, call: Call) -> None:
+        """An earlier run may have been refused this move, and have made another in its place.
+
+        Another is one that it asked for later, with the same plan, asset and ways. Other plans have their own moves.
+
+        :param place: of a move that was not made, and would be sent now.
+        :raises WhiteBitError: that refusal once more, so that the task takes the same way again.
+        :raises WhiteBitAlreadyMovedError: there is none to be repeated.
+        """
+        operation = str(call.wanted.requested["operation"])
+        asked_for = run_of(place.process_run).asked_for(operation)
+        later = [self._place(_numbered(operation, asked_for + more)).journal for more in range(1, _GAP + 1)]
+        begun = begun_in(later)
+        if begun is None:
+            raise JournalError(f"What this task went on to after {place.journal.identity!r} cannot be read.")
+        instead = [intent for intent in begun if call.wanted.is_like(replace(call.wanted, requested=intent.requested))]
+        if not instead:
+            return
+        what = "; ".join(str(intent.move) for intent in instead)
+        log.warning("An earlier run of this task did not make this move and went on to %s: it is not sent now", what)
+        error = refused_in(place.journal) or WhiteBitAlreadyMovedError(
+            f"An earlier run of this task did not make this move ({call.wanted}), and went on to {what}.",
+            money_moved=True,
+        )
+        correct(error, instead)
+        raise error
 
     def resume(self, event: Mapping[str, Any]) -> None:
         """Take into account what a trigger has found out.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -335,6 +336,97 @@ def test_a_task_that_swallows_a_deferral_means_the_same_move(hook, sandbox, as_t
         hook.flex_invest(plan_id=USDT, amount="100", deferrable=True)
     assert hook.flex_invest(plan_id=USDT, amount="100").reconciled
     assert len(moved(sandbox)) == 1
+
+
+def less_if_need_be(hook):
+    """What a task does that wants to invest all that it may."""
+    try:
+        return hook.flex_invest(plan_id=USDT, amount="30000")
+    except e.WhiteBitNotEnoughBalanceError:
+        return hook.flex_invest(plan_id=USDT, amount="50")
+
+
+def cleared(as_task, number):
+    as_task(number)
+    journals.current_context()["ti"].max_tries += 1
+
+
+@pytest.mark.parametrize("then", ["retried", "cleared"])
+def test_what_a_task_was_refused_is_not_made_beside_what_it_made_instead(hook, sandbox, as_task, then):
+    as_task(1)
+    first = less_if_need_be(hook)
+    sandbox.fund("USDT", "100000")
+    as_task(2) if then == "retried" else cleared(as_task, 2)
+    assert less_if_need_be(hook) == first
+    assert [entry["transaction_id"] for entry in moved(sandbox)] == [first.transaction_id]
+
+
+def test_what_a_task_was_refused_is_not_made_beside_a_doubt(hook, sandbox, as_task):
+    as_task(1)
+    with pytest.raises(e.WhiteBitNotEnoughBalanceError):
+        hook.flex_invest(plan_id=USDT, amount="30000")
+    sandbox.fault("lost_reply_after", path="*/invest", count=1)
+    with pytest.raises(SettleLater):
+        hook.flex_invest(plan_id=USDT, amount="50", deferrable=True)
+    sandbox.fund("USDT", "100000")
+    cleared(as_task, 2)
+    with pytest.raises(e.WhiteBitNotEnoughBalanceError, match="Whether money moved is not known"):
+        hook.flex_invest(plan_id=USDT, amount="30000")
+    assert less_if_need_be(hook).reconciled
+    assert len(moved(sandbox)) == 1
+
+
+def test_what_a_limit_kept_back_is_not_made_beside_what_was_made_instead(hook, sandbox, as_task, monkeypatch):
+    """It was never written down, so there is no refusal to repeat."""
+
+    def most(ticker, amount):
+        if amount > 50:
+            raise e.WhiteBitLimitError("more than its max_move")
+
+    as_task(1)
+    with monkeypatch.context() as limited:
+        limited.setattr(module.MoveMaker, "check_limits", lambda self, *arguments: most(*arguments))
+        with pytest.raises(e.WhiteBitLimitError):
+            hook.flex_invest(plan_id=USDT, amount="100")
+        hook.flex_invest(plan_id=USDT, amount="50")
+    as_task(2)
+    with pytest.raises(WhiteBitAlreadyMovedError, match=r"went on to .*it stands: flex_invest 50 USDT"):
+        hook.flex_invest(plan_id=USDT, amount="100")
+    assert hook.flex_invest(plan_id=USDT, amount="50").amount == 50
+    assert len(moved(sandbox)) == 1
+
+
+def test_a_cleared_task_asks_again_for_what_it_was_refused_in_another_plan(hook, sandbox, as_task):
+    """Plans one after the other are no substitutes for each other; neither are moves with names of their own."""
+
+    def all_of_them(**name):
+        made = []
+        for ticker, amount in (("USDT", "30000"), ("SOL", "2")):
+            with contextlib.suppress(e.WhiteBitNotEnoughBalanceError):
+                made.append(hook.flex_invest(ticker=ticker, amount=amount, **name))
+        return made
+
+    as_task(1)
+    sandbox.fund("SOL", "10")
+    assert [receipt.ticker for receipt in all_of_them()] == ["SOL"]
+    sandbox.fund("USDT", "100000")
+    cleared(as_task, 2)
+    assert [receipt.ticker for receipt in all_of_them()] == ["USDT", "SOL"]
+    assert len(moved(sandbox)) == 2
+
+
+def test_a_cleared_task_asks_again_for_what_has_a_name(hook, sandbox, as_task):
+    def both():
+        with contextlib.suppress(e.WhiteBitNotEnoughBalanceError):
+            hook.flex_invest(plan_id=USDT, amount="30000", key="much")
+        hook.flex_invest(plan_id=USDT, amount="50", key="little")
+
+    as_task(1)
+    both()
+    sandbox.fund("USDT", "100000")
+    cleared(as_task, 2)
+    both()
+    assert [entry["amount"] for entry in moved(sandbox)] == ["50", "30000"]
 
 
 @pytest.fixture
