@@ -3,8 +3,8 @@ PYTHON ?= python3
 NEWEST := 3.3.2
 OLDER := 3.1.8 3.0.6
 BIN := .venv/bin
-# The tests that wait for a running Airflow, and beside them all others.
-SIDE_BY_SIDE := -n 2 --dist loadscope
+# The tests that wait for a running Airflow, and beside them all others: what takes long before what does not.
+SIDE_BY_SIDE := -n 2 --dist loadscope --no-loadscope-reorder
 
 .PHONY: help demo ui test lint test-unit test-e2e test-browser test-kill test-scale test-compat simulate bench constraints clean
 
@@ -64,7 +64,7 @@ test-compat: $(OLDER:%=.venv-%/ready)
 	@scripts/browser.sh
 	@set -e; for version in $(OLDER); do \
 		echo "== Airflow $$version"; \
-		.venv-$$version/bin/python -m pytest $(SIDE_BY_SIDE) tests/unit tests/contract tests/browser tests/e2e; \
+		.venv-$$version/bin/python -m pytest $(SIDE_BY_SIDE) tests/browser tests/e2e tests/contract tests/unit; \
 	done
 
 simulate: .venv/ready
