@@ -47,9 +47,9 @@ with DAG("whitebit_e2e_keys", schedule=None, default_args=VAULT):
 BROKEN_OFF = {**VAULT, "on_execute_callback": tell_process, "on_failure_callback": tell_failure}
 
 with DAG("whitebit_e2e_execution_timeout", schedule=None, default_args=BROKEN_OFF):
-    WhiteBitFlexInvestOperator(task_id="invest", ticker="EURI", amount="13.25", execution_timeout=timedelta(seconds=20))
+    WhiteBitFlexInvestOperator(task_id="invest", ticker="EURI", amount="13.25", execution_timeout=timedelta(seconds=12))
 
-with DAG("whitebit_e2e_dagrun_timeout", schedule=None, default_args=BROKEN_OFF, dagrun_timeout=timedelta(seconds=40)):
+with DAG("whitebit_e2e_dagrun_timeout", schedule=None, default_args=BROKEN_OFF, dagrun_timeout=timedelta(seconds=25)):
     WhiteBitFlexInvestOperator(task_id="invest", ticker="EURI", amount="13.5")
 
 with DAG("whitebit_e2e_marked", schedule=None, default_args=BROKEN_OFF):
