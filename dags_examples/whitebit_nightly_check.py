@@ -32,7 +32,7 @@ with DAG(
         "since": Param(None, type=["null", "string"], format="date-time", description="by default two days ago"),
         "until": Param(None, type=["null", "string"], format="date-time", description="by default 15 minutes ago"),
     },
-    default_args={"retries": 3, "retry_delay": timedelta(minutes=1)},
+    default_args={"retries": 3, "retry_delay": timedelta(minutes=5)},
     tags=["whitebit"],
 ):
     history = WhiteBitFlexHistoryOperator(

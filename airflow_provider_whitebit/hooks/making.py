@@ -207,25 +207,31 @@ class MoveMaker:
     def _not_beside_another(self, place: Place, call: Call) -> None:
         """An earlier run may have been refused this move, and have made another in its place.
 
-        Another is one that it asked for later, with the same plan, asset and ways. Other plans have their own moves.
+        Another is one that it asked for later, with the same connection, plan, asset and ways: moves of other plans
+        and accounts stand beside this one.
 
         :param place: of a move that was not made, and would be sent now.
         :raises WhiteBitError: that refusal once more, so that the task takes the same way again.
         :raises WhiteBitAlreadyMovedError: there is none to be repeated.
         """
         operation = str(call.wanted.requested["operation"])
-        asked_for = run_of(place.process_run).asked_for(operation)
+        wanted, asked_for = call.wanted, run_of(place.process_run).asked_for(operation)
         later = [self._place(_numbered(operation, asked_for + more)).journal for more in range(1, _GAP + 1)]
         begun = begun_in(later)
         if begun is None:
             raise JournalError(f"What this task went on to after {place.journal.identity!r} cannot be read.")
-        instead = [intent for intent in begun if call.wanted.is_like(replace(call.wanted, requested=intent.requested))]
+        # Where it is not known with which connection a move was made, it may have been this one.
+        instead = [
+            intent
+            for intent in begun
+            if wanted.is_like(Wanted(intent.connection or wanted.connection, intent.requested, wanted.whole))
+        ]
         if not instead:
             return
         what = "; ".join(str(intent.move) for intent in instead)
         log.warning("An earlier run of this task did not make this move and went on to %s: it is not sent now", what)
         error = refused_in(place.journal) or WhiteBitAlreadyMovedError(
-            f"An earlier run of this task did not make this move ({call.wanted}), and went on to {what}.",
+            f"An earlier run of this task did not make this move ({wanted}), and went on to {what}.",
             money_moved=True,
         )
         correct(error, instead)

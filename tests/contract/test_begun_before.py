@@ -397,13 +397,13 @@ def test_what_a_limit_kept_back_is_not_made_beside_what_was_made_instead(hook, s
 
 
 def test_a_cleared_task_asks_again_for_what_it_was_refused_in_another_plan(hook, sandbox, as_task):
-    """Plans one after the other are no substitutes for each other; neither are moves with names of their own."""
+    """Plans one after the other are no substitutes for each other."""
 
-    def all_of_them(**name):
+    def all_of_them():
         made = []
         for ticker, amount in (("USDT", "30000"), ("SOL", "2")):
             with contextlib.suppress(e.WhiteBitNotEnoughBalanceError):
-                made.append(hook.flex_invest(ticker=ticker, amount=amount, **name))
+                made.append(hook.flex_invest(ticker=ticker, amount=amount))
         return made
 
     as_task(1)
@@ -413,6 +413,26 @@ def test_a_cleared_task_asks_again_for_what_it_was_refused_in_another_plan(hook,
     cleared(as_task, 2)
     assert [receipt.ticker for receipt in all_of_them()] == ["USDT", "SOL"]
     assert len(moved(sandbox)) == 2
+
+
+def test_a_cleared_task_asks_again_for_what_it_was_refused_with_another_connection(hook, sandbox, as_task, monkeypatch):
+    """The same plan for several connections: no move of one stands in for another's."""
+    sandbox.add_key("second-key", "second-secret")
+    known = json.loads(sandbox.connection_json) | {"login": "second-key", "password": "second-secret"}
+    monkeypatch.setenv("AIRFLOW_CONN_WHITEBIT_SECOND", json.dumps(known))
+    other = WhiteBitHook("whitebit_second")
+
+    def both():
+        with contextlib.suppress(e.WhiteBitNotEnoughBalanceError):
+            hook.flex_invest(plan_id=USDT, amount="30000")
+        other.flex_invest(plan_id=USDT, amount="50")
+
+    as_task(1)
+    both()
+    sandbox.fund("USDT", "100000")
+    cleared(as_task, 2)
+    both()
+    assert [entry["amount"] for entry in moved(sandbox)] == ["50", "30000"]
 
 
 def test_a_cleared_task_asks_again_for_what_has_a_name(hook, sandbox, as_task):

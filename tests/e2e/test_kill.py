@@ -17,10 +17,10 @@ KILLS = int(os.environ.get("WHITEBIT_KILLS", "3"))
 DAG = "whitebit_kill"
 
 
-def process_of(airflow, run_id, task, patience=PATIENCE):
+def process_of(airflow, run_id, task):
     """The process of a task's first try, as soon as it tells it."""
     told = Path(airflow.home) / "processes" / run_id.replace("/", "_") / f"{task}.1"
-    for _ in range(patience):
+    for _ in range(PATIENCE):
         insist(airflow, run_id)
         for _ in range(100):
             if told.exists() and (text := told.read_text()):

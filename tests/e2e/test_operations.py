@@ -195,14 +195,15 @@ def shown_in_doubt(airflow, run_id):
     return any(doubt["task"]["run_id"] == run_id for doubt in seen["airflow"]["doubts"])
 
 
-def settled_when_cleared(airflow, dag_id, run_id, outstanding, task_id="invest"):
-    for _ in range(3):
+def settled_when_cleared(airflow, dag_id, run_id, outstanding, task_id="invest", clears=1):
+    for _ in range(clears):
         airflow.clear(dag_id, run_id, task_id)
         if airflow.finished(dag_id, run_id)["state"] == "success":
             break
-        # A run that has only so much time may not have had enough on a very busy machine.
+    else:
+        raise AssertionError(airflow.problems(dag_id))
     receipt = airflow.returned(dag_id, run_id, task_id)
-    assert receipt["reconciled"] is True, airflow.problems(dag_id)
+    assert receipt["reconciled"] is True
     assert outstanding.made() == [receipt["transaction_id"]]
     return receipt
 
@@ -228,7 +229,8 @@ def test_a_dagrun_timeout_while_the_answer_is_outstanding(airflow, outstanding):
     assert airflow.task(dag_id, run_id, "invest")["try_number"] == 1
     assert told_of_failure(airflow, run_id) == []
     assert shown_in_doubt(airflow, run_id) in (True, None)
-    settled_when_cleared(airflow, dag_id, run_id, outstanding)
+    # On a very busy machine the time that a run has may not be enough for a cleared one either.
+    settled_when_cleared(airflow, dag_id, run_id, outstanding, clears=3)
 
 
 @pytest.mark.parametrize("state", ["failed", "success"])
