@@ -1,30 +1,58 @@
-# Needs Python 3.11 or newer, make, and the package registries. Everything else goes into .venv.
+# Needs Python 3.11 or newer, make, and access to a package index. Everything else is installed into .venv.
 PYTHON ?= python3
 NEWEST := 3.3.2
 OLDER := 3.1.8 3.0.6
+# make test-versions: other versions of Airflow, and of Python (with the newest Airflow).
+VERSIONS := 3.2.2 py3.12 py3.13
 BIN := .venv/bin
-# The tests that wait for a running Airflow, and beside them all others: what takes long before what does not.
+# One process runs the tests that wait for Airflow, the other one all others; long files come first (tests/conftest.py).
 SIDE_BY_SIDE := -n 2 --dist loadscope --no-loadscope-reorder
+# Python $(1) of pyenv, else the one on the PATH; nothing if there is none.
+python = $(firstword $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/$(1).*/bin/python3 \
+	$(addsuffix /python$(1),$(subst :, ,$(PATH)))))
+MISSING = $(strip $(foreach version,$(filter py%,$(VERSIONS)),$(if $(call python,$(version:py%=%)),,$(version))))
+PRESENT = $(filter-out $(MISSING),$(VERSIONS))
+OLDEST = $(lastword $(OLDER))
 
-.PHONY: help demo ui test lint test-unit test-e2e test-browser test-kill test-scale test-compat simulate bench constraints clean
+.PHONY: help demo ui lint check test test-unit test-e2e test-browser test-kill test-scale test-compat \
+	test-versions test-lowest coverage \
+	test-peers mutate simulate explore bench constraints clean
 
 help:
 	@echo "make demo         watch Airflow invest and withdraw on a sandbox exchange"
-	@echo "make ui           leave Airflow and the sandbox running, to click around (PORT=8080)"
-	@echo "make test         lint, types, all tests on Airflow $(NEWEST)"
+	@echo "make ui           keep Airflow and the sandbox running, to click around (PORT=8080)"
+	@echo "make check        lint, types, fast tests and a small simulation: about a minute"
+	@echo "make lint         lint, formatting and types only"
+	@echo "make test         lint, types and all tests on Airflow $(NEWEST)"
 	@echo "make test-compat  the tests on Airflow $(OLDER)"
-	@echo "make test-kill    KILLS=50 kills of real task processes, RESTARTS=20 of the triggerer"
-	@echo "make test-scale   MOVES=200 moves at once on Celery, PostgreSQL and Redis, all of them killed meanwhile (SEED=1)"
-	@echo "make simulate     SEEDS=100000 worlds in which everything goes wrong, or SEED=n with its trace;"
-	@echo "                  PLANS=1 for plans, ROTATION=1 while the API key is exchanged, or both"
-	@echo "make bench        all figures as a table and JSON; ONLY=calls,planning for some, README=1 to publish them"
-	@echo "make clean        remove everything that the above have made"
+	@echo "make test-versions  unit and contract tests on Airflow and Python $(VERSIONS), as far as they are installed"
+	@echo "make test-lowest  fast tests with the lowest versions that pyproject.toml allows, on Airflow $(OLDEST)"
+	@echo "make test-kill    kill KILLS=50 task processes and RESTARTS=20 triggerers"
+	@echo "make test-scale   MOVES=200 moves at once on Celery, PostgreSQL and Redis, while all of them are killed (SEED=1)"
+	@echo "make test-peers   other clients of the exchange against the sandbox (NEWEST_PEERS=1 pins their newest versions first)"
+	@echo "make coverage     coverage of unit tests, contract tests and simulation; fails below the limit in pyproject.toml"
+	@echo "make mutate       change the modules that keep money from moving twice; fails if the fast tests do not notice;"
+	@echo "                  ONLY=nonce_lock,evidence for some modules, SAMPLE=100 for so many changes of them"
+	@echo "make simulate     SEEDS=100000 simulated worlds with failures, or SEED=n with its trace;"
+	@echo "                  PLANS=1 for plans, ROTATION=1 while the API key is replaced, or both; FALLBACK=1 for"
+	@echo "                  tasks that go on to another move after an error; HOSTILE=1 for an exchange, stores and people"
+	@echo "                  that are not as expected (also with PLANS, ROTATION, ONE_KEY, LAG; SKEW=ms; TALLY=1 counts faults)"
+	@echo "make explore      every order of steps in small worlds with failures: a few minutes; WORLD=name for one"
+	@echo "make bench        all benchmarks, as a table and JSON; ONLY=calls,planning for some, README=1 to publish them"
+	@echo "make constraints  resolve the newest versions that fit each Airflow"
+	@echo "make clean        remove everything that these commands have made"
 
 .venv/ready: pyproject.toml constraints/airflow-$(NEWEST).txt scripts/venv.sh
 	@PYTHON=$(PYTHON) scripts/venv.sh .venv $(NEWEST)
 
 .venv-%/ready: pyproject.toml constraints/airflow-%.txt scripts/venv.sh
 	@PYTHON=$(PYTHON) scripts/venv.sh .venv-$* $*
+
+.venv-py%/ready: pyproject.toml constraints/airflow-$(NEWEST).txt scripts/venv.sh
+	@PYTHON=$(or $(call python,$*),python$*) scripts/venv.sh .venv-py$* $(NEWEST)
+
+.venv-lowest/ready: pyproject.toml $(wildcard constraints/airflow-$(OLDEST).in) scripts/venv.sh scripts/lowest.py
+	@PYTHON=$(PYTHON) scripts/venv.sh --lowest .venv-lowest $(OLDEST)
 
 demo: .venv/ready
 	@$(BIN)/python scripts/demo.py
@@ -36,6 +64,12 @@ lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+check: lint
+	$(BIN)/python -m pytest -q -n 2 -m "not slow" --hypothesis-profile quick tests/unit
+	$(BIN)/python -m tests.simulation --seeds 500
+	$(BIN)/python -m tests.simulation --seeds 100 --plans
+	$(BIN)/python -m tests.simulation --seeds 500 --hostile
 
 test: lint
 	@scripts/browser.sh
@@ -67,16 +101,43 @@ test-compat: $(OLDER:%=.venv-%/ready)
 		.venv-$$version/bin/python -m pytest $(SIDE_BY_SIDE) tests/browser tests/e2e tests/contract tests/unit; \
 	done
 
+test-versions: $(PRESENT:%=.venv-%/ready)
+	@set -e; for version in $(PRESENT); do \
+		echo "== $$version"; \
+		.venv-$$version/bin/python -m pytest -q -n 2 -rs tests/unit tests/contract; \
+	done
+	@echo "Tested: $(PRESENT)$(if $(MISSING),; not installed: $(MISSING))"
+	@$(if $(WHITEBIT_NO_SKIPS),$(if $(filter py%,$(PRESENT)),,$(if $(call python,3.1[2-9]),\
+		echo "No other Python was tested (and WHITEBIT_NO_SKIPS is set): $(call python,3.1[2-9]) is there"; exit 1)))
+
+test-lowest: .venv-lowest/ready
+	.venv-lowest/bin/python -m pytest -q -n 2 -rs -m "not slow" --hypothesis-profile quick tests/unit
+
+test-peers: .venv/ready
+	@$(BIN)/python scripts/peers.py $(if $(NEWEST_PEERS),--resolve)
+	$(BIN)/python -m pytest tests/contract/test_peers.py
+
+coverage: .venv/ready
+	$(BIN)/python -m pytest -q -n 2 --cov --cov-report term tests/unit tests/contract tests/simulation
+
+mutate: .venv/ready
+	$(BIN)/python scripts/mutate.py $(if $(ONLY),--only $(ONLY)) $(if $(TESTS),--tests $(TESTS)) \
+		$(if $(SAMPLE),--sample $(SAMPLE))
+
 simulate: .venv/ready
-	@$(BIN)/python -m tests.simulation $(if $(PLANS),--plans) $(if $(ROTATION),--rotation) \
+	@$(BIN)/python -m tests.simulation $(if $(PLANS),--plans) $(if $(ROTATION),--rotation) $(if $(FALLBACK),--fallback) \
+		$(if $(HOSTILE),--hostile) $(if $(LAG),--lag) $(if $(ONE_KEY),--one-key) $(if $(SKEW),--skew $(SKEW)) $(if $(TALLY),--tally) \
 		$(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),100000))
+
+explore: .venv/ready
+	@$(BIN)/python -m tests.exploration $(if $(WORLD),--world "$(WORLD)")
 
 bench: .venv/ready
 	@$(BIN)/python scripts/bench/run.py $(ONLY) $(if $(README),--readme)
 
 constraints:
-	@for version in $(NEWEST) $(OLDER); do PYTHON=$(PYTHON) scripts/venv.sh --resolve $$version; done
+	@for version in $(sort $(NEWEST) $(OLDER) $(filter-out py%,$(VERSIONS))); do PYTHON=$(PYTHON) scripts/venv.sh --resolve $$version; done
 
 clean:
-	rm -rf .venv .venv-* .airflow .bench .peers .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
+	rm -rf .venv .venv-* .airflow .bench .peers mutants .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -8,7 +8,7 @@ __version__ = "0.1.0"
 
 
 def get_provider_info() -> dict[str, Any]:
-    """What Airflow wants to know of this provider; the API server needs no further import for it."""
+    """Describe this provider for Airflow. The API server imports nothing else for it."""
     from airflow_provider_whitebit.hooks.connection_form import CONNECTION_TYPE, HOOK_NAME, conn_fields, ui_behaviour
 
     return {
@@ -33,6 +33,7 @@ def get_provider_info() -> dict[str, Any]:
                     "airflow_provider_whitebit.operators.account",
                     "airflow_provider_whitebit.operators.fixed",
                     "airflow_provider_whitebit.operators.flex",
+                    "airflow_provider_whitebit.operators.sub_accounts",
                     "airflow_provider_whitebit.operators.treasury",
                 ],
             }
@@ -45,7 +46,7 @@ def get_provider_info() -> dict[str, Any]:
                 "integration-name": "WhiteBIT",
                 "python-modules": [
                     "airflow_provider_whitebit.triggers.events",
-                    "airflow_provider_whitebit.triggers.settle",
+                    "airflow_provider_whitebit.triggers.reconcile",
                     "airflow_provider_whitebit.triggers.watch",
                 ],
             },

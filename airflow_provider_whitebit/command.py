@@ -1,4 +1,4 @@
-"""The command ``whitebit-sandbox``: the exchange itself, and policies tried on it."""
+"""The command ``whitebit-sandbox``: the sandbox exchange, and backtests of policies on it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit status."""
+    """Run the command and return its exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] == ["backtest"]:
         from airflow_provider_whitebit.backtest.cli import main as backtest

@@ -1,4 +1,4 @@
-"""pytest plugin for users' own DAG tests: the fixture ``whitebit_sandbox``.
+"""pytest plugin for your own DAG tests: the fixture ``whitebit_sandbox``.
 
 ::
 
@@ -7,12 +7,13 @@
         ...
         assert whitebit_sandbox.ledger()["balanced"]
 
-Needs the extra ``[sandbox]``. Every test gets an exchange of its own.
+Needs the extra ``[sandbox]``. Every test gets its own exchange.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,9 +23,10 @@ import pytest
 
 
 class SandboxProcess:
-    """A sandbox exchange in a process of its own, on a free loopback port.
+    """A sandbox exchange in its own process, on a free loopback port. It ends when this process ends.
 
     :param options: further options of ``whitebit-sandbox serve``.
+    :raises RuntimeError: if it does not start.
     """
 
     api_key = "sandbox-key"
@@ -35,15 +37,15 @@ class SandboxProcess:
         self._start(0)
 
     def _start(self, port: int) -> None:
-        serve = ("-m", "airflow_provider_whitebit.sandbox.cli", "serve", "--port", str(port))
-        command = [sys.executable, *serve, *self._options]
+        serve = ("-m", "airflow_provider_whitebit.sandbox.cli", "serve")
+        command = [sys.executable, *serve, "--port", str(port), "--parent-pid", str(os.getpid()), *self._options]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
-        ready = self.process.stdout.readline()
-        if " at http://" not in ready:
+        self._ready_line = self.process.stdout.readline()
+        if " at http://" not in self._ready_line:
             _, complaint = self.process.communicate(timeout=10)
             raise RuntimeError(f"the sandbox did not start: {complaint.strip()}")
-        self.url = ready.split(" at ", 1)[1].split()[0]
+        self.url = self._ready_line.split(" at ", 1)[1].split()[0]
 
     @property
     def connection_json(self) -> str:
@@ -53,11 +55,15 @@ class SandboxProcess:
         )
 
     def control(self, method: str, path: str, body: Any = None) -> Any:
-        """Use one of the sandbox's controls, for example ``control("POST", "faults", {"kind": "reset"})``."""
+        """Use one of the sandbox's controls, for example ``control("POST", "faults", {"kind": "reset"})``.
+
+        :raises ValueError: if the sandbox refuses it.
+        :returns: decoded JSON.
+        """
         import requests
 
         with requests.Session() as session:
-            # It is on this machine, wherever the environment's proxies lead.
+            # The sandbox is on this machine, so the environment's proxies must not be used.
             session.trust_env = False
             answer = session.request(method, f"{self.url}/sandbox/{path}", json=body, timeout=30)
         if not answer.ok:
@@ -69,46 +75,62 @@ class SandboxProcess:
         self.control("POST", "fund", {"ticker": ticker, "amount": amount})
 
     def advance(self, seconds: int) -> None:
-        """Put the exchange's clock forward."""
+        """Set the exchange's clock forward."""
         self.control("POST", "clock/advance", {"seconds": seconds})
 
     def fault(self, kind: str, **options: Any) -> None:
         """Switch a fault on, see ``airflow_provider_whitebit.sandbox.faults.KINDS``."""
         self.control("POST", "faults", {"kind": kind, **options})
 
-    def add_key(self, api_key: str, api_secret: str) -> None:
-        """Give the account one more API key, as one does before the old one is exchanged."""
-        self.control("POST", "keys", {"api_key": api_key, "api_secret": api_secret})
-
-    def revoke_key(self, api_key: str) -> None:
-        """Have the exchange forget an API key."""
-        self.control("DELETE", f"keys/{api_key}")
-
     def clear_faults(self) -> None:
         """Switch all faults off."""
         self.control("DELETE", "faults")
 
+    def quirks(self, **switches: bool) -> list[str]:
+        """Switch quirks on or off, see ``airflow_provider_whitebit.sandbox.quirks.QUIRKS``.
+
+        :param switches: by name, whether it is on.
+        :returns: the names of those that are on.
+        :raises ValueError: if there is no such quirk, or two exclude each other.
+        """
+        return [name for name, on in self.control("POST", "quirks", switches).items() if on]
+
+    def maintenance(self, on: bool = True, **options: str) -> None:
+        """Begin or end the exchange's maintenance.
+
+        :param options: ``notice``: what the exchange says meanwhile.
+        """
+        self.control("POST", "maintenance", {"on": on, **options})
+
+    def add_key(self, api_key: str, api_secret: str) -> None:
+        """Add one more API key to the account, for example before the old key is replaced."""
+        self.control("POST", "keys", {"api_key": api_key, "api_secret": api_secret})
+
+    def revoke_key(self, api_key: str) -> None:
+        """Delete an API key."""
+        self.control("DELETE", f"keys/{api_key}")
+
     def ledger(self) -> dict[str, Any]:
-        """The books: ``balanced``, ``accounts``, ``transactions``, ``investments``."""
-        books: dict[str, Any] = self.control("GET", "ledger")
-        return books
+        """Return the ledger: ``balanced``, ``accounts``, ``transactions``, ``investments``."""
+        ledger: dict[str, Any] = self.control("GET", "ledger")
+        return ledger
 
     def requests(self) -> list[dict[str, Any]]:
-        """The requests that arrived, oldest first."""
-        arrived: list[dict[str, Any]] = self.control("GET", "requests")
-        return arrived
+        """Return the requests that arrived, oldest first."""
+        requests: list[dict[str, Any]] = self.control("GET", "requests")
+        return requests
 
     def reset(self) -> None:
-        """Begin again."""
+        """Return to the initial balances and quirks, without history, faults and maintenance."""
         self.control("POST", "reset")
 
     def kill(self) -> None:
-        """End the process as a crash does: nothing is answered or tidied up. With ``--db`` the books stay."""
+        """End the process as a crash does, without an answer or a cleanup. With ``--db`` the ledger stays."""
         self.process.kill()
         self.process.communicate()
 
     def start_again(self) -> None:
-        """Start anew at the same address, after :meth:`kill` or :meth:`stop`. Faults do not survive that."""
+        """Start again at the same address, after :meth:`kill` or :meth:`stop`. Faults are lost."""
         self._start(int(self.url.rsplit(":", 1)[1]))
 
     def stop(self) -> None:
@@ -117,13 +139,12 @@ class SandboxProcess:
         try:
             self.process.communicate(timeout=10)
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.communicate()
+            self.kill()
 
 
 @pytest.fixture
 def whitebit_sandbox() -> Iterator[SandboxProcess]:
-    """A sandbox exchange of this test's own."""
+    """A sandbox exchange for one test."""
     sandbox = SandboxProcess()
     try:
         yield sandbox

@@ -1,6 +1,6 @@
-"""Bring what lies on the trade balance to Main, where lending takes it from, and say what is there.
+"""Transfer from the trade balance to Main, where lending takes it from, and read both balances.
 
-Try it without money: ``make ui`` or a sandbox of your own (``whitebit-sandbox serve``).
+To try it without money, use ``make ui`` or your own sandbox (``whitebit-sandbox serve``).
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from airflow_provider_whitebit.operators.account import WhiteBitBalanceOperator,
 with DAG(
     "whitebit_bring_home",
     description="Transfer between trade and Main balance",
+    doc_md=__doc__,
     schedule=None,
+    is_paused_upon_creation=True,
     params={
         "ticker": Param("USDT", type="string"),
         "amount": Param("25", type="string", pattern=r"^\d+(\.\d+)?$"),

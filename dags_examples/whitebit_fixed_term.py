@@ -1,6 +1,6 @@
-"""Put an amount into a Fixed plan for a term, and look after it: plans, invest, status, interest so far.
+"""Invest an amount in a Fixed plan for a term, and read its status and the interest so far.
 
-Try it without money: ``make ui`` or a sandbox of your own (``whitebit-sandbox serve``). Fixed plans need the
+To try it without money, use ``make ui`` or your own sandbox (``whitebit-sandbox serve``). Fixed plans need the
 exchange's B2B permission.
 """
 
@@ -19,8 +19,10 @@ from airflow_provider_whitebit.operators.fixed import (
 
 with DAG(
     "whitebit_fixed_term",
-    description="Invest for a term and read what it has paid",
+    description="Invest for a term and read the interest",
+    doc_md=__doc__,
     schedule=None,
+    is_paused_upon_creation=True,
     params={
         "ticker": Param("USDC", type="string"),
         "amount": Param("100", type="string", pattern=r"^\d+(\.\d+)?$"),
@@ -33,6 +35,6 @@ with DAG(
     invest = WhiteBitFixedInvestOperator(
         task_id="invest", ticker="{{ params.ticker }}", amount="{{ params.amount }}", days="{{ params.days }}"
     )
-    status = WhiteBitFixedInvestmentsOperator(task_id="status", investment=invest.output["investment_id"])
+    status = WhiteBitFixedInvestmentsOperator(task_id="status", investment_id=invest.output["investment_id"])
     interest = WhiteBitFixedPaymentsOperator(task_id="interest", plan_id=invest.output["plan_id"])
     plans >> invest >> status >> interest

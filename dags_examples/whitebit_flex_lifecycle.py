@@ -1,4 +1,4 @@
-"""The life of a Flex investment, as operators: look at the plans, invest, check, withdraw.
+"""The life of a Flex investment, with operators: read the plans, invest, check, withdraw.
 
 Needs the connection ``whitebit_default``. Against the exchange this moves real money; ``make demo`` runs it against
 the sandbox.
@@ -21,12 +21,13 @@ from airflow_provider_whitebit.operators.flex import (
 with DAG(
     dag_id="whitebit_flex_lifecycle",
     schedule=None,
+    is_paused_upon_creation=True,
     tags=["whitebit", "example"],
     doc_md=__doc__,
     params={
         "ticker": Param("USDT", type="string", description="The asset to invest."),
-        # Amounts are strings: a number would lose digits on its way.
-        "amount": Param("100", type="string", pattern=r"^\d+(\.\d+)?$", description="How much of it."),
+        # Amounts are strings: a number could lose digits.
+        "amount": Param("100", type="string", pattern=r"^\d+(\.\d+)?$", description="The amount of it."),
     },
     default_args={"retries": 2, "retry_delay": timedelta(seconds=30)},
 ):
@@ -34,11 +35,13 @@ with DAG(
 
     plans = WhiteBitFlexPlansOperator(task_id="plans", ticker="{{ params.ticker }}")
 
-    # By ticker: the open plan with the highest rate that admits the amount.
+    # With a ticker, the open plan with the highest rate that admits the amount is chosen.
     invest = WhiteBitFlexInvestOperator(task_id="invest", ticker="{{ params.ticker }}", amount="{{ params.amount }}")
 
-    # What one task returns the next one takes by .output.
-    status = WhiteBitFlexInvestmentsOperator(task_id="status", plan_id=invest.output["plan_id"], investment_status=1)
+    # The result of one task is passed to the next one with .output.
+    status = WhiteBitFlexInvestmentsOperator(
+        task_id="status", plan_id=invest.output["plan_id"], investment_status="active"
+    )
 
     withdraw = WhiteBitFlexWithdrawOperator(task_id="withdraw", plan_id=invest.output["plan_id"], amount="all")
 

@@ -1,13 +1,15 @@
-"""Every night: does the exchange know of a Flex move that no receipt speaks of? If so, somebody is told.
+"""Check every night that each Flex move in the exchange's history has a receipt. If one has not, send a mail.
 
-Each move that this package makes is an event of the asset ``whitebit://<connection>/moves``, with its receipt. What
-stands in the exchange's history besides is a move that was made by hand or by other software, or one whose task is in
-doubt: both want a person. Notices go by mail, through Airflow's own notifier and the connection ``smtp_default``.
+Each move of this package is an event of the asset ``whitebit://<connection>/moves``, with its receipt. Any other move
+in the history was made by hand or by other software, or its task is in doubt. In each case a person must check.
+Mails are sent by Airflow's own notifier with the connection ``smtp_default``. If the exchange is in maintenance, the
+check waits for its end.
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from airflow.exceptions import AirflowFailException
 from airflow.providers.smtp.notifications.smtp import SmtpNotifier
@@ -15,16 +17,17 @@ from airflow.sdk import DAG, AssetAlias, Param, task
 
 from airflow_provider_whitebit.notifications.texts import FAILURE_HTML, FAILURE_SUBJECT
 from airflow_provider_whitebit.operators.flex import WhiteBitFlexHistoryOperator
+from airflow_provider_whitebit.sensors.whitebit import WhiteBitPlatformSensor
 
-# All events of moves come through this alias. Airflow 3.0 takes an asset that is only read for one that nobody needs,
-# and fails the task that reads it.
+# All events of moves come through this alias. With the asset itself, the task would fail on Airflow 3.0, which regards
+# an asset that is only read as unused.
 MOVES = AssetAlias("whitebit_moves")
 OF_CONNECTION = "whitebit://whitebit_default/moves"
-INVEST, WITHDRAW, CLOSE, OPEN = 1, 3, 5, 6
 
 with DAG(
     "whitebit_nightly_check",
     description="The exchange's history against the receipts",
+    doc_md=__doc__,
     schedule="15 1 * * *",
     catchup=False,
     is_paused_upon_creation=True,
@@ -35,13 +38,16 @@ with DAG(
     default_args={"retries": 3, "retry_delay": timedelta(minutes=5)},
     tags=["whitebit"],
 ):
+    operational = WhiteBitPlatformSensor(
+        task_id="exchange_is_operational", deferrable=True, poke_interval=30, timeout=4 * 3600
+    )
     history = WhiteBitFlexHistoryOperator(
         task_id="history",
-        # Two days, so that a night that failed is looked at again.
+        # Two days, so that a night whose run failed is checked again.
         date_from="{{ params.since or (dag_run.run_after - macros.timedelta(days=2)).isoformat() }}",
-        # The last minutes may still be on their way into the books.
+        # The exchange may record the last minutes later.
         date_to="{{ params.until or (dag_run.run_after - macros.timedelta(minutes=15)).isoformat() }}",
-        action_types=[INVEST, WITHDRAW, CLOSE, OPEN],
+        action_types=["invest", "withdraw", "close", "open"],
     )
 
     @task(
@@ -53,7 +59,7 @@ with DAG(
             html_content=FAILURE_HTML,
         ),
     )
-    def compare(history, inlet_events=None):
+    def compare(history: Any, inlet_events: Any = None) -> None:
         events = [event for event in inlet_events[MOVES] if event.asset.uri == OF_CONNECTION]
         known = {event.extra.get("transaction_id") for event in events}
         unknown = [entry for entry in history if entry["transaction_id"] not in known]
@@ -61,4 +67,5 @@ with DAG(
             lines = [f"{entry['created_at']} {entry['amount']} {entry['currency']} {entry}" for entry in unknown]
             raise AirflowFailException("Moves without a receipt:\n" + "\n".join(lines))
 
+    operational >> history
     compare(history.output)

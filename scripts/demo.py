@@ -1,10 +1,9 @@
-"""``make demo``: a real Airflow invests and withdraws on a sandbox exchange, and the books are compared."""
+"""``make demo``: Airflow invests and withdraws on a sandbox exchange; the receipts are compared with its ledger."""
 
 from __future__ import annotations
 
 import os
 import re
-import signal
 import subprocess
 import sys
 import threading
@@ -12,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from local_airflow import BIN, REPO, end_group, environment, migrate, xcoms
+from local_airflow import BIN, REPO, end_group, environment, migrate, run_script, xcoms
 
 from airflow_provider_whitebit.testing import SandboxProcess
 
@@ -49,7 +48,7 @@ def run(home: Path, log_file: Path, sandbox: SandboxProcess) -> int:
     env = environment(home, sandbox.connection_json, dags=REPO / "dags_examples")
     with log_file.open("w") as log:
         if not (home / "migrated").exists():
-            with Waiting("Making Airflow's database"):
+            with Waiting("Creating Airflow's database"):
                 migrate(env, log)
             (home / "migrated").touch()
         print(f"Running the DAG {DAG} in Airflow ...", flush=True)
@@ -66,7 +65,7 @@ def run(home: Path, log_file: Path, sandbox: SandboxProcess) -> int:
 
 
 def run_dag(env: dict[str, str], log: Any) -> int:
-    """``airflow dags test``, telling which task it is at."""
+    """Run ``airflow dags test`` and print which task it runs."""
     process = subprocess.Popen(
         [BIN / "airflow", "dags", "test", DAG],
         env=env,
@@ -83,7 +82,7 @@ def run_dag(env: dict[str, str], log: Any) -> int:
             log.write(line)
             if started := re.search(r"DAG TEST\] starting task_id=(\w+)", line):
                 print(f"  {time.monotonic() - begin:4.0f} s  {started[1]}", flush=True)
-            # A task that is up for retry would be waited for; a demo that fails should say so at once.
+            # Airflow would wait for the retry of a task, but the demo should report a failure at once.
             if "up_for_retry" in line or "DagRun failed" in line:
                 failed = True
                 break
@@ -94,7 +93,7 @@ def run_dag(env: dict[str, str], log: Any) -> int:
 
 
 def in_words(task: str, result: Any) -> str:
-    """One line for what a task returned."""
+    """Return one line about the value that a task has returned."""
     match task:
         case "plans":
             return ", ".join(f"{plan['id'][:8]}… at {plan['max_rate']}" for plan in result)
@@ -107,20 +106,19 @@ def in_words(task: str, result: Any) -> str:
 
 
 def check(results: dict[str, Any], sandbox: SandboxProcess) -> int:
-    """Compare the receipts with the exchange's own books."""
-    books = sandbox.ledger()
-    booked = {entry["transaction_id"]: entry for entry in books["transactions"]}
-    told = [results["invest"]["transaction_id"], results["withdraw"]["transaction_id"]]
-    moves = [name for name, entry in booked.items() if entry["nonce"] is not None]
-    same = moves == told and books["balanced"]
-    print("\nWhat the exchange's books say")
+    """Compare the receipts with the exchange's ledger."""
+    ledger = sandbox.ledger()
+    receipts = [results["invest"]["transaction_id"], results["withdraw"]["transaction_id"]]
+    moves = [entry["transaction_id"] for entry in ledger["transactions"] if entry["nonce"] is not None]
+    same = moves == receipts and ledger["balanced"]
+    print("\nThe exchange's ledger")
     print(f"  {len(moves)} moves, {'the same as' if same else 'NOT the same as'} the receipts; ", end="")
-    print("the books balance" if books["balanced"] else "the books do NOT balance")
+    print("the ledger balances" if ledger["balanced"] else "the ledger does NOT balance")
     return 0 if same else 1
 
 
 class Waiting:
-    """Says what is being waited for, and that it still is."""
+    """Prints what the demo waits for, and every ten seconds that it still waits."""
 
     def __init__(self, what: str) -> None:
         self._what = what
@@ -128,27 +126,22 @@ class Waiting:
 
     def __enter__(self) -> None:
         print(f"{self._what} ...", flush=True)
-        threading.Thread(target=self._tell, daemon=True).start()
+        threading.Thread(target=self._repeat, daemon=True).start()
 
-    def _tell(self) -> None:
+    def _repeat(self) -> None:
         while not self._done.wait(10):
-            print("  still at it", flush=True)
+            print("  please wait ...", flush=True)
 
     def __exit__(self, *_: object) -> None:
         self._done.set()
 
 
 def fail(what: str, log: Path | None) -> int:
-    """One clear line."""
+    """Print one line about a failure."""
     where = f"; the log is {os.path.relpath(log)}" if log else ""
     print(f"The demo failed: {what}{where}", file=sys.stderr)
     return 1
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run_script(main)

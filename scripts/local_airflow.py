@@ -1,4 +1,4 @@
-"""Starts a sandbox and an Airflow of this checkout's own, for the demo, the UI and the end-to-end tests."""
+"""Starts and calls a local Airflow for the demo, the UI and the end-to-end tests."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
+
+from reaper import start_reaper
 
 REPO = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 
 
 def free_port(wanted: int = 0) -> int:
-    """A free loopback port: the wanted one if it is free. :raises OSError: if the wanted one is not."""
+    """Return a free loopback port. :raises OSError: if the wanted port is in use."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(("127.0.0.1", wanted))
@@ -39,12 +41,12 @@ def environment(
     executor: str | None = None,
     database: str | None = None,
 ) -> dict[str, str]:
-    """The environment of an Airflow that keeps everything in ``home`` and listens to this machine only.
+    """Return the environment of an Airflow that keeps all files in ``home`` and listens on loopback only.
 
     :param connection_json: the connection ``whitebit_default``.
-    :param port: where the API server will listen, if there is going to be one.
+    :param port: of the API server, if one will be started.
     :param executor: LocalExecutor by default.
-    :param database: SQLAlchemy's address of the metadata database; a file in ``home`` by default.
+    :param database: SQLAlchemy URL of the metadata database; a SQLite file in ``home`` by default.
     """
     kept = {
         name: value
@@ -62,7 +64,7 @@ def environment(
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
         "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
-        # Airflow 3.0 leaves the issuer empty, which newer releases of its JWT library refuse.
+        # Airflow 3.0 leaves the issuer empty, which newer releases of its JWT library reject.
         "AIRFLOW__API_AUTH__JWT_ISSUER": "local-airflow",
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__WORKERS": "1",
@@ -83,13 +85,13 @@ def environment(
 
 
 def migrate(env: dict[str, str], log: IO[Any]) -> None:
-    """Make or bring up to date the metadata database. :raises subprocess.CalledProcessError: if that fails."""
+    """Create or migrate the metadata database. :raises subprocess.CalledProcessError: if that fails."""
     subprocess.run([BIN / "airflow", "db", "migrate"], env=env, stdout=log, stderr=log, check=True)
 
 
 @contextlib.contextmanager
 def process_group(command: list[Any], env: dict[str, str], log: IO[Any], **options: Any) -> Iterator[Any]:
-    """A process and all that it starts, ended together."""
+    """Run a command in a process group of its own, and end the whole group afterwards."""
     process = subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_session=True, text=True, **options)
     try:
         yield process
@@ -98,10 +100,10 @@ def process_group(command: list[Any], env: dict[str, str], log: IO[Any], **optio
 
 
 def end_group(process: subprocess.Popen[str]) -> None:
-    """End a process group: politely, then not."""
-    for sign, patience in ((signal.SIGTERM, 15), (signal.SIGKILL, 15)):
+    """End a process group: SIGTERM first, SIGKILL if that does not help."""
+    for number, patience in ((signal.SIGTERM, 15), (signal.SIGKILL, 15)):
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, sign)
+            os.killpg(process.pid, number)
         deadline = time.monotonic() + patience
         while time.monotonic() < deadline and _group_lives(process):
             time.sleep(0.1)
@@ -118,10 +120,24 @@ def _group_lives(process: subprocess.Popen[str]) -> bool:
     return True
 
 
-class Api:
-    """As much of Airflow's REST API as demos and tests need.
+def run_script(main: Callable[[], int], *, interrupted: int = 130) -> NoReturn:
+    """Run a script's main function and exit, leaving no process behind.
 
-    :param port: where the API server listens.
+    :param interrupted: exit status after Ctrl-C.
+    """
+    start_reaper()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(interrupted)
+
+
+class Api:
+    """Calls Airflow's REST API.
+
+    :param port: of the API server.
     """
 
     def __init__(self, port: int) -> None:
@@ -129,7 +145,7 @@ class Api:
         self._token: str | None = None
 
     def healthy(self) -> bool:
-        """Whether API server, scheduler and DAG processor all are well."""
+        """Return whether API server, scheduler and DAG processor are healthy."""
         try:
             parts = self._open("GET", "/api/v2/monitor/health", None, {})
         except (OSError, ValueError):
@@ -139,12 +155,12 @@ class Api:
         )
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """One call, logged in; a question is asked again. :raises urllib.error.HTTPError: if it is refused."""
+        """Make one authenticated call; a failed GET is retried. :raises urllib.error.HTTPError: for an error status."""
         for pause in (1, 4) if method == "GET" else ():
             try:
                 return self._call(method, path, body)
             except OSError as error:
-                # A database of one file is locked at times, for a busy machine too long.
+                # On a busy machine the SQLite database can stay locked for longer than Airflow waits.
                 if isinstance(error, urllib.error.HTTPError) and error.code < 500:
                     raise
                 time.sleep(pause)
@@ -167,7 +183,7 @@ class Api:
     def wait(
         self, what: str, done: Any, seconds: int, process: subprocess.Popen[str] | None = None, *, every: float = 0.5
     ) -> Any:
-        """Ask until something is there. :raises TimeoutError: if it does not come."""
+        """Repeat a call until its result is true. :raises TimeoutError: after some seconds."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if process is not None and process.poll() is not None:
@@ -176,11 +192,11 @@ class Api:
                 if found := done():
                     return found
             time.sleep(every)
-        raise TimeoutError(f"{what} did not come within {seconds} s")
+        raise TimeoutError(f"Waited {seconds} s in vain for {what}")
 
 
 def xcoms(home: Path, dag_id: str) -> dict[str, Any]:
-    """What the tasks of the latest run of a DAG returned, by task."""
+    """Return the values that the tasks of a DAG's latest run have returned, by task."""
     with contextlib.closing(sqlite3.connect(f"file:{home / 'airflow.db'}?mode=ro", uri=True)) as db:
         run = db.execute("SELECT run_id FROM dag_run WHERE dag_id=? ORDER BY id DESC LIMIT 1", (dag_id,)).fetchone()
         rows = db.execute(
@@ -190,7 +206,7 @@ def xcoms(home: Path, dag_id: str) -> dict[str, Any]:
 
 
 def _decoded(value: Any) -> Any:
-    # Depending on the version the column holds JSON or a JSON string with JSON in it.
+    # Depending on the Airflow version, the column holds JSON or JSON within a JSON string.
     while isinstance(value, str | bytes):
         try:
             value = json.loads(value)

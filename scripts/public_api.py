@@ -1,6 +1,6 @@
 """Writes ``tests/unit/public_api.txt``: everything by which users, their DAGs and their alarms know this package.
 
-A name that changes here changes in somebody's DAG, dashboard or database: a test compares the file with the code.
+A name that changes here changes in a user's DAG, dashboard or database: a test compares the file with the code.
 Wording (advice, labels, texts of notices) may change and is listed by its name alone.
 """
 
@@ -38,28 +38,35 @@ MODULES = (
     "hooks.connection_form",
     "hooks.statements",
     "hooks.whitebit",
+    "moves.doubts",
     "moves.intent",
+    "moves.limits",
+    "moves.requests",
     "notifications.texts",
     "operators.account",
     "operators.fixed",
     "operators.flex",
     "operators.links",
     "operators.retries",
+    "operators.sub_accounts",
     "operators.treasury",
     "sensors.whitebit",
     "testing",
     "treasury.planning",
     "treasury.policy",
+    "treasury.policy_schema",
+    "treasury.requests",
     "triggers.events",
-    "triggers.settle",
+    "triggers.reconcile",
     "triggers.watch",
 )
 #: Public names of modules that are not public otherwise.
 NAMES = (
-    "moves.batch.WhiteBitPlanError",
-    "moves.journal.JournalError",
-    "moves.protocol.WhiteBitAlreadyMovedError",
-    "treasury.flex_books.ReinvestedAs",
+    "treasury.statement.ReinvestedAs",
+    "treasury.planning.Holdings",
+    "treasury.planning.PlanOutcome",
+    "treasury.planning.PlannedMove",
+    "treasury.planning.TreasuryPlan",
     "treasury.statement.Day",
     "treasury.statement.Figures",
     "treasury.statement.PlanStatement",
@@ -109,10 +116,10 @@ def connection() -> Iterator[str]:
 
 
 def provider() -> Iterator[str]:
-    """What Airflow is told of this provider, but for its wording."""
-    told = importlib.import_module(PACKAGE).get_provider_info()
-    for name in told.keys() - {"versions", "description"}:
-        yield from _leaves(f"provider: {name}", told[name], without={"conn-fields", "ui-field-behaviour", "tags"})
+    """The provider info that Airflow reads, without its wording."""
+    info = importlib.import_module(PACKAGE).get_provider_info()
+    for name in info.keys() - {"versions", "description"}:
+        yield from _leaves(f"provider: {name}", info[name], without={"conn-fields", "ui-field-behaviour", "tags"})
 
 
 def distribution() -> Iterator[str]:
@@ -134,10 +141,11 @@ def commands() -> Iterator[str]:
 
 
 def sandbox() -> Iterator[str]:
-    """The sandbox's controls, the fields that they take, and its faults."""
+    """The sandbox's controls, the fields that they take, its faults and quirks."""
     from airflow_provider_whitebit.sandbox.app import controls
     from airflow_provider_whitebit.sandbox.exchange import Exchange
     from airflow_provider_whitebit.sandbox.faults import KINDS
+    from airflow_provider_whitebit.sandbox.quirks import QUIRKS
 
     with closing(Exchange()) as exchange:
         routes = list(_routes(controls(exchange)))
@@ -146,10 +154,11 @@ def sandbox() -> Iterator[str]:
             yield f"sandbox: {method} {route.path}"
             yield from (f"sandbox: {method} {route.path} {field}" for field in _body(route.endpoint))
     yield from (f"sandbox: fault {kind}" for kind in KINDS)
+    yield from (f"sandbox: quirk {name}" for name in QUIRKS)
 
 
 def page() -> Iterator[str]:
-    """The plugin, and where the Treasury page stands."""
+    """The plugin, and the address of the Treasury page."""
     from airflow_provider_whitebit.plugins.whitebit import WhiteBitPlugin
 
     plugin = WhiteBitPlugin()
@@ -164,7 +173,7 @@ def page() -> Iterator[str]:
 
 def metrics() -> Iterator[str]:
     """The metrics with their tags, as they are sent when everything happens once."""
-    from airflow_provider_whitebit.client.errors import WhiteBitError, WhiteBitInDoubt
+    from airflow_provider_whitebit.client.errors import WhiteBitError, WhiteBitInDoubtError
     from airflow_provider_whitebit.hooks import metrics as sent
 
     meter = _Meter()
@@ -175,14 +184,14 @@ def metrics() -> Iterator[str]:
         requests.repeated("/path")
         for receipt in _receipts():
             sent.count_move(receipt, 0)
-        for error in (WhiteBitError("failed"), WhiteBitInDoubt("in doubt")):
+        for error in (WhiteBitError("failed"), WhiteBitInDoubtError("in doubt")):
             sent.count_failure("transfer", error)
     yield from (f"metric: {line}" for line in meter.sent)
 
 
 def kept() -> Iterator[str]:
-    """Names under which things lie in Airflow: tasks and triggers must find them again after an upgrade."""
-    yield from (f"kept: {line}" for line in (*_journals(), *_trigger_memories()))
+    """Names under which Airflow keeps the package's data: tasks and triggers must find them again after an upgrade."""
+    yield from (f"kept: {line}" for line in (*_journals(), *_trigger_states()))
 
 
 def assets() -> Iterator[str]:
@@ -190,9 +199,9 @@ def assets() -> Iterator[str]:
     from airflow_provider_whitebit.hooks.assets import announce
 
     outlets = _Outlets()
-    task = SimpleNamespace(outlets=[])
+    task, hook = SimpleNamespace(outlets=[]), SimpleNamespace(whitebit_conn_id="CONNECTION")
     for receipt in _receipts():
-        announce({"ti": SimpleNamespace(task=task), "outlet_events": outlets}, "CONNECTION", receipt)
+        announce({"ti": SimpleNamespace(task=task), "outlet_events": outlets}, hook, receipt)
     yield from (f"asset: {uri}" for uri in outlets.announced)
     yield from (f"asset: alias {alias.name}" for alias in task.outlets)
 
@@ -238,10 +247,12 @@ def _class(path: str, thing: type) -> Iterator[str]:
         fields = {member.name: f" = {member.value!r}" for member in thing}
     elif "__dataclass_fields__" in vars(thing):  # not inherited: operators of Airflow are made of one
         fields = {field.name: _default(field) for field in dataclasses.fields(thing)}
+    elif hasattr(thing, "model_fields"):  # of pydantic
+        fields = {name: _model_default(field) for name, field in thing.model_fields.items()}
     else:
         yield from _made(path, thing, own)
     yield from (f"{path}.{name}{value}" for name, value in fields.items() if _public(name))
-    yield from _members(path, own, without=set(fields))
+    yield from _members(path, own, without={*fields, "model_config"})
 
 
 def _made(path: str, thing: type, own: list[type]) -> Iterator[str]:
@@ -314,6 +325,10 @@ def _default(field: dataclasses.Field[Any]) -> str:
     return "" if field.default is dataclasses.MISSING else f" = {field.default!r}"
 
 
+def _model_default(field: Any) -> str:
+    return "" if field.is_required() else f" = {field.get_default(call_default_factory=True)!r}"
+
+
 def _value(value: Any) -> str:
     """A value where it is more than wording: plain data, or names of classes."""
     if isinstance(value, str):
@@ -373,13 +388,13 @@ def _routes(app: Any) -> Iterator[Any]:
 def _body(endpoint: Any) -> Iterator[str]:
     """The fields of the JSON that a control takes."""
     body = typing.get_type_hints(endpoint).get("body")
-    for name, field in body.model_fields.items() if body else ():
+    for name, field in getattr(body, "model_fields", {}).items():
         names = getattr(field.validation_alias, "choices", [name])
         yield f"{' or '.join(names)}{'' if field.is_required() else f' = {field.default!r}'}"
 
 
 class _Meter:
-    """In place of Airflow's metrics."""
+    """Replaces Airflow's metrics."""
 
     def __init__(self) -> None:
         self.sent: list[str] = []
@@ -392,7 +407,7 @@ class _Meter:
 
 
 class _Outlets:
-    """In place of a task's ``outlet_events``."""
+    """Replaces a task's ``outlet_events``."""
 
     def __init__(self) -> None:
         self.announced: list[str] = []
@@ -405,15 +420,15 @@ class _Outlets:
 
 
 class _Store:
-    """In place of the states that Airflow keeps of a task and of an asset: notes which keys are asked for."""
+    """Replaces the states that Airflow keeps of a task and of an asset: records which keys are read."""
 
     def __init__(self, *answers: Any) -> None:
-        self.asked: list[str] = []
+        self.read: list[str] = []
         self._answers = list(answers)
 
-    def get(self, key: str) -> Any:
-        self.asked.append(key)
-        return self._answers.pop(0) if self._answers else None
+    def get(self, key: str, default: Any = None) -> Any:
+        self.read.append(key)
+        return self._answers.pop(0) if self._answers else default
 
     async def aget(self, key: str) -> Any:
         return self.get(key)
@@ -423,17 +438,17 @@ def _receipts() -> Iterator[Any]:
     """One of each kind of move, found in the exchange's records."""
     import pendulum
 
-    from airflow_provider_whitebit.moves.intent import Move, Operation, Receipt
+    from airflow_provider_whitebit.moves.intent import Move, Operation
 
     for operation in Operation:
-        planned = Receipt.planned(Move(operation, "", "TICKER", Decimal(1)))
+        planned = Move(operation, "", "TICKER", Decimal(1)).planned()
         yield dataclasses.replace(planned, reconciled=True, executed_at=pendulum.datetime(2026, 1, 1))
 
 
 def _journals() -> Iterator[str]:
-    from airflow_provider_whitebit.hooks import journals
+    from airflow_provider_whitebit.hooks import journals, stores
     from airflow_provider_whitebit.moves.intent import Move, Operation
-    from airflow_provider_whitebit.moves.journal import MemoryJournal
+    from airflow_provider_whitebit.moves.keys import idempotent
 
     ids = {"dag_id": "DAG", "run_id": "RUN", "task_id": "TASK", "map_index": -1}
     instance = SimpleNamespace(**ids, try_number=1, max_tries=0, task=SimpleNamespace(retries=0))
@@ -441,30 +456,31 @@ def _journals() -> Iterator[str]:
     for context in ({"ti": instance}, {"ti": instance, "task_state_store": state}):
         with (
             patch.object(journals, "current_context", return_value=context),
-            patch.object(journals, "read_variable", variables.get),
+            patch.object(stores, "read_variable", variables.get),
         ):
-            journals.place_for("KEY", otherwise=MemoryJournal()).journal.read()
-    yield from (f"Variable {name}" for name in variables.asked)
-    yield from (f"task state {key}" for key in state.asked)
+            for key in ("KEY", idempotent("ACCOUNT", "IDEMPOTENCY_KEY")):
+                journals.slot_for(key).journal.read()
+    yield from (f"Variable {name}" for name in variables.read)
+    yield from (f"task state {key}" for key in state.read)
     transfer = Move(Operation.TRANSFER, "", "TICKER", Decimal(1), source="main", target="spot")
-    yield f"Variable {journals.VariableMarks('ACCOUNT').name(transfer.likeness)}"
+    yield f"Variable {journals.VariableMarkers('ACCOUNT').name(transfer.conflict_key)}"
 
 
-def _trigger_memories() -> Iterator[str]:
-    from airflow_provider_whitebit.treasury.occurrences import Memory
-    from airflow_provider_whitebit.triggers import memory
+def _trigger_states() -> Iterator[str]:
+    from airflow_provider_whitebit.treasury.occurrences import WatchState
+    from airflow_provider_whitebit.triggers import state_store
 
-    # What is delivered is asked for only where something was noted.
-    state, variables = _Store(Memory().to_json()), _Store()
-    keepers: tuple[Any, ...] = (
-        memory.AssetKeeper(SimpleNamespace(_by_name={"asset": state}), "TRIGGER"),
-        memory.VariableKeeper("TRIGGER"),
+    # Deliveries are read only if a state was written.
+    state, variables = _Store(WatchState().to_json()), _Store()
+    stores: tuple[Any, ...] = (
+        state_store.AssetStateStore(SimpleNamespace(_by_name={"asset": state}), "TRIGGER"),
+        state_store.VariableStateStore("TRIGGER"),
     )
-    with patch.object(memory, "read_variable", variables.get):
-        for keeper in keepers:
-            asyncio.run(keeper.read())
-    yield from (f"asset state {key}" for key in state.asked)
-    yield from (f"Variable {key}" for key in variables.asked)
+    with patch.object(state_store, "read_variable", variables.get):
+        for store in stores:
+            asyncio.run(store.read())
+    yield from (f"asset state {key}" for key in state.read)
+    yield from (f"Variable {key}" for key in variables.read)
 
 
 if __name__ == "__main__":

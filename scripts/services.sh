@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes sure that there are the servers which the tests on Celery start for themselves, PostgreSQL and Redis: Debian's,
-# where nothing is installed yet and this may install it. Where it may not, the tests are skipped and say so.
+# Installs Debian's PostgreSQL and Redis, which the tests on Celery start, unless they are installed. Without the right
+# to install them, the tests are skipped and say so.
 set -uo pipefail
 shopt -s nullglob
 
@@ -16,7 +16,7 @@ wanted=()
 runs redis-server || wanted+=(redis-server)
 [ ${#wanted[@]} -gt 0 ] || exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-    echo "There is no ${wanted[*]}, and this user cannot install it: THE TESTS ON CELERY WILL BE SKIPPED"
+    echo "${wanted[*]} not installed, and this user cannot install packages: THE TESTS ON CELERY WILL BE SKIPPED"
     exit 0
 fi
 
@@ -24,7 +24,7 @@ echo "Installing Debian's ${wanted[*]} for the tests on Celery"
 export DEBIAN_FRONTEND=noninteractive
 install() { apt-get install -qq -y --no-install-recommends "$@" >/dev/null; }
 
-# The tests start servers of their own. Debian's packages would leave further ones running, on the usual ports.
+# The tests start their own servers. Debian's packages would start more of them, on the default ports.
 policy=/usr/sbin/policy-rc.d
 if [ ! -e "$policy" ]; then
     trap 'rm -f "$policy"' EXIT

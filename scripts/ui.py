@@ -1,14 +1,13 @@
-"""``make ui``: Airflow and a sandbox exchange, left running until Ctrl-C."""
+"""``make ui``: runs Airflow and a sandbox exchange until Ctrl-C."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 import time
 
-from local_airflow import BIN, REPO, Api, environment, free_port, process_group
+from local_airflow import BIN, REPO, Api, environment, free_port, process_group, run_script
 
 from airflow_provider_whitebit.testing import SandboxProcess
 
@@ -17,7 +16,7 @@ USUAL_PORT = 8080
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--port", type=int, help=f"where Airflow listens (default: {USUAL_PORT}, or a free one)")
+    parser.add_argument("--port", type=int, help=f"port of Airflow (default: {USUAL_PORT}, or a free one)")
     options = parser.parse_args()
     try:
         port = free_port(options.port or USUAL_PORT)
@@ -26,7 +25,7 @@ def main() -> int:
             print(f"Airflow cannot listen on port {options.port}: {error}", file=sys.stderr)
             return 1
         port = free_port()
-        print(f"Port {USUAL_PORT} is in use; taking {port}")
+        print(f"Port {USUAL_PORT} is in use; using {port}")
     home = REPO / ".airflow" / "ui"
     home.mkdir(parents=True, exist_ok=True)
     log_file = home / "airflow.log"
@@ -43,13 +42,13 @@ def main() -> int:
             api, begin = Api(port), time.monotonic()
             while not api.healthy():
                 if airflow.poll() is not None:
-                    print("Airflow ended by itself; its log says why", file=sys.stderr)
+                    print("Airflow ended by itself; see its log", file=sys.stderr)
                     return 1
                 if time.monotonic() - begin > 180:
-                    print("Airflow did not get well within 180 s; its log says why", file=sys.stderr)
+                    print("Airflow was not healthy within 180 s; see its log", file=sys.stderr)
                     return 1
                 time.sleep(1)
-            print(f"Airflow is ready: {api.base} (no password; connection whitebit_default is in place)")
+            print(f"Airflow is ready: {api.base} (no password; it has the connection whitebit_default)")
             print("Ctrl-C stops both", flush=True)
             airflow.wait()
             return 1
@@ -59,9 +58,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(0)
+    run_script(main, interrupted=0)

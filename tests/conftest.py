@@ -1,26 +1,33 @@
-"""Fixtures that several folders share: one running Airflow for all of a session. What may be tested side by side."""
+"""Shared plugins, and the distribution of tests over processes."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from xdist.remote import Producer
     from xdist.scheduler import LoadScopeScheduling
 
-pytest_plugins = ["tests.running_airflow"]
+# No test depends on how fast this machine is.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# `make check` tries fewer examples.
+settings.register_profile("quick", settings.get_profile("tests"), max_examples=15)
+settings.load_profile("tests")
 
-#: Folders whose tests share the running Airflow, and the files that have, or may have, one of their own: so two
-#: processes are busy for about as long.
+pytest_plugins = ["tests.leftovers", "tests.running_airflow"]
+
+#: Folders whose tests share one running Airflow, and files in them that can use another one. The two groups take about
+#: the same time.
 OF_ONE_AIRFLOW = ("tests/browser/", "tests/e2e/")
-OF_ANOTHER = ("tests/e2e/test_kill.py", "tests/e2e/test_secrets_backends.py")
+OF_ANOTHER = ("tests/e2e/test_kill.py", "tests/e2e/test_leftovers.py", "tests/e2e/test_secrets_backends.py")
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
-    """Where processes test side by side: what needs the running Airflow in one of them, other files whole."""
+    """Give all tests of the shared Airflow to one process, and keep the tests of every other file together."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Scheduling(LoadScopeScheduling):

@@ -1,4 +1,4 @@
-"""What a test needs and this machine has not: it is skipped, or where nothing may be skipped it fails."""
+"""Skips a test if this machine lacks something that it needs, or fails it where skips are not allowed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def missing(reason: str) -> NoReturn:
 
 
 def need_module(name: str, reason: str) -> None:
-    """Call :func:`missing` unless there is a module."""
+    """Call :func:`missing` unless a module can be imported."""
     try:
         importlib.import_module(name)
     except ImportError:

@@ -1,4 +1,4 @@
-"""A real Airflow (scheduler, API server, DAG processor, triggerer) and a sandbox, once for all tests of a session."""
+"""The fixture ``airflow``: a real Airflow and a sandbox, started once for all tests of a session."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from email import message_from_bytes
 from email.policy import default
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -35,24 +36,26 @@ from local_airflow import (  # noqa: E402
 )
 
 from airflow_provider_whitebit.testing import SandboxProcess  # noqa: E402
+from tests.what_happened import recent, write_stacks_on_signal  # noqa: E402
 
-#: Seconds after which something does not come at all. Nothing is said of how fast a busy machine is.
+#: Seconds after which a test gives up waiting. Long, because a busy machine is slow.
 PATIENCE = 300
+AIRFLOW_VERSION = tuple(int(part) for part in version("apache-airflow").split(".")[:2])
 
 
 @dataclass
 class Part:
-    """One of Airflow's own processes."""
+    """One of Airflow's components, or a server: a process and all that it has started."""
 
     name: str
     pid: int
 
     def kill(self) -> None:
-        """End it and all that it started, with -9."""
+        """Kill all its processes with SIGKILL."""
         self.signal(signal.SIGKILL)
 
     def signal(self, number: signal.Signals) -> None:
-        """Send it and all that it started a signal."""
+        """Send a signal to all its processes."""
         family = [self.pid]
         for member in family:
             with contextlib.suppress(OSError):
@@ -65,7 +68,7 @@ class Part:
 
 @dataclass
 class RunningAirflow:
-    """What the tests need of it."""
+    """An Airflow that runs, its sandbox, and what they have sent."""
 
     home: Path
     api: Api
@@ -77,21 +80,21 @@ class RunningAirflow:
     restarted: list[Any] = field(default_factory=list)
 
     def keep_connections(self, **connections: dict[str, Any]) -> None:
-        """Replace what the secrets backend holds, as an administrator does: the next who asks gets it."""
+        """Replace the connections in the secrets backend, as an administrator does."""
         written = self.home / "connections.new"
         written.write_text(json.dumps(connections))
         written.replace(self.home / "connections.json")
 
     def wait(self, what: str, done: Callable[[], Any], *, every: float = 0.5) -> Any:
-        """Ask until something is there. :raises TimeoutError: if it does not come at all."""
+        """Repeat a call until its result is true. :raises TimeoutError: after :data:`PATIENCE` seconds."""
         return self.api.wait(what, done, PATIENCE, self.process, every=every)
 
     def run(self, dag_id: str) -> dict[str, Any]:
-        """Trigger a DAG and wait for the end of its run."""
+        """Trigger a DAG and wait until its run has ended."""
         return self.finished(dag_id, self.begin(dag_id))
 
     def finished(self, dag_id: str, run_id: str) -> dict[str, Any]:
-        """Wait for the end of a run."""
+        """Wait until a run has ended, and return it."""
 
         def ended() -> Any:
             run = self.api.call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")
@@ -101,7 +104,7 @@ class RunningAirflow:
         return found
 
     def returned(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> Any:
-        """What a task returned."""
+        """Return the value that a task has returned."""
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
         value = self.api.call("GET", f"{path}?map_index={map_index}&deserialize=false")["value"]
         while isinstance(value, str):
@@ -109,12 +112,12 @@ class RunningAirflow:
         return value
 
     def task(self, dag_id: str, run_id: str, task_id: str) -> dict[str, Any]:
-        """A task instance."""
+        """Return a task instance."""
         found: dict[str, Any] = self.api.call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}")
         return found
 
     def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
-        """All task instances of a run, those of mapped tasks too."""
+        """Return all task instances of a run, mapped ones included."""
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances?order_by=id&limit=100"
         found: list[dict[str, Any]] = []
         while True:
@@ -124,12 +127,12 @@ class RunningAirflow:
                 return found
 
     def logs(self, dag_id: str) -> str:
-        """All task logs of a DAG, as they lie on disk."""
+        """Return the text of all task logs of a DAG."""
         files = sorted((self.home / "logs" / f"dag_id={dag_id}").rglob("*.log"))
         return "\n".join(file.read_text() for file in files)
 
     def clear(self, dag_id: str, run_id: str, *tasks: str | list[Any]) -> None:
-        """Clear tasks, as a person does; of a mapped one a list of its name and map index."""
+        """Clear tasks, as an operator does. A mapped task is given as a list of its name and map index."""
         self.api.call(
             "POST",
             f"/api/v2/dags/{dag_id}/clearTaskInstances",
@@ -143,18 +146,49 @@ class RunningAirflow:
             },
         )
 
+    def clear_failed(self, dag_id: str, run_id: str, *tasks: str) -> None:
+        """Clear the failed tasks of a failed run.
+
+        Before 3.1, Airflow does not retry a task that was killed with SIGKILL, so an operator has to clear it. If it is
+        cleared before the run has ended, Airflow may mark the run as failed in spite of the cleared task.
+        """
+        if self.api.call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"] != "failed":
+            return
+        for task in tasks:
+            if self.task(dag_id, run_id, task)["state"] == "failed":
+                self.clear(dag_id, run_id, task)
+
+    def run_with_a_lost_answer(self, dag_id: str) -> tuple[dict[str, Any], list[str]]:
+        """Run a DAG and lose the exchange's answer to its task ``invest``, which must be reconciled.
+
+        :returns: the task's receipt, and the transactions of all moves that were made meanwhile.
+        """
+        self.sandbox.fault("lost_reply_after", path="*/investments/invest", count=1)
+        before = len(self.moves())
+        run = self.run(dag_id)
+        assert run["state"] == "success", self.problems(dag_id)
+        receipt = self.returned(dag_id, run["dag_run_id"], "invest")
+        assert receipt["reconciled"] is True
+        return receipt, [entry["transaction_id"] for entry in self.moves()[before:]]
+
+    def moves(self) -> list[dict[str, Any]]:
+        """Return the exchange's records of moves, without interest, oldest first."""
+        return [entry for entry in self.sandbox.ledger()["transactions"] if entry["nonce"] is not None]
+
     def begin(self, dag_id: str, conf: dict[str, Any] | None = None) -> str:
-        """Trigger a DAG; the id of its run."""
-        self.wait(dag_id, lambda: self.api.call("GET", f"/api/v2/dags/{dag_id}"))
+        """Unpause and trigger a DAG, and return the id of its run."""
+        # Examples are created paused.
+        if self.wait(dag_id, lambda: self.api.call("GET", f"/api/v2/dags/{dag_id}"))["is_paused"]:
+            self.api.call("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": False})
         run = self.api.call("POST", f"/api/v2/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf or {}})
         return str(run["dag_run_id"])
 
     def part(self, name: str) -> Part:
-        """One of Airflow's own processes, for example ``triggerer``."""
+        """Return one of Airflow's components, for example ``triggerer``."""
         groups = {self.process.pid, *(process.pid for process in self.restarted)}
         for entry in Path("/proc").glob("[0-9]*"):
             try:
-                # Some of them give themselves a title in place of their command.
+                # Some processes replace their command line by a title.
                 title = (entry / "cmdline").read_text().replace("_", "-")
                 group = os.getpgid(int(entry.name))
                 parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
@@ -165,7 +199,7 @@ class RunningAirflow:
         raise AssertionError(f"Airflow has no {name}")
 
     def start_part(self, part: Part) -> None:
-        """Start a killed part again, just as it was."""
+        """Restart a killed component."""
         with (self.home / "restarted.log").open("a") as log:
             self.restarted.append(
                 subprocess.Popen(
@@ -178,49 +212,23 @@ class RunningAirflow:
             )
 
     def problems(self, dag_id: str) -> str:
-        """The errors in a DAG's task logs, for a test that fails."""
+        """Return the last errors in a DAG's task logs, for the message of a failed assertion."""
         found = [line[:1500] for line in self.logs(dag_id).splitlines() if '"level":"error"' in line]
         return "\n".join(found[-5:])
-
-    def seen(self) -> str:
-        """What Airflow and the exchange did last, for a test that fails."""
-        lines = []
-        with contextlib.suppress(OSError, ValueError):
-            runs = self.api.call("GET", "/api/v2/dags/~/dagRuns?order_by=-id&limit=3")["dag_runs"]
-            for run in runs:
-                lines.append(f"{run['dag_id']} {run['dag_run_id']}: {run['state']} since {run['start_date']}")
-                lines += [
-                    f"  {task['task_id']} [{task['map_index']}]: {task['state']}, try {task['try_number']}"
-                    f" since {task['start_date']}, queued at {task['queued_when']}"
-                    for task in self.tasks(run["dag_id"], run["dag_run_id"])
-                ]
-        with contextlib.suppress(OSError, ValueError):
-            lines += [f"{entry['path']}: {entry['status']}" for entry in self.sandbox.requests()[-5:]]
-        text = (self.home / "standalone.log").read_text(errors="replace").lower().splitlines()
-        lines += [line for line in text if any(f"[{word}" in line for word in ("error", "critical"))][-10:]
-        files = sorted((self.home / "logs").rglob("attempt=*.log"), key=lambda file: file.stat().st_mtime)
-        for file in files[-2:]:
-            lines.append(str(file.relative_to(self.home)))
-            for line in file.read_text(errors="replace").splitlines()[-20:]:
-                with contextlib.suppress(ValueError):
-                    told = json.loads(line)
-                    line = f"{told['timestamp']} {told['level']}: {told['event']} {told.get('error_detail', '')}"
-                lines.append(line)
-        return "\n".join(line[:300] for line in lines)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """With a test of the running Airflow that fails, show what Airflow did."""
+    """Add what Airflow did to the report of a failed test."""
     report = yield
     running = getattr(item, "funcargs", {}).get("airflow")
     if report.failed and isinstance(running, RunningAirflow):
-        report.sections.append(("Airflow and the exchange", running.seen()))
+        report.sections.append(("Airflow and the exchange", recent(running)))
     return report
 
 
 class Mailbox:
-    """Takes every mail that is sent to it."""
+    """Keeps every mail that it receives."""
 
     def __init__(self) -> None:
         self.mail: list[Any] = []
@@ -232,7 +240,7 @@ class Mailbox:
 
 @pytest.fixture(scope="session")
 def mailbox() -> Iterator[tuple[list[Any], str]]:
-    """The mail that has come, and the connection that leads to it."""
+    """The received mail, and an Airflow connection to the mail server."""
     box = Mailbox()
     controller = Controller(box, hostname="127.0.0.1", port=free_port())
     controller.start()
@@ -243,7 +251,7 @@ def mailbox() -> Iterator[tuple[list[Any], str]]:
 
 @pytest.fixture(scope="session")
 def metrics() -> Iterator[tuple[set[str], int]]:
-    """Names of the metrics that were sent by StatsD's protocol, and the port that they were sent to."""
+    """The names of all metrics that were sent by the StatsD protocol, and the port that receives them."""
     names: set[str] = set()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
         listener.bind(("127.0.0.1", 0))
@@ -269,9 +277,10 @@ def airflow(
     port = free_port()
     sandbox = SandboxProcess("--db", str(home / "sandbox.db"))
     try:
-        # A short settle margin: the sandbox records at once.
-        connection = json.loads(sandbox.connection_json) | {"extra": {"settle_margin": 2}}
+        # A short margin is enough, because the sandbox records moves at once.
+        connection = json.loads(sandbox.connection_json) | {"extra": {"reconcile_margin": 2}}
         env = environment(home, json.dumps(connection), dags=dags, port=port)
+        env |= write_stacks_on_signal(home)
         mail, env["AIRFLOW_CONN_SMTP_DEFAULT"] = mailbox
         names, statsd_port = metrics
         env |= {
@@ -280,19 +289,19 @@ def airflow(
             "AIRFLOW__METRICS__STATSD_PORT": str(statsd_port),
         }
         env["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "DEBUG"
-        # Holds connections that the database does not know of.
+        # The secrets backend holds connections that are not in the database.
         (home / "connections.json").write_text("{}")
         env["AIRFLOW__SECRETS__BACKEND"] = "airflow.secrets.local_filesystem.LocalFilesystemBackend"
         env["AIRFLOW__SECRETS__BACKEND_KWARGS"] = json.dumps({"connections_file_path": str(home / "connections.json")})
-        # On a busy machine Airflow fails tasks by itself (a deferred one that goes on before its scheduler has seen it
-        # end). What money does not move twice by is tested with retries, as it is to be run.
+        # On a busy machine Airflow sometimes fails a task by itself: a deferred one that resumes before the scheduler
+        # has noticed its deferral. So tasks have retries, as they should have in production.
         env["AIRFLOW__CORE__DEFAULT_TASK_RETRIES"] = "2"
         env["AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY"] = "1"
-        # What Airflow looks at once a minute happens within a test: before 3.1 its scheduler makes assets inactive that
-        # are neither a schedule nor an outlet.
+        # A cleanup that runs once a minute by default happens within a test: before 3.1 it deactivates assets that are
+        # neither a schedule nor an outlet.
         env["AIRFLOW__SCHEDULER__PARSING_CLEANUP_INTERVAL"] = "10"
         env["AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT"] = str(PATIENCE)
-        # A killed triggerer's work is taken up sooner than after half a minute.
+        # Another triggerer takes over the work of a killed one after 10 s instead of 30 s.
         env["AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD"] = "10"
         with (
             (home / "standalone.log").open("w") as log,

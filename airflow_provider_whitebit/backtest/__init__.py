@@ -1,1 +1,1 @@
-"""A treasury policy on months of virtual time, against the sandbox's own rules."""
+"""Runs a treasury policy for months of virtual time, against the sandbox's own rules."""

@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(json.dumps({name: report.to_json() for name, report in reports.items()}, indent=2))
         return 0
     first = next(iter(reports.values()))
-    print(f"{first.days} days, {first.ticks} ticks, {len(first.tickers)} assets; the books are balanced.\n")
+    print(f"{first.days} days, {first.runs} runs, {len(first.tickers)} assets; the ledger balances.\n")
     heading, *rows = side_by_side(reports)
     _print_table([heading, *(row for row in rows if row[0] in shown)])
     if options.html:
@@ -64,7 +64,7 @@ def _run(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    # What a move meets on its way is the protocol's business here, not the reader's.
+    # Logs of single moves would hide the result.
     log = logging.getLogger("airflow_provider_whitebit")
     before = log.level
     log.setLevel(logging.CRITICAL)
@@ -88,25 +88,25 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--all", action="store_true", help="also show assets that no policy names")
     parser.add_argument("--html", type=Path, help="also write a page with charts to this file")
-    parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return parser
 
 
 def _days(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= _LONGEST_DAYS:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of days from 1 to {_LONGEST_DAYS}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days from 1 to {_LONGEST_DAYS}")
     return int(text)
 
 
 def _every(text: str) -> int:
     found = _EVERY.fullmatch(text)
     if not found or int(found[1]) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no length of time like 15m, 1h or 1d")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a length of time like 15m, 1h or 1d")
     return int(found[1]) * _SECONDS[found[2]]
 
 
 def _decoded(file: Path) -> Any:
-    """JSON or YAML, numbers with a point exact."""
+    """Decode JSON or YAML. JSON numbers with a point stay exact."""
     text = file.read_text()
     if file.suffix in (".yaml", ".yml"):
         import yaml
@@ -114,11 +114,11 @@ def _decoded(file: Path) -> Any:
         try:
             return yaml.safe_load(text)
         except yaml.YAMLError as error:
-            raise ValueError(f"{file} is no YAML: {error}") from None
+            raise ValueError(f"{file} is not valid YAML: {error}") from None
     try:
         return json.loads(text, parse_float=Decimal)
     except ValueError as error:
-        raise ValueError(f"{file} is no JSON: {error}") from None
+        raise ValueError(f"{file} is not valid JSON: {error}") from None
 
 
 def _name(file: Path, files: Sequence[Path]) -> str:

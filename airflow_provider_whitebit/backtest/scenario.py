@@ -1,6 +1,6 @@
-"""What happens to an account while a policy is tried: deposits, withdrawals, changing rates. Read strictly.
+"""What happens to an account while a policy is tried: deposits, withdrawals, changing rates.
 
-A scenario is a mapping, as JSON or YAML carries it::
+A scenario is a mapping, as JSON or YAML carries it. It is read strictly::
 
     start: "2026-01-01T00:00:00Z"
     assets: {USDT: {name: Tether, precision: 6}}
@@ -18,26 +18,23 @@ A scenario is a mapping, as JSON or YAML carries it::
 
 from __future__ import annotations
 
-import difflib
 import random
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
 import pendulum
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, StrictInt, model_validator
 
-from airflow_provider_whitebit.client.errors import WhiteBitValidationError
-from airflow_provider_whitebit.treasury import choice
+from airflow_provider_whitebit.client.errors import shown
+from airflow_provider_whitebit.client.models import to_json
+from airflow_provider_whitebit.treasury.fields import Amount, Fields, Share, Ticker, Time, fault, read_fields
 
 DAY = 86_400
-_LONGEST_DAYS = 3_660
-_LENGTH = re.compile(r"(\d{1,6}) ?([smhd])", re.ASCII)
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": DAY}
-_FIELDS = ("start", "assets", "plans", "balances", "events", "noise", "seed")
 _ACTIONS = ("deposit", "withdraw", "rate", "status")
-_WHEN = ("at", "every", "from", "until")
 _SHARE_DIGITS = 1_000_000
 
 
@@ -52,70 +49,174 @@ class Event:
 
     second: int
     action: str
-    values: Mapping[str, Any]
+    values: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class BacktestScenario:
+def _read_length(raw: object) -> int:
+    found = re.fullmatch(r"([0-9]{1,6}) ?([smhd])", raw.strip()) if isinstance(raw, str) else None
+    if not found:
+        raise fault(f"is {shown(raw)}: write a length of time like 12h or 30d, counted from the start")
+    return int(found[1]) * _SECONDS[found[2]]
+
+
+def _check_pair(raw: object) -> object:
+    if not isinstance(raw, list | tuple) or len(raw) != 2:
+        raise fault(f'is {shown(raw)}: write the smallest and the largest amount, like ["10", "500"]')
+    return raw
+
+
+def _check_range(limits: tuple[Decimal, Decimal]) -> tuple[Decimal, Decimal]:
+    if not 0 < limits[0] <= limits[1]:
+        raise fault("must go from an amount above zero to one that is not smaller")
+    return limits
+
+
+_Length = Annotated[int, PlainValidator(_read_length)]
+_Range = Annotated[tuple[Amount, Amount], BeforeValidator(_check_pair), AfterValidator(_check_range)]
+
+
+class EventRule(Fields):
+    """Events at one moment, or at regular intervals.
+
+    :param at: the moment, in seconds from the start; or
+    :param every: the interval in seconds; the first event is at ``first`` (by default after one interval) and the
+        last one not after ``until``.
+    :param deposit: amount by ticker that is paid in.
+    :param withdraw: amount by ticker that is taken out.
+    :param rate: new rate by plan.
+    :param status: new status by plan.
+    """
+
+    at: _Length | None = None
+    every: _Length | None = None
+    first: _Length | None = Field(None, alias="from")
+    until: _Length | None = None
+    deposit: dict[str, Amount] | None = None
+    withdraw: dict[str, Amount] | None = None
+    rate: dict[str, Amount] | None = None
+    status: dict[str, Literal["open", "paused", "unavailable"]] | None = None
+
+    @property
+    def action(self) -> str:
+        """What happens: the name of the one action that is given."""
+        return next(name for name in _ACTIONS if getattr(self, name) is not None)
+
+    @property
+    def values(self) -> Mapping[str, Decimal | str]:
+        """Amount by ticker; rate or status by plan."""
+        return dict(getattr(self, self.action))
+
+    def events(self, length: int) -> Iterator[Event]:
+        """The events until a number of seconds after the start."""
+        if self.at is not None or self.every is None:
+            moments: Iterable[int] = [self.at or 0]
+        else:
+            until = length if self.until is None else min(length, self.until)
+            moments = range(self.every if self.first is None else self.first, until + 1, self.every)
+        values = {name: to_json(value) for name, value in self.values.items()}
+        return (Event(moment, self.action, values) for moment in moments if moment <= length)
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if (self.at is None) == (self.every is None):
+            raise fault("must say when, by either at or every")
+        if self.every == 0:
+            raise fault("is zero: write a length like 7d", "every")
+        if sum(getattr(self, name) is not None for name in _ACTIONS) != 1:
+            raise fault(f"must have exactly one of {', '.join(_ACTIONS)}")
+        return self
+
+
+class NoiseRule(Fields):
+    """Deposits and withdrawals by chance, at most one of each a day.
+
+    :param ticker: the asset.
+    :param chance: of each in a day, 0 to 1.
+    :param deposit: the smallest and the largest amount.
+    :param withdraw: likewise.
+    """
+
+    ticker: str
+    chance: Share
+    deposit: _Range | None = None
+    withdraw: _Range | None = None
+
+    def events(self, days: int, chance: random.Random) -> Iterator[Event]:
+        """The events of a number of days."""
+        likely = int(self.chance * _SHARE_DIGITS)
+        for day in range(days):
+            for action, limits in (("deposit", self.deposit), ("withdraw", self.withdraw)):
+                if limits and chance.randrange(_SHARE_DIGITS) < likely:
+                    least, most = (int(limit * 100) for limit in limits)
+                    amount = format(Decimal(chance.randint(least, most)) / 100, "f")
+                    yield Event(day * DAY + chance.randrange(DAY), action, {self.ticker: amount})
+
+
+class BacktestScenario(Fields):
     """What happens, and where it begins.
 
     :param start: the first moment, UTC.
-    :param exchange: the sandbox's own scenario: assets, plans, balances.
-    :param events: what happens, as it was written.
-    :param noise: deposits and withdrawals by chance, by ticker.
-    :param seed: decides the chances.
+    :param assets: as the sandbox reads them.
+    :param plans: as the sandbox reads them.
+    :param balances: Main balance at the start, by ticker.
+    :param events: what happens at given moments.
+    :param noise: what happens by chance.
+    :param seed: seed of the random numbers.
     """
 
-    start: pendulum.DateTime
-    exchange: Mapping[str, Any]
-    events: tuple[Mapping[str, Any], ...] = ()
-    noise: tuple[Mapping[str, Any], ...] = ()
-    seed: int = 0
-    tickers: tuple[str, ...] = field(default=())
+    start: Time = pendulum.datetime(2026, 1, 1)
+    assets: dict[str, Any]
+    plans: list[Any]
+    balances: dict[Ticker, Amount] = Field(default_factory=dict)
+    events: list[EventRule] = Field(default_factory=list)
+    noise: list[NoiseRule] = Field(default_factory=list)
+    seed: StrictInt = 0
+
+    @property
+    def tickers(self) -> tuple[str, ...]:
+        """All assets."""
+        return tuple(self.assets)
+
+    @property
+    def exchange(self) -> dict[str, Any]:
+        """The sandbox's own scenario."""
+        balances = {ticker: to_json(amount) for ticker, amount in self.balances.items()}
+        return {"assets": self.assets, "plans": self.plans, "balances": {"sandbox": balances}}
 
     def timeline(self, days: int) -> list[Event]:
-        """All that happens in so many days, in order."""
-        happening = [event for raw in self.events for event in _spread(raw, days * DAY)]
+        """All events of a number of days, in order."""
+        events = [event for rule in self.events for event in rule.events(days * DAY)]
         chance = random.Random(self.seed)
-        for raw in self.noise:
-            happening += _by_chance(raw, days, chance)
-        return sorted(happening, key=lambda event: event.second)
+        events += [event for rule in self.noise for event in rule.events(days, chance)]
+        return sorted(events, key=lambda event: event.second)
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
+        plans = {str(plan.get("id")) for plan in self.plans if isinstance(plan, Mapping)}
+        for number, rule in enumerate(self.events):
+            known = set(self.assets) if rule.action in ("deposit", "withdraw") else plans
+            for name in rule.values:
+                if name not in known:
+                    raise fault(
+                        "is not one of this scenario's assets or plans", f"events[{number}].{rule.action}.{name}"
+                    )
+        for number, noise in enumerate(self.noise):
+            if noise.ticker not in self.assets:
+                raise fault("is not one of this scenario's assets", f"noise[{number}].ticker")
+        return self
 
 
 def read_backtest_scenario(raw: object) -> BacktestScenario:
-    """A scenario out of decoded JSON or YAML.
+    """Read a scenario.
 
+    :param raw: decoded JSON or YAML.
     :raises WhiteBitValidationError: what is wrong with it and where, for example ``events[2].at``.
     """
-    given = _mapping("scenario", raw)
-    _known("scenario", given, _FIELDS)
-    assets = _mapping("assets", given.get("assets"))
-    balances = {
-        choice.read_ticker(ticker): format(_amount(f"balances.{ticker}", amount), "f")
-        for ticker, amount in _mapping("balances", given.get("balances", {})).items()
-    }
-    exchange = {
-        "assets": assets,
-        "plans": _list("plans", given.get("plans")),
-        "balances": {"sandbox": balances},
-    }
-    plans = {str(plan.get("id")) for plan in exchange["plans"] if isinstance(plan, Mapping)}
-    events = _list("events", given.get("events", []))
-    for number, event in enumerate(events):
-        _check_event(f"events[{number}]", event, set(assets), plans)
-    noise = _list("noise", given.get("noise", []))
-    for number, entry in enumerate(noise):
-        _check_noise(f"noise[{number}]", entry, set(assets))
-    seed = given.get("seed", 0)
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise _fault("seed", f"is {seed!r}: write a whole number")
-    return BacktestScenario(
-        _moment(given.get("start", "2026-01-01T00:00:00Z")), exchange, tuple(events), tuple(noise), seed, tuple(assets)
-    )
+    return read_fields(BacktestScenario, raw, whole="scenario")
 
 
 def default_scenario() -> dict[str, Any]:
-    """Twenty assets with two plans each, rates that change every month, deposits, and withdrawals that want money."""
+    """Return twenty assets with two plans each, rates that change every month, deposits and withdrawals."""
     chance = random.Random(20)
     tickers = [
         *("USDT", "USDC", "BTC", "ETH", "SOL", "XRP", "ADA", "DOT", "LTC", "LINK"),
@@ -146,110 +247,3 @@ def default_scenario() -> dict[str, Any]:
 
 def _milli(rate: int) -> str:
     return format(Decimal(rate) / 1000, "f")
-
-
-def _spread(raw: Mapping[str, Any], length: int) -> list[Event]:
-    action = next(name for name in _ACTIONS if name in raw)
-    if "at" in raw:
-        moments: list[int] = [_seconds("at", raw["at"])]
-    else:
-        until = min(length, _seconds("until", raw.get("until", f"{_LONGEST_DAYS}d")))
-        moments = list(
-            range(_seconds("from", raw.get("from", raw["every"])), until + 1, _seconds("every", raw["every"]))
-        )
-    return [Event(moment, action, raw[action]) for moment in moments if moment <= length]
-
-
-def _by_chance(raw: Mapping[str, Any], days: int, chance: random.Random) -> list[Event]:
-    found = []
-    likely = int(Decimal(str(raw["chance"])) * _SHARE_DIGITS)
-    for day in range(days):
-        for action in ("deposit", "withdraw"):
-            if action in raw and chance.randrange(_SHARE_DIGITS) < likely:
-                least, most = (int(Decimal(str(amount)) * 100) for amount in raw[action])
-                amount = format(Decimal(chance.randint(least, most)) / 100, "f")
-                found.append(Event(day * DAY + chance.randrange(DAY), action, {str(raw["ticker"]): amount}))
-    return found
-
-
-def _check_event(path: str, raw: object, tickers: set[str], plans: set[str]) -> None:
-    event = _mapping(path, raw)
-    _known(path, event, (*_WHEN, *_ACTIONS))
-    if ("at" in event) == ("every" in event):
-        raise _fault(path, "says when by either at or every")
-    for name in set(event) & set(_WHEN):
-        if _seconds(f"{path}.{name}", event[name]) == 0 and name == "every":
-            raise _fault(f"{path}.every", "is nothing: write a length like 7d")
-    actions = [name for name in _ACTIONS if name in event]
-    if len(actions) != 1:
-        raise _fault(path, f"says exactly one of {', '.join(_ACTIONS)}")
-    for name, value in _mapping(f"{path}.{actions[0]}", event[actions[0]]).items():
-        place = f"{path}.{actions[0]}.{name}"
-        if name not in (tickers if actions[0] in ("deposit", "withdraw") else plans):
-            raise _fault(place, "is none of this scenario's assets or plans")
-        if actions[0] != "status":
-            _amount(place, value)
-        elif value not in ("open", "paused", "unavailable"):
-            raise _fault(place, f"is {value!r}: write open, paused or unavailable")
-
-
-def _check_noise(path: str, raw: object, tickers: set[str]) -> None:
-    entry = _mapping(path, raw)
-    _known(path, entry, ("ticker", "chance", "deposit", "withdraw"))
-    if entry.get("ticker") not in tickers:
-        raise _fault(f"{path}.ticker", "is none of this scenario's assets")
-    if _amount(f"{path}.chance", entry.get("chance")) > 1:
-        raise _fault(f"{path}.chance", "is above 1: write a chance in a day, like 0.2 as a string")
-    for name in ("deposit", "withdraw"):
-        limits = entry.get(name, ["1", "1"])
-        if not isinstance(limits, list) or len(limits) != 2:
-            raise _fault(f"{path}.{name}", 'is no pair: write the least and the most, like ["10", "500"]')
-        least, most = (_amount(f"{path}.{name}", limit) for limit in limits)
-        if not 0 < least <= most:
-            raise _fault(f"{path}.{name}", "goes from a least above zero to a most")
-
-
-def _seconds(path: str, raw: object) -> int:
-    found = _LENGTH.fullmatch(raw.strip()) if isinstance(raw, str) else None
-    if not found:
-        raise _fault(path, f"is {raw!r}: write a length of time like 12h or 30d, counted from the start")
-    return int(found[1]) * _SECONDS[found[2]]
-
-
-def _moment(raw: object) -> pendulum.DateTime:
-    moment: Any = choice.read_moment("start", str(raw))
-    if isinstance(moment, int) or moment is None or moment.tzinfo is None:
-        raise _fault("start", f"is {raw!r}: write a time with zone like 2026-01-01T00:00:00Z")
-    utc: pendulum.DateTime = pendulum.instance(moment).in_timezone("UTC")
-    return utc
-
-
-def _amount(path: str, raw: object) -> Decimal:
-    try:
-        return choice.read_limit(path, raw)
-    except WhiteBitValidationError as error:
-        raise WhiteBitValidationError(error.message) from None
-
-
-def _mapping(path: str, raw: object) -> Mapping[str, Any]:
-    if not isinstance(raw, Mapping):
-        raise _fault(path, f"is {type(raw).__name__}: write a mapping of names to values")
-    return {str(name): value for name, value in raw.items()}
-
-
-def _list(path: str, raw: object) -> list[Any]:
-    if not isinstance(raw, list):
-        raise _fault(path, f"is {type(raw).__name__}: write a list")
-    return raw
-
-
-def _known(path: str, given: Mapping[str, Any], names: tuple[str, ...]) -> None:
-    for name in given:
-        if name not in names:
-            near = difflib.get_close_matches(name, names, 1)
-            meant = f" Did you mean {near[0]}?" if near else ""
-            raise _fault(path, f"has no field {name!r}.{meant} The fields are {', '.join(names)}")
-
-
-def _fault(path: str, what: str) -> WhiteBitValidationError:
-    return WhiteBitValidationError(f"{path}: {what}.")

@@ -1,28 +1,46 @@
-"""One method for each reading call of the exchange, one iterator for each paged list, and the one door for moves.
+"""A client that reads one account: one method for each call, one iterator for each paged list.
 
 Vendor pages: Lending (Flex and Fixed plans), Main balance, Trading balance, Collateral account balance, Transfer
-between balances, Server time, Asset status list.
+between balances, Get deposit/withdraw history, Sub-accounts, Server time, Maintenance status, Asset status list.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
-from enum import StrEnum
+from functools import cache, partial
 from itertools import islice
-from typing import Any, TypeVar
+from operator import attrgetter
+from typing import Any, TypeVar, overload
 
 import pendulum
 
 from airflow_provider_whitebit.client.clock import ExchangeClock
+from airflow_provider_whitebit.client.endpoints import (
+    ASSETS,
+    COLLATERAL_BALANCE,
+    FIXED,
+    FLEX,
+    MAIN_BALANCE,
+    MAIN_HISTORY,
+    PLATFORM_STATUS,
+    SERVER_TIME,
+    SUB_ACCOUNT,
+    SUB_ACCOUNT_TRANSFERS,
+    TRADE_BALANCE,
+)
 from airflow_provider_whitebit.client.errors import (
-    WhiteBitError,
     WhiteBitUnavailableError,
     WhiteBitValidationError,
+    clean,
+    shown,
 )
 from airflow_provider_whitebit.client.models import (
+    LATEST_SECONDS,
+    AnsweredRecord,
     Asset,
     FixedInvestment,
     FixedPlan,
@@ -30,105 +48,53 @@ from airflow_provider_whitebit.client.models import (
     FlexPlan,
     FlexTransaction,
     InterestPayment,
-    Record,
+    MainTransaction,
+    PlatformStatus,
+    SubAccount,
+    SubAccountBalance,
+    SubAccountTransaction,
     TradeBalance,
     parse_amount,
+    read_text,
 )
-from airflow_provider_whitebit.client.paging import in_pages, in_pages_by_time
-from airflow_provider_whitebit.client.transport import SERVER_TIME, Transport, server_seconds
+from airflow_provider_whitebit.client.paging import (
+    PagedList,
+    between,
+    entries_in,
+    in_pages,
+    in_pages_by_time,
+    parse_entries,
+)
+from airflow_provider_whitebit.client.transport import Transport, server_seconds
+from airflow_provider_whitebit.client.unreadable import UnreadableRecord, readable, warn
 
-FLEX = "/api/v4/main-account/smart-flex"
-FIXED = "/api/v4/main-account/smart"
-MAIN_BALANCE = "/api/v4/main-account/balance"
-TRADE_BALANCE = "/api/v4/trade-account/balance"
-COLLATERAL_BALANCE = "/api/v4/collateral-account/balance"
-TRANSFER = "/api/v4/main-account/transfer"
-ASSETS = "/api/v4/public/assets"
+log = logging.getLogger(__name__)
 
-RecordT = TypeVar("RecordT", bound=Record)
+RecordT = TypeVar("RecordT", bound=AnsweredRecord)
+ValueT = TypeVar("ValueT")
+UnknownT = TypeVar("UnknownT")
+OfPlanT = TypeVar("OfPlanT", FlexInvestment, FlexTransaction)
+#: Called with each record that cannot be read, which is then left out. Without it, such a record is an error.
+Report = Callable[[UnreadableRecord], object]
 
-
-class Reference(StrEnum):
-    """What identifies a move in the answer to its call."""
-
-    TRANSACTION = "transaction"
-    INVESTMENT = "investment"
-    NOTHING = "nothing"
-
-
-@dataclass(frozen=True, slots=True)
-class MoveCall:
-    """A call that moves money, not yet sent: its path, its parameters, and what its answer names."""
-
-    path: str
-    params: dict[str, Any] = field(default_factory=dict)
-    names: Reference = Reference.TRANSACTION
-
-
-def flex_invest_call(plan_id: str, amount: Decimal, *, with_reinvest: bool = False) -> MoveCall:
-    """Open an investment in a Flex plan, or add to it. Answers with a transaction id."""
-    params = {"plan": plan_id, "amount": format(amount, "f"), "withReinvest": with_reinvest}
-    return MoveCall(f"{FLEX}/investments/invest", params)
-
-
-def flex_withdraw_call(plan_id: str, amount: Decimal) -> MoveCall:
-    """Take an amount out of the investment in a Flex plan. Answers with a transaction id."""
-    return MoveCall(f"{FLEX}/investments/withdraw", {"plan": plan_id, "amount": format(amount, "f")})
-
-
-def flex_close_call(plan_id: str) -> MoveCall:
-    """Close the investment in a Flex plan. Answers with a transaction id."""
-    return MoveCall(f"{FLEX}/investments/close", {"plan": plan_id})
-
-
-def fixed_invest_call(plan_id: str, amount: Decimal) -> MoveCall:
-    """Invest in a Fixed plan. Answers with the id of the investment."""
-    params = {"planId": plan_id, "amount": format(amount, "f")}
-    return MoveCall(f"{FIXED}/investment", params, Reference.INVESTMENT)
-
-
-def fixed_close_call(investment_id: str) -> MoveCall:
-    """Close an investment in a Fixed plan before its term ends: its interest is forfeited. Answers with nothing."""
-    return MoveCall(f"{FIXED}/investment/close", {"id": investment_id}, Reference.NOTHING)
-
-
-def transfer_call(ticker: str, amount: Decimal, source: str, target: str) -> MoveCall:
-    """Move an amount between ``main`` and ``spot`` or ``collateral``. Answers with nothing."""
-    params = {"ticker": ticker, "amount": format(amount, "f"), "from": source, "to": target}
-    return MoveCall(TRANSFER, params, Reference.NOTHING)
-
-
-@dataclass(frozen=True, slots=True)
-class IdleCall:
-    """A reading call that is only made for the nonce that it uses up."""
-
-    path: str
-    params: dict[str, Any] = field(default_factory=dict)
-
-
-def flex_idle_call(plan_id: str) -> IdleCall:
-    """One line of a plan's history."""
-    return IdleCall(f"{FLEX}/investments/history", {"plan": plan_id, "limit": 1})
-
-
-def fixed_idle_call(ticker: str) -> IdleCall:
-    """One line of the list of Fixed investments."""
-    return IdleCall(f"{FIXED}/investments", {"ticker": ticker, "limit": 1})
-
-
-def balance_idle_call(ticker: str) -> IdleCall:
-    """One Main balance."""
-    return IdleCall(MAIN_BALANCE, {"ticker": ticker})
+#: The vendor's page of the deposit/withdraw history names 201 as its success.
+_HISTORY_STATUSES = frozenset({200, 201})
+#: Most records that a caller can ask for, or leave out. No account has that many.
+_MOST_RECORDS = 10**9
 
 
 class WhiteBitClient:
-    """Reads one account of the exchange. Money moves through ``moves/`` only, by way of :meth:`send_move`.
+    """Reads one account of the exchange. It cannot move money: the hook's methods do.
+
+    Methods that read lists take ``on_unreadable``, a function that is called with each record that cannot be read
+    (:class:`~.unreadable.UnreadableRecord`). The list then goes on without that record. By default it is an error.
 
     :param transport: connection to the exchange.
     """
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
+        self._unknown_status: str | None = None
 
     @property
     def clock(self) -> ExchangeClock:
@@ -140,45 +106,76 @@ class WhiteBitClient:
         self._transport.close()
 
     def server_time(self) -> pendulum.DateTime:
-        """The exchange's time, to the second, in UTC. Teaches :attr:`clock`.
+        """The exchange's time, to the second, in UTC. Updates :attr:`clock`.
 
         :raises WhiteBitUnavailableError: no usable answer.
         """
         local_ms = self.clock.local_ms
         sent = local_ms()
-        seconds = server_seconds(self._transport.public(SERVER_TIME))
+        seconds = server_seconds(self._transport._repeatable(SERVER_TIME))
         self.clock.observe(seconds, sent, local_ms())
         return pendulum.from_timestamp(seconds, tz="UTC")
 
-    def assets(self) -> dict[str, Asset]:
-        """Public facts of every asset by ticker, the number of decimals among them.
+    def platform_status(self) -> PlatformStatus:
+        """The exchange's own word on whether it is operational or in maintenance. It answers in maintenance too.
+
+        A word that is neither is logged, once.
 
         :raises WhiteBitUnavailableError: no usable answer.
         """
-        answer = _mapping(ASSETS, self._transport.public(ASSETS))
-        return {ticker: Asset.from_api(ticker, raw) for ticker, raw in answer.items()}
+        answer = self._transport._repeatable(PLATFORM_STATUS)
+        try:
+            status = PlatformStatus.from_api(answer)
+        except WhiteBitUnavailableError as error:
+            error.path = PLATFORM_STATUS
+            raise
+        if not status.operational and not status.maintenance and status.status != self._unknown_status:
+            self._unknown_status = status.status
+            log.warning("The exchange's platform status is %r: neither operational nor maintenance", status.status)
+        return status
 
-    def main_balance(self, ticker: str | None = None) -> dict[str, Decimal]:
+    def assets(self) -> dict[str, Asset]:
+        """Public facts of every asset by ticker, the number of decimals among them; ``None`` where it is not known.
+
+        Payment methods and some fiat currencies have none. They cannot be moved here.
+
+        :raises WhiteBitUnavailableError: no usable answer.
+        """
+        answer = _mapping(ASSETS, self._transport._repeatable(ASSETS))
+        return {ticker: Asset.from_api(ticker, raw) for ticker, raw in _named(answer)}
+
+    @overload
+    def main_balance(self, ticker: str) -> dict[str, Decimal]: ...
+    @overload
+    def main_balance(self, ticker: None = None) -> dict[str, Decimal | None]: ...
+    def main_balance(self, ticker: str | None = None) -> Mapping[str, Decimal | None]:
         """Main balance by ticker; with ``ticker`` only that one.
 
         The exchange answers 0 for a ticker that it does not know.
 
         :param ticker: the asset; all by default.
         :raises WhiteBitError: one of its subclasses, by what the exchange answered.
+        :returns: amounts in units of the asset; ``None`` for one of all that cannot be read.
         """
-        answer = _mapping(MAIN_BALANCE, self._transport.private(MAIN_BALANCE, _given(ticker=ticker)))
-        by_ticker = answer if ticker is None else {ticker: answer}
-        return {name: _main_balance(name, raw) for name, raw in by_ticker.items()}
+        return self._balances(MAIN_BALANCE, ticker, _main_balance)
 
-    def flex_plans(self, *, ticker: str | None = None, limit: int | None = None, offset: int = 0) -> Iterator[FlexPlan]:
-        """Flex plans on offer, page by page as they are asked for.
+    def flex_plans(
+        self,
+        *,
+        ticker: str | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+        on_unreadable: Report | None = None,
+    ) -> Iterator[FlexPlan]:
+        """Flex plans on offer, fetched page by page.
 
         :param ticker: only plans of this asset.
-        :param limit: at most so many; all of them by default.
-        :param offset: leave out so many at the beginning.
+        :param limit: most records to return; all by default.
+        :param offset: skip this many records at the beginning.
+        :param on_unreadable: called with each record that cannot be read. By default, such a record is an error.
         :raises WhiteBitError: one of its subclasses, by what the exchange answered.
         """
-        return self._pages(f"{FLEX}/plans", _given(ticker=ticker), FlexPlan.from_api, limit, offset)
+        return self._pages(f"{FLEX}/plans", _given(ticker=ticker), FlexPlan, limit, offset, on_unreadable)
 
     def flex_investments(
         self,
@@ -189,19 +186,22 @@ class WhiteBitClient:
         investment_status: int | None = None,
         limit: int | None = None,
         offset: int = 0,
+        on_unreadable: Report | None = None,
     ) -> Iterator[FlexInvestment]:
-        """Flex investments of the account, page by page as they are asked for.
+        """Flex investments of the account, fetched page by page. Without a currency, they have that of their plan.
 
         :param ticker: only of this asset.
         :param plan: only in the plan with this id.
         :param investment: only the investment with this id.
         :param investment_status: 1 active, 0 closed; both by default.
-        :param limit: at most so many; all of them by default.
-        :param offset: leave out so many at the beginning.
+        :param limit: most records to return; all by default.
+        :param offset: skip this many records at the beginning.
+        :param on_unreadable: called with each record that cannot be read. By default, such a record is an error.
         :raises WhiteBitError: one of its subclasses, by what the exchange answered.
         """
         params = _given(ticker=ticker, plan=plan, investment=investment, investmentStatus=investment_status)
-        return self._pages(f"{FLEX}/investments", params, FlexInvestment.from_api, limit, offset)
+        found = self._pages(f"{FLEX}/investments", params, FlexInvestment, limit, offset, on_unreadable)
+        return self._with_currency(found)
 
     def flex_history(
         self,
@@ -214,8 +214,10 @@ class WhiteBitClient:
         action_types: Sequence[int] | None = None,
         limit: int | None = None,
         offset: int = 0,
+        on_unreadable: Report | None = None,
+        strict: bool = False,
     ) -> Iterator[FlexTransaction]:
-        """Flex transactions, newest first, page by page as they are asked for, however many there are.
+        """Flex transactions, newest first, fetched page by page. A history can have any length.
 
         :param plan: only of the plan with this id.
         :param investment: only of the investment with this id.
@@ -223,14 +225,16 @@ class WhiteBitClient:
         :param date_from: not before; an aware time or Unix seconds.
         :param date_to: not after; an aware time or Unix seconds.
         :param action_types: only these actions, see :class:`~.models.FlexAction`.
-        :param limit: at most so many; all of them by default.
-        :param offset: leave out so many at the beginning.
+        :param limit: most records to return; all by default.
+        :param offset: skip this many records at the beginning.
+        :param on_unreadable: called with each record that cannot be read. By default, such a record is an error.
+        :param strict: accept an empty list only if it is certain: for a caller that draws conclusions from it.
         :raises WhiteBitError: one of its subclasses, by what the exchange answered.
         """
         params = _history_filters(plan, investment, transaction, date_from, date_to)
         if action_types is not None:
             params["actionTypes"] = [int(action) for action in action_types]
-        return self._history(f"{FLEX}/investments/history", params, limit, offset)
+        return self._history(f"{FLEX}/investments/history", params, limit, offset, on_unreadable, strict)
 
     def flex_payments(
         self,
@@ -242,52 +246,66 @@ class WhiteBitClient:
         date_to: datetime | int | None = None,
         limit: int | None = None,
         offset: int = 0,
+        on_unreadable: Report | None = None,
     ) -> Iterator[FlexTransaction]:
         """Daily Flex earnings, newest first; parameters as for :meth:`flex_history`.
 
         :raises WhiteBitError: one of its subclasses, by what the exchange answered.
         """
         params = _history_filters(plan, investment, transaction, date_from, date_to)
-        return self._history(f"{FLEX}/investments/payment-history", params, limit, offset)
+        return self._history(f"{FLEX}/investments/payment-history", params, limit, offset, on_unreadable)
 
-    def flex_auto_reinvest(self, plan_id: str, *, enabled: bool) -> None:
-        """Switch auto-reinvest of the investment in a plan. Doing it again changes nothing, so it is repeatable.
-
-        :param plan_id: the plan.
-        :param enabled: on or off.
-        :raises WhiteBitError: one of its subclasses, by what the exchange answered.
-        """
-        self._transport.private(f"{FLEX}/investments/auto-invest", {"plan": plan_id, "enabled": enabled})
-
-    def trade_balance(self, ticker: str | None = None) -> dict[str, TradeBalance]:
+    @overload
+    def trade_balance(self, ticker: str) -> dict[str, TradeBalance]: ...
+    @overload
+    def trade_balance(self, ticker: None = None) -> dict[str, TradeBalance | None]: ...
+    def trade_balance(self, ticker: str | None = None) -> Mapping[str, TradeBalance | None]:
         """Trade (spot) balance by ticker; with ``ticker`` only that one.
 
         :param ticker: the asset; all by default.
         :raises WhiteBitError: one of its subclasses, by what the exchange answered.
+        :returns: the balances; ``None`` for one of all that cannot be read.
         """
-        answer = _mapping(TRADE_BALANCE, self._transport.private(TRADE_BALANCE, _given(ticker=ticker)))
-        by_ticker = answer if ticker is None else {ticker: answer}
-        return {name: TradeBalance.from_api(raw) for name, raw in by_ticker.items()}
+        return self._balances(TRADE_BALANCE, ticker, TradeBalance.read)
 
-    def collateral_balance(self, ticker: str | None = None) -> dict[str, Decimal]:
+    @overload
+    def collateral_balance(self, ticker: str) -> dict[str, Decimal]: ...
+    @overload
+    def collateral_balance(self, ticker: None = None) -> dict[str, Decimal | None]: ...
+    def collateral_balance(self, ticker: str | None = None) -> Mapping[str, Decimal | None]:
         """Collateral balance by ticker; with ``ticker`` only that one.
 
         :param ticker: the asset; all by default.
         :raises WhiteBitError: one of its subclasses, by what the exchange answered.
+        :returns: amounts in units of the asset; ``None`` for one of all that cannot be read.
         """
-        answer = _mapping(COLLATERAL_BALANCE, self._transport.private(COLLATERAL_BALANCE, _given(ticker=ticker)))
-        if ticker is not None:
-            answer = {ticker: answer.get(ticker)}
-        return {name: _plain_balance(COLLATERAL_BALANCE, name, raw) for name, raw in answer.items()}
+        return self._balances(COLLATERAL_BALANCE, ticker, parse_amount, inside=True)
 
-    def fixed_plans(self, *, ticker: str | None = None) -> list[FixedPlan]:
-        """Fixed plans, those among them that cannot be invested in now.
+    def _balances(
+        self, path: str, ticker: str | None, read: Callable[[Any], ValueT], *, inside: bool = False
+    ) -> dict[str, ValueT | None]:
+        """Balances by ticker.
+
+        :param read: reads the balance of one asset.
+        :param inside: whether the answer for one ticker holds its balance by name.
+        """
+        answer = _mapping(path, self._transport._repeatable(path, _given(ticker=ticker)))
+        if ticker is not None:
+            raw = answer.get(ticker) if inside else answer
+            return {ticker: _balance(path, ticker, raw, read)}
+        return _each_balance(path, answer, read, None)
+
+    def fixed_plans(self, *, ticker: str | None = None, on_unreadable: Report | None = None) -> list[FixedPlan]:
+        """Fixed plans, including those that are not open for investment.
 
         :param ticker: only plans of this asset.
+        :param on_unreadable: called with each record that cannot be read. By default, such a record is an error.
         :raises WhiteBitError: one of its subclasses, by what the exchange answered.
         """
         path = f"{FIXED}/plans"
-        return [FixedPlan.from_api(raw) for raw in _records(path, self._transport.private(path, _given(ticker=ticker)))]
+        entries = entries_in(path, self._transport._repeatable(path, _given(ticker=ticker)))
+        plans = parse_entries(entries, FixedPlan.from_api, _salvage(FixedPlan, path, on_unreadable))
+        return list(readable(plans, on_unreadable)) if on_unreadable else plans
 
     def fixed_investments(
         self,
@@ -297,122 +315,224 @@ class WhiteBitClient:
         investment_status: int | None = None,
         limit: int | None = None,
         offset: int = 0,
+        on_unreadable: Report | None = None,
+        strict: bool = False,
     ) -> Iterator[FixedInvestment]:
-        """Fixed investments of the account, page by page as they are asked for.
+        """Fixed investments of the account, fetched page by page.
 
         :param investment: only the investment with this id.
         :param ticker: only of this asset.
         :param investment_status: 1 active, 2 closed; both by default.
-        :param limit: at most so many; all of them by default.
-        :param offset: leave out so many at the beginning.
+        :param limit: most records to return; all by default.
+        :param offset: skip this many records at the beginning.
+        :param on_unreadable: called with each record that cannot be read. By default, such a record is an error.
+        :param strict: accept an empty list only if it is certain: for a caller that draws conclusions from it.
         :raises WhiteBitError: one of its subclasses, by what the exchange answered.
         """
         params = _given(id=investment, ticker=ticker, status=investment_status)
-        return self._pages(f"{FIXED}/investments", params, FixedInvestment.from_api, limit, offset)
+        return self._pages(f"{FIXED}/investments", params, FixedInvestment, limit, offset, on_unreadable, strict=strict)
 
     def fixed_payments(
-        self, *, plan: str | None = None, ticker: str | None = None, limit: int | None = None, offset: int = 0
+        self,
+        *,
+        plan: str | None = None,
+        ticker: str | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+        on_unreadable: Report | None = None,
     ) -> Iterator[InterestPayment]:
-        """Interest that Fixed investments have paid, page by page as it is asked for.
+        """Interest that Fixed investments have paid, fetched page by page.
 
         :param plan: only of the plan with this id.
         :param ticker: only paid in this asset.
-        :param limit: at most so many; all of them by default.
-        :param offset: leave out so many at the beginning.
+        :param limit: most records to return; all by default.
+        :param offset: skip this many records at the beginning.
+        :param on_unreadable: called with each record that cannot be read. By default, such a record is an error.
         :raises WhiteBitError: one of its subclasses, by what the exchange answered.
         """
         params = _given(planId=plan, ticker=ticker)
-        return self._pages(f"{FIXED}/interest-payment-history", params, InterestPayment.from_api, limit, offset)
+        path, made_at = f"{FIXED}/interest-payment-history", attrgetter("timestamp")
+        return self._pages(path, params, InterestPayment, limit, offset, on_unreadable, None, made_at)
 
-    def send_move(self, call: MoveCall, *, nonce: int) -> str | None:
-        """Send a money-moving call exactly once. Only ``moves/`` may call this: it keeps count of what was sent.
+    def main_history(
+        self,
+        *,
+        method: int | None = None,
+        ticker: str | None = None,
+        date_from: datetime | int | None = None,
+        date_to: datetime | int | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+        on_unreadable: Report | None = None,
+    ) -> Iterator[MainTransaction]:
+        """Deposits to Main and withdrawals from it, newest first, fetched page by page.
 
-        :param nonce: milliseconds; the exchange accepts the call at most 5 s from it on its own clock.
-        :returns: the identifier that the exchange gave it: of a transaction, of an investment, or none.
-        :raises WhiteBitError: ``money_moved`` is ``False`` where it certainly did not run, else ``None``.
+        The exchange does not filter by date, and returns only the newest records, almost 10,000. So the dates are
+        compared here, and reading stops soon after ``date_from``.
+
+        :param method: only these, see :class:`~.models.MainMethod`.
+        :param ticker: only of this asset.
+        :param date_from: not before; an aware time or Unix seconds.
+        :param date_to: not after; an aware time or Unix seconds.
+        :param limit: most records to return; all by default.
+        :param offset: skip this many records at the beginning.
+        :param on_unreadable: called with each record that cannot be read. By default, such a record is an error.
+        :raises WhiteBitError: one of its subclasses, by what the exchange answered.
         """
-        answer = self._transport.once(call.path, call.params, nonce=nonce)
-        if call.names is Reference.NOTHING and isinstance(answer, Mapping | list):
-            return None
-        found = answer if isinstance(answer, Mapping) else {}
-        if call.names is Reference.TRANSACTION:
-            data = found.get("data")
-            identifier = data.get("transaction_id") if isinstance(data, Mapping) else None
-        else:
-            identifier = found.get("id")
-        if not isinstance(identifier, str | int) or identifier in ("", True, False):
-            raise WhiteBitUnavailableError(
-                f"The exchange's answer names no {call.names}.", path=call.path, money_moved=None
-            )
-        return str(identifier)
+        params = _given(transactionMethod=method, ticker=ticker)
+        dates = (date_from, date_to)
+        return self._between(MAIN_HISTORY, params, MainTransaction, dates, limit, offset, on_unreadable)
 
-    def take_nonce(self, nonce: int, *, call: IdleCall) -> None:
-        """Use up one nonce with a harmless call.
+    def sub_accounts(
+        self,
+        *,
+        search: str | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+        on_unreadable: Report | None = None,
+    ) -> Iterator[SubAccount]:
+        """Sub-accounts of the account, fetched page by page.
 
-        :param nonce: milliseconds, within the five-second window.
-        :param call: what is asked; its answer does not matter.
-        :raises WhiteBitNonceError: somebody with the same key has used it, or it is outside the window.
-        :raises WhiteBitError: another refusal, or no usable answer: then it is not known whether it was used up.
+        :param search: only those that the exchange finds for this text.
+        :param limit: most records to return; all by default.
+        :param offset: skip this many records at the beginning.
+        :param on_unreadable: called with each record that cannot be read. By default, such a record is an error.
+        :raises WhiteBitError: one of its subclasses, by what the exchange answered.
         """
-        self._transport.once(call.path, call.params, nonce=nonce)
+        return self._pages(f"{SUB_ACCOUNT}/list", _given(search=search), SubAccount, limit, offset, on_unreadable)
+
+    def sub_account_balances(self, sub_account: str, ticker: str | None = None) -> dict[str, SubAccountBalance]:
+        """What a sub-account holds, by ticker.
+
+        :param sub_account: its id.
+        :param ticker: only this asset; all by default.
+        :raises WhiteBitError: one of its subclasses, by what the exchange answered.
+        :returns: the balances; without an amount for one of all that cannot be read.
+        """
+        path = f"{SUB_ACCOUNT}/balances"
+        answer = _mapping(path, self._transport._repeatable(path, _given(id=sub_account, ticker=ticker)))
+        if ticker is not None:
+            return {name: _balance(path, name, raw, _balance_of_sub_account) for name, raw in _named(answer)}
+        return _each_balance(path, answer, _balance_of_sub_account, SubAccountBalance(None, None, None))
+
+    def sub_account_transfers(
+        self,
+        sub_account: str,
+        *,
+        direction: str | None = None,
+        date_from: datetime | int | None = None,
+        date_to: datetime | int | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+        on_unreadable: Report | None = None,
+        strict: bool = False,
+    ) -> Iterator[SubAccountTransaction]:
+        """Transfers between Main and a sub-account, newest first, fetched page by page.
+
+        Dates and the number of records: as for :meth:`main_history`.
+
+        :param sub_account: its id.
+        :param direction: only these, see :class:`~.models.Direction`.
+        :param date_from: not before; an aware time or Unix seconds.
+        :param date_to: not after; an aware time or Unix seconds.
+        :param limit: most records to return; all by default.
+        :param offset: skip this many records at the beginning.
+        :param on_unreadable: called with each record that cannot be read. By default, such a record is an error.
+        :param strict: accept an empty list only if it is written as one: for a caller that draws conclusions from it.
+        :raises WhiteBitError: one of its subclasses, by what the exchange answered.
+        """
+        params = _given(id=sub_account, direction=direction)
+        dates = (date_from, date_to)
+        path, kind = SUB_ACCOUNT_TRANSFERS, SubAccountTransaction
+        return self._between(path, params, kind, dates, limit, offset, on_unreadable, strict=strict)
+
+    def _between(
+        self,
+        path: str,
+        params: dict[str, Any],
+        kind: type[RecordT],
+        dates: tuple[datetime | int | None, datetime | int | None],
+        limit: int | None,
+        offset: int,
+        on_unreadable: Report | None,
+        *,
+        strict: bool = False,
+    ) -> Iterator[RecordT]:
+        """The records of a history without a time filter. The exchange checks the sum of offset and limit."""
+        most = _checked(path, limit, offset)
+        since, until = unix_seconds("date_from", dates[0]), unix_seconds("date_to", dates[1])
+        read = partial(self._transport._repeatable, success=_HISTORY_STATUSES)
+        # With dates, the limit counts what they leave over.
+        page = limit if since is None and until is None else None
+        made_at = attrgetter("created_at")
+        salvage = _salvage(kind, path, on_unreadable)
+        listed = PagedList(read, path, params, kind.from_api, None, made_at, page, offset, True, salvage, strict)
+        found = between(in_pages(listed), made_at, since, until)
+        return islice(readable(found, on_unreadable) if on_unreadable else found, most)
 
     def _pages(
         self,
         path: str,
         params: dict[str, Any],
-        record: Callable[[Mapping[str, Any]], RecordT],
+        kind: type[RecordT],
         limit: int | None,
         offset: int,
+        on_unreadable: Report | None = None,
+        name: Callable[[Any], object] | None = attrgetter("id"),
+        made_at: Callable[[Any], datetime | None] | None = None,
+        *,
+        strict: bool = False,
     ) -> Iterator[RecordT]:
-        """The records of a list that can only be counted off."""
+        """The records of a list that can only be paged by offset."""
         most = _checked(path, limit, offset)
-        fetch = self._fetch(path, params, record, limit)
-        return islice(_naming(path, in_pages(fetch, name=_whole, offset=offset)), most)
+        read, salvage = self._transport._repeatable, _salvage(kind, path, on_unreadable)
+        listed = PagedList(read, path, params, kind.from_api, name, made_at, limit, offset, False, salvage, strict)
+        found = in_pages(listed)
+        return islice(readable(found, on_unreadable) if on_unreadable else found, most)
 
-    def _history(self, path: str, params: dict[str, Any], limit: int | None, offset: int) -> Iterator[FlexTransaction]:
-        """The records of a list that can be asked for by time."""
+    def _history(
+        self,
+        path: str,
+        params: dict[str, Any],
+        limit: int | None,
+        offset: int,
+        on_unreadable: Report | None,
+        strict: bool = False,
+    ) -> Iterator[FlexTransaction]:
+        """The records of a list that can be filtered by time."""
         most = _checked(path, limit, offset)
-        fetch = self._fetch(path, params, FlexTransaction.from_api, limit)
-        records = in_pages_by_time(
-            fetch,
-            name=lambda record: record.transaction_id,
-            second=lambda record: int(record.created_at.timestamp()),
-            until=params.get("dateTo"),
-            offset=offset,
+        read, parse, salvage = (
+            self._transport._repeatable,
+            FlexTransaction.from_api,
+            _salvage(FlexTransaction, path, on_unreadable),
         )
-        return islice(_naming(path, records), most)
+        made_at = attrgetter("created_at")
+        listed = PagedList(read, path, params, parse, None, made_at, limit, offset, False, salvage, strict)
+        found = in_pages_by_time(listed, until=params.get("dateTo"))
+        return islice(self._with_currency(readable(found, on_unreadable) if on_unreadable else found), most)
 
-    def _fetch(
-        self, path: str, params: dict[str, Any], record: Callable[[Mapping[str, Any]], RecordT], limit: int | None
-    ) -> Callable[[int, int, int | None], list[RecordT]]:
-        def fetch(size: int, offset: int, until: int | None) -> list[RecordT]:
-            wanted = {**params, "limit": min(size, limit or size), "offset": offset}
-            if until is not None:
-                wanted["dateTo"] = until
-            return [record(entry) for entry in _records(path, self._transport.private(path, wanted))]
+    def _with_currency(self, records: Iterable[OfPlanT]) -> Iterator[OfPlanT]:
+        """The records; those that name no asset with the asset of their plan, if that is on offer."""
 
-        return fetch
+        @cache
+        def tickers() -> dict[str, str]:
+            return {plan.id: plan.ticker for plan in self.flex_plans(on_unreadable=warn)}
+
+        def named(record: OfPlanT) -> OfPlanT:
+            ticker = None if record.currency else tickers().get(record.plan_id or "")
+            return record if ticker is None else replace(record, currency=ticker)
+
+        return map(named, records)
 
 
 def _checked(path: str, limit: int | None, offset: int) -> int | None:
     """How many records are wanted. :raises WhiteBitValidationError: if limit or offset make no sense."""
     for name, value, least in (("limit", 1 if limit is None else limit, 1), ("offset", offset, 0)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise WhiteBitValidationError(f"{name} must be a whole number, at least {least}, not {value!r}.", path=path)
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= _MOST_RECORDS:
+            raise WhiteBitValidationError(
+                f"{name} must be a whole number from {least} to {_MOST_RECORDS}, not {shown(value)}.", path=path
+            )
     return limit
-
-
-def _naming(path: str, records: Iterator[RecordT]) -> Iterator[RecordT]:
-    """The same records; errors that are about the list as a whole name its path."""
-    try:
-        yield from records
-    except WhiteBitError as error:
-        error.path = error.path or path
-        raise
-
-
-def _whole(record: Record) -> object:
-    return getattr(record, "id", record)
 
 
 def _given(**params: Any) -> dict[str, Any]:
@@ -437,21 +557,17 @@ def _history_filters(
 
 def unix_seconds(name: str, moment: datetime | int | None) -> int | None:
     """Unix seconds of an aware time, or of themselves. :raises WhiteBitValidationError: if it is neither."""
-    if moment is None or (isinstance(moment, int) and not isinstance(moment, bool)):
+    if moment is None:
+        return None
+    if isinstance(moment, int) and not isinstance(moment, bool):
+        if abs(moment) > LATEST_SECONDS:
+            raise WhiteBitValidationError(f"{name} is {shown(moment)}, which is no time in Unix seconds.")
         return moment
     if not isinstance(moment, datetime):
         raise WhiteBitValidationError(f"{name} must be a time or Unix seconds, not {type(moment).__name__}.")
     if moment.tzinfo is None:
         raise WhiteBitValidationError(f"{name} has no time zone: give an aware time, for example in UTC.")
     return int(moment.timestamp())
-
-
-def _records(path: str, answer: Any) -> Sequence[Any]:
-    """The list in an answer: plans come bare, Flex lists under ``data``, Fixed lists under ``records``."""
-    found = answer.get("data", answer.get("records")) if isinstance(answer, Mapping) else answer
-    if not isinstance(found, list):
-        raise WhiteBitUnavailableError("The exchange sent no list where one was expected.", path=path)
-    return found
 
 
 def _mapping(path: str, answer: Any) -> Mapping[str, Any]:
@@ -463,12 +579,62 @@ def _mapping(path: str, answer: Any) -> Mapping[str, Any]:
     return answer
 
 
-def _main_balance(ticker: str, raw: Any) -> Decimal:
-    return _plain_balance(MAIN_BALANCE, ticker, raw.get("main_balance") if isinstance(raw, Mapping) else None)
+def _named(answer: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The entries of an object by ticker, without those whose name cannot be read."""
+    for name, raw in answer.items():
+        try:
+            yield read_text(name), raw
+        except ValueError:
+            log.warning("Left out, because its name is not a readable text: %r", clean(name, 40))
 
 
-def _plain_balance(path: str, ticker: str, raw: Any) -> Decimal:
+def _main_balance(raw: Any) -> Decimal:
+    if not isinstance(raw, Mapping):
+        raise ValueError("is not an object")
+    return parse_amount(raw.get("main_balance"))
+
+
+def _balance_of_sub_account(raw: Any) -> SubAccountBalance:
+    # The vendor's example is a list with one entry.
+    return SubAccountBalance.read(raw[0] if isinstance(raw, list) and len(raw) == 1 else raw)
+
+
+def _each_balance(
+    path: str, answer: Mapping[str, Any], read: Callable[[Any], ValueT], unknown: UnknownT
+) -> dict[str, ValueT | UnknownT]:
+    """The balances in an answer by ticker. One that cannot be read is logged, and stops no other.
+
+    :param read: reads the balance of one asset.
+    :param unknown: stands for one that cannot be read.
+    """
+    found: dict[str, ValueT | UnknownT] = {}
+    for name, raw in _named(answer):
+        try:
+            found[name] = _balance(path, name, raw, read)
+        except WhiteBitUnavailableError as error:
+            log.warning("%s (%s)", error.message, path)
+            found[name] = unknown
+    return found
+
+
+def _balance(path: str, ticker: str, raw: Any, read: Callable[[Any], ValueT]) -> ValueT:
     try:
-        return parse_amount(raw)
-    except ValueError:
-        raise WhiteBitUnavailableError(f"The exchange sent no readable balance of {ticker}.", path=path) from None
+        return read(raw)
+    except ValueError as error:
+        name = clean(ticker, 40)
+        raise WhiteBitUnavailableError(
+            f"The exchange sent no readable balance of {name}: {error}.", path=path
+        ) from None
+
+
+def _salvage(kind: type[AnsweredRecord], path: str, on_unreadable: Report | None) -> Callable[[Any, int], Any]:
+    """What becomes of an entry that cannot be read: a record that says so, or an error that names it."""
+
+    def salvage(raw: Any, place: int) -> UnreadableRecord:
+        record = UnreadableRecord.of(kind, path, raw, place)
+        assert record is not None
+        if on_unreadable is None:
+            raise record.error()
+        return record
+
+    return salvage

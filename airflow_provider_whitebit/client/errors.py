@@ -1,33 +1,51 @@
-"""What can go wrong with a call, named by what a caller can do about it.
+"""What can go wrong with a call or a move. The classes differ by what a caller can do.
 
-Every error knows three things beside its text: ``money_moved`` (``False``: certainly not, ``None``: not known,
-``True``: other moves of the task were made before), ``code`` and ``errors`` as the exchange sent them. None of them
-ever holds a secret, a signature or a signed header: they are made from answers and parameters, never from requests.
+Errors carry facts; :func:`render` turns them into text, one fact per line. No fact comes from a request, so no error
+holds a secret, a signature or a signed header.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+import reprlib
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from typing import Any, ClassVar
 
 FieldErrors = Mapping[str, Sequence[str]]
 
+#: Longest text of the exchange that an error quotes, in characters.
+LONGEST_QUOTE = 300
+#: Most fields and texts of a refusal that an error keeps.
+_MOST_FIELDS = 10
+_CONTAINERS = (list, tuple, dict, set, frozenset)
+
 
 class WhiteBitError(Exception):
-    """Something between this package and the exchange did not work.
+    """Something between this package and the exchange failed.
 
-    :param message: what happened, in one or two sentences.
+    :param message: what happened, in one sentence.
     :param path: API path of the call, for example ``/api/v4/main-account/smart-flex/plans``.
-    :param status: HTTP status of the answer, ``None`` where there was no answer.
-    :param code: the exchange's own error number. The same number means different things on different calls.
-    :param errors: the exchange's messages by field.
-    :param money_moved: ``False`` where money certainly did not move, ``None`` where that is not known, ``True`` where
-        other moves were made before this went wrong.
+    :param status: HTTP status of the answer; ``None`` if there was none.
+    :param code: the exchange's error number. The same number means different things on different calls.
+    :param said: the exchange's own message. It is shortened and cleaned of control characters.
+    :param errors: the exchange's messages by field. They are shortened and cleaned too.
+    :param money_moved: ``False`` if money certainly did not move, ``None`` if that is not known, ``True`` if the task
+        moved money before this error.
+    :param next_step: what a person should do next, or the steps in order; by default what the class says.
+    :param completed_moves: receipts, as plain JSON, of the moves that the task made before this error.
     """
 
-    #: What a person should do next; subclasses say it for their case.
-    advice = ""
+    #: What a person should do next, unless the error itself knows better. The meaning of a refusal replaces it.
+    advice: str | tuple[str, ...] = ""
+    #: Whether the same call can succeed later without a change.
+    retryable: ClassVar[bool] = False
+    #: Who said what ``said`` and ``errors`` quote.
+    speaker: ClassVar[str] = "exchange"
+    #: What a refusal means, for programs: the names of docs/errors.md, "Refusals"; empty for other errors.
+    meaning: str = ""
+    #: Seconds that the answer asks to wait (``Retry-After``); 0 if it does not.
+    retry_after: int = 0
 
     def __init__(
         self,
@@ -36,81 +54,96 @@ class WhiteBitError(Exception):
         path: str = "",
         status: int | None = None,
         code: int | None = None,
+        said: str = "",
         errors: FieldErrors | None = None,
         money_moved: bool | None = False,
+        next_step: str | Sequence[str] | None = None,
+        completed_moves: Iterable[Mapping[str, Any]] = (),
     ) -> None:
         self.message = message
         self.path = path
         self.status = status
         self.code = code
-        self.errors: dict[str, list[str]] = {field: list(texts) for field, texts in (errors or {}).items()}
+        self.said = clean(said)
+        self.errors = _clean_fields(errors or {})
         self.money_moved = money_moved
-        self.made_before = ""
+        self.next_step = self.advice if next_step is None else next_step
+        #: Receipts, as plain JSON, of the moves that this task made before the error. They are not repeated.
+        self.completed_moves: tuple[Mapping[str, Any], ...] = ()
+        self.add_completed(completed_moves)
+        #: Where Airflow keeps the journal of the move; empty outside a task.
+        self.journal_entry = ""
         super().__init__(message)
 
-    def after(self, made: str) -> None:
-        """Tell of moves that stand although this went wrong after them.
+    def add_completed(self, receipts: Iterable[Mapping[str, Any]]) -> None:
+        """Record the moves that the task made before this error.
 
-        :param made: those moves, in words.
+        :param receipts: as plain JSON.
         """
-        self.made_before = made
-        if self.money_moved is False:
+        self.completed_moves = (*self.completed_moves, *receipts)
+        if self.completed_moves and self.money_moved is False:
             self.money_moved = True
-        on = "Run the task again: it knows what it has made and goes on from there."
-        # What is to be corrected stays true; that nothing was sent does not.
-        self.advice = on if "othing was sent" in self.advice else f"{self.advice} {on}".strip()
 
     def __str__(self) -> str:
-        parts = [self.message]
-        details = "; ".join(f"{field}: {', '.join(texts)}" for field, texts in self.errors.items())
-        if details:
-            parts.append(f"Details: {details}.")
-        if self.path:
-            answered = f"HTTP {self.status}" if self.status is not None else "no answer"
-            code = f", code {self.code}" if self.code is not None else ""
-            parts.append(f"(call {self.path}: {answered}{code})")
-        if self.made_before:
-            parts.append(f"Made before this happened, and it stands: {self.made_before}.")
-        if self.money_moved is False:
-            parts.append("No money moved.")
-        elif self.money_moved is None:
-            parts.append("Whether money moved is not known.")
-        if self.advice:
-            parts.append(self.advice)
-        return " ".join(parts)
+        return render(self)
 
 
 class WhiteBitConfigurationError(WhiteBitError):
     """The connection is incomplete or wrong; nothing was sent."""
 
-    advice = "Correct the Airflow connection and run the task again."
+    advice = "Correct the Airflow connection. Then clear the task."
 
 
 class WhiteBitValidationError(WhiteBitError):
     """A parameter is wrong: found by this package before sending, or by the exchange (HTTP 400)."""
 
-    advice = "Correct the parameter; the same call can never succeed."
+    advice = "Correct the parameter. Then clear the task."
+
+
+class WhiteBitAlreadyMovedError(WhiteBitValidationError):
+    """The task has already moved its money, with other parameters than it has now."""
+
+    advice = (
+        "To move money again, start a new dag run. To get the old receipt, restore the task's parameters and clear the "
+        "task."
+    )
+
+    def __init__(self, message: str, *, money_moved: bool | None = True, **facts: Any) -> None:
+        super().__init__(message, money_moved=money_moved, **facts)
 
 
 class WhiteBitLimitError(WhiteBitValidationError):
-    """The connection's own limits (``read_only``, ``max_move``, ``allowed_tickers``) forbid the move."""
+    """A limit of the connection (``read_only``, ``max_move``, ``allowed_tickers``) forbids the move."""
 
-    advice = "An administrator set this limit on the connection; nothing was sent."
+    advice = "Ask the administrator who set this limit on the connection."
 
 
 class WhiteBitRefusedError(WhiteBitError):
     """The exchange understood the call and refused it by one of its rules (HTTP 422)."""
 
-    advice = "Look at the plan, the investment and the balance: the same call succeeds only after they change."
+    advice = "Check what the exchange names: the plan, the investment or the balance. Then clear the task."
+
+
+class WhiteBitPlanError(WhiteBitRefusedError):
+    """Some moves of a plan were refused; the others were made."""
+
+    advice = "Clear the task. It keeps the moves that were made and plans again from the current holdings."
+
+
+class WhiteBitPlanOutdatedError(WhiteBitError):
+    """A planned move would break what its plan promises, because something else moved its asset. It was not sent."""
+
+    advice = "Run the task again: it makes a new plan."
+    retryable = True
 
 
 class WhiteBitNotEnoughBalanceError(WhiteBitRefusedError):
     """The balance does not cover the amount.
 
-    ``available`` and ``required`` are the exchange's own figures where it gave them.
+    ``available`` and ``required`` are the exchange's own figures, if it gave them.
     """
 
-    advice = "Fund the balance that the exchange names or ask for less."
+    advice = "Fund the balance, or lower the amount. Then clear the task."
 
     @property
     def available(self) -> Decimal | None:
@@ -123,7 +156,7 @@ class WhiteBitNotEnoughBalanceError(WhiteBitRefusedError):
     def _figures(self) -> tuple[Decimal | None, Decimal | None]:
         for texts in self.errors.values():
             for text in texts:
-                if found := _AVAILABLE.search(text):
+                if found := SHORTAGE.search(text):
                     return Decimal(found["available"]), Decimal(found["required"])
         return None, None
 
@@ -132,8 +165,8 @@ class WhiteBitDiscrepancyError(WhiteBitError):
     """The exchange's records do not add up. The message says what does not, and by how much."""
 
     advice = (
-        "Compare the records with the exchange's own pages. Records can be late: made again, a statement of the same "
-        "period may add up."
+        "Clear the task. Records can be late: the same statement may add up now.",
+        "If it still does not add up, compare the records with the exchange's own pages.",
     )
 
 
@@ -141,165 +174,228 @@ class WhiteBitAuthenticationError(WhiteBitError):
     """The exchange does not accept the key or the signature."""
 
     advice = (
-        "Check login (API key) and password (API secret) of the connection, that the key is enabled, that this "
-        "machine's IP address is allowed, and that host and region are those of the account. Keys switch "
-        "themselves off after 14 days without use."
+        "Check the connection: login (API key), password (API secret), host and region.",
+        "Check at the exchange that the key is enabled and allows this machine's IP address. The exchange "
+        "disables a key after 14 days without use.",
+        "Clear the task.",
     )
 
 
 class WhiteBitNonceError(WhiteBitError):
-    """The nonce was used before or lies outside the five-second window: the call was refused before it ran."""
+    """The nonce was used before or is outside the five-second window: the call was refused before it ran."""
 
-    advice = "Check this machine's clock (NTP) and whether other programs share the key."
+    advice = "Run the task again. If this lasts, check this machine's clock (NTP) and what else uses the same key."
+    retryable = True
 
     @property
     def outside_window(self) -> bool:
-        """Whether the nonce was too far from the exchange's clock, in place of being used before."""
-        return "your nonce is more than" in self.message.lower()
+        """Whether the nonce was too far from the exchange's clock, rather than used before."""
+        return "your nonce is more than" in self.said.lower()
 
 
 class WhiteBitPermissionError(WhiteBitError):
-    """The key is good but may not use this endpoint."""
+    """The key is valid, but it or its account may not do this."""
+
+    advice = "Act on the exchange's words: they name what the key or the account lacks. Then clear the task."
+
+
+class WhiteBitBlockedError(WhiteBitError):
+    """A gateway in front of the exchange blocked the call. That says nothing about a move that was sent."""
 
     advice = (
-        "Lending must be enabled for the account: fixed plans always need the vendor's B2B partner permission; for "
-        "Flex the vendor's pages disagree (Trade permission of the key, or B2B as well). Ask the vendor's "
-        "institutional services for access."
+        "Check from which IP address this machine calls, and through which proxy or VPN.",
+        "If it is the right one, ask the exchange's support to let it through.",
+        "Clear the task.",
     )
+    speaker = "gateway"
 
 
 class WhiteBitRateLimitError(WhiteBitError):
     """Too many calls in ten seconds; the call was refused before it ran."""
 
-    advice = "Spread the calls out: a pool in Airflow keeps many tasks under the limit."
+    advice = "Run the task again. If this lasts, spread the calls out, for example with an Airflow pool."
+    retryable = True
 
 
 class WhiteBitUnavailableError(WhiteBitError):
-    """No usable answer: connection failed, timed out, was cut, or the exchange answered 5xx or not in JSON."""
+    """No usable answer: the connection failed, timed out or was cut, or the answer was 5xx or not JSON."""
 
-    advice = "Usually passes by itself: try again later, and see the exchange's status page if it lasts."
+    advice = "Run the task again later. If this lasts, see the exchange's status page."
+    retryable = True
 
 
-class WhiteBitInDoubt(WhiteBitError):
-    """Money may have moved and the exchange's records cannot tell; nothing more was sent.
+class WhiteBitMaintenanceError(WhiteBitUnavailableError):
+    """No usable answer, because the exchange is in maintenance: its platform status says so."""
 
-    Raised only after the records were asked. A person has to look: the message says where.
+    meaning = "maintenance"
 
-    :param message: what is in doubt, what the records show, and where to look.
-    :param intent_id: of the move in doubt.
-    :param path: API path of the move.
+    advice = "Run the task again after the maintenance. The exchange's status page says when it ends."
+
+
+class WhiteBitJournalError(WhiteBitError):
+    """The journal could not be read or written. Nothing is sent before it is written to the journal."""
+
+    advice = "Run the task again when Airflow answers."
+    retryable = True
+
+    def __init__(self, message: str, *, money_moved: bool | None = None, **facts: Any) -> None:
+        super().__init__(message, money_moved=money_moved, **facts)
+
+
+class WhiteBitInDoubtError(WhiteBitError):
+    """Money may have moved, and the exchange's records do not show whether it did. Nothing more was sent.
+
+    Raised only after the records were read. A person has to compare them.
+
+    :param message: what is in doubt, and what the records show.
+    :param intent_id: id of the move in doubt.
+    :param facts: further facts, as for every error; ``next_step`` holds the steps for a person
+        (``moves/doubts.py``).
     """
 
-    def __init__(self, message: str, *, intent_id: str = "", path: str = "") -> None:
+    advice = "Clear the task. It reads the exchange's records again before it sends anything."
+
+    def __init__(self, message: str, *, intent_id: str = "", **facts: Any) -> None:
         self.intent_id = intent_id
-        #: Where Airflow keeps the journal of this move and no other; empty outside a task.
-        self.journal_entry = ""
-        super().__init__(message, path=path, money_moved=None)
-
-    def after(self, made: str) -> None:
-        """As for any error; but to run the task again is of no use before a person has looked."""
-        self.made_before = made
-
-    def __str__(self) -> str:
-        entry = (
-            f" The journal entry of this move is {self.journal_entry}; leave all others." if self.journal_entry else ""
-        )
-        return super().__str__() + entry
+        super().__init__(message, **{**facts, "money_moved": None})
 
 
-#: What no repetition can change: somebody has to do something first.
-FOR_GOOD = (
+#: Errors that no retry can change: a person has to act first.
+PERMANENT_ERRORS = (
     WhiteBitConfigurationError,
     WhiteBitValidationError,
     WhiteBitRefusedError,
     WhiteBitAuthenticationError,
     WhiteBitPermissionError,
-    WhiteBitInDoubt,
+    WhiteBitBlockedError,
+    WhiteBitInDoubtError,
 )
 
-#: What usually passes by itself.
-PASSING = (WhiteBitUnavailableError, WhiteBitRateLimitError, WhiteBitNonceError)
+#: Errors that a later retry can change.
+TRANSIENT_ERRORS = (WhiteBitUnavailableError, WhiteBitRateLimitError, WhiteBitNonceError)
 
-_AVAILABLE = re.compile(r"[Aa]vailable (?P<available>\d+(?:\.\d+)?)(?: <|, in amount:) (?P<required>\d+(?:\.\d+)?)")
 
-_AUTHENTICATION = (
-    "payload not provided",
-    "invalid payload",
-    "unauthorized request",
-    "request not provided",
-    "this action is unauthorized",
+_RECONCILES = (
+    "Run the task again. It reads the exchange's records before it sends anything, so the move is not made twice."
 )
-_NONCE = ("too many requests", "your nonce is more than", "nonce not provided", "invalid noncewindow")
-_PERMISSION = "you don't have permission to use this endpoint"
-_THROTTLED = "too many attempts"
+_RECONCILES_CLEARED = (
+    "The cleared task reads the exchange's records before it sends anything, so the move is not made twice."
+)
 
 
-def error_from_answer(path: str, status: int, answer: object) -> WhiteBitError | None:
-    """Name what an answer of the exchange refuses, or ``None`` where it refuses nothing it can be held to.
+def render(error: WhiteBitError) -> str:
+    """The text of an error, one fact per line: what happened, whether money moved, earlier moves, the next step."""
+    lines = error.message.splitlines()
+    if words := quoted(error):
+        lines.append(f"The {error.speaker} said: {words}")
+    if error.path:
+        status = "" if error.status is None else f", HTTP {error.status}"
+        code = "" if error.code is None else f", code {error.code}"
+        lines.append(f"Call: {error.path}{status}{code}")
+    if error.money_moved is None:
+        lines.append("Whether money moved is not known.")
+    elif not error.money_moved and not error.completed_moves:
+        lines.append("No money moved.")
+    if error.completed_moves:
+        lines.append(f"Already moved by this task: {'; '.join(map(describe_receipt, error.completed_moves))}.")
+    elif error.money_moved:
+        lines.append("Money moved before this error.")
+    if error.journal_entry:
+        lines.append(f"Journal of this move: {error.journal_entry}")
+    return "\n".join([*map(printable, lines), *_next_steps(error)])
 
-    Authentication refusals are told by their message, because the exchange sends them with several statuses
-    (vendor page: Authentication). ``None`` means that the answer is no error object; whether it is a success
-    the caller must judge by its contents.
 
-    :param path: API path of the call.
-    :param status: HTTP status.
-    :param answer: the decoded JSON body.
+def quoted(error: WhiteBitError) -> str:
+    """The exchange's own words: its message, then its messages by field; empty if it said nothing."""
+    fields = [f"{field}: {', '.join(texts)}" for field, texts in error.errors.items()]
+    return "; ".join([*([error.said] if error.said else []), *fields])
+
+
+def _next_steps(error: WhiteBitError) -> list[str]:
+    step = error.next_step
+    if error.money_moved is None and step == error.advice and not isinstance(error, WhiteBitInDoubtError):
+        step = _RECONCILES if error.retryable else (*_steps(step), _RECONCILES_CLEARED)
+    if isinstance(step, str):
+        return [f"Next step: {step}"] if step else []
+    return ["Next steps:", *(f"{number}. {one}" for number, one in enumerate(step, 1))]
+
+
+def _steps(step: str | Sequence[str]) -> tuple[str, ...]:
+    return ((step,) if step else ()) if isinstance(step, str) else tuple(step)
+
+
+def in_one_line(error: WhiteBitError) -> str:
+    """What happened, and the exchange's words."""
+    words = quoted(error)
+    return f"{error.message} ({words})" if words else error.message
+
+
+def describe_receipt(receipt: Mapping[str, Any]) -> str:
+    """One receipt in a few words: operation, amount, ticker, accounts and what identifies it.
+
+    :param receipt: as plain JSON.
     """
-    if not isinstance(answer, Mapping) or not isinstance(answer.get("message"), str):
-        return None
-    message: str = answer["message"]
-    raw_code = answer.get("code")
-    code = raw_code if isinstance(raw_code, int) else None
-    errors = _field_errors(answer.get("errors"))
-    kind = _kind(message.strip().lower(), status, code, errors)
-    if kind is None:
-        return None
-    return kind(_SENTENCE[kind].format(message=message), path=path, status=status, code=code, errors=errors)
+    known = {name: clean(str(value), 80) for name, value in receipt.items() if value is not None}
+    parts = [known[name] for name in ("operation", "amount", "ticker") if name in known]
+    if "source" in known and "target" in known:
+        parts.append(f"from {known['source']} to {known['target']}")
+    for name, label in (("transaction_id", "transaction"), ("investment_id", "investment")):
+        if name in known:
+            return f"{' '.join(parts)} ({label} {known[name]})"
+    return " ".join(parts)
 
 
-def _kind(text: str, status: int, code: int | None, errors: FieldErrors) -> type[WhiteBitError] | None:
-    if status == 429 or text.startswith(_THROTTLED):
-        return WhiteBitRateLimitError
-    if text.startswith(_NONCE):
-        return WhiteBitNonceError
-    if text.startswith(_AUTHENTICATION):
-        return WhiteBitAuthenticationError
-    if text.startswith(_PERMISSION):
-        return WhiteBitPermissionError
-    if status in (400, 404, 413):
-        return WhiteBitValidationError
-    if status == 401:
-        return WhiteBitAuthenticationError
-    if status == 403:
-        return WhiteBitPermissionError
-    if status == 422:
-        # Code 4 of invest is the shortage of balance; elsewhere the number means something else, the text does not.
-        short = any(_AVAILABLE.search(part) for parts in errors.values() for part in parts)
-        return WhiteBitNotEnoughBalanceError if short else WhiteBitRefusedError
-    return None
+def clean(text: str, limit: int = LONGEST_QUOTE) -> str:
+    """A text from outside on one line, shortened, and without control characters.
+
+    :param limit: most characters that are kept.
+    """
+    short = " ".join(printable(text[: 4 * limit]).split())
+    return short if len(short) <= limit else f"{short[: limit - 3]}..."
 
 
-def _field_errors(raw: object) -> dict[str, list[str]]:
-    if not isinstance(raw, Mapping):
-        return {}
+def shown(raw: object) -> str:
+    """A value for an error text: its repr, shortened to 60 characters, however large the value is."""
+    if isinstance(raw, int) and abs(raw) >= 10**60:
+        return "a whole number of more than 60 digits"
+    # Python writes a list out whole that contains itself many times, and refuses one that is nested deeply.
+    text = repr(raw[:100]) if type(raw) is str else _SHORT.repr(raw) if isinstance(raw, _CONTAINERS) else repr(raw)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+class _Short(reprlib.Repr):
+    """The beginning of a container's repr."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel = 3
+        self.maxlist = self.maxtuple = self.maxdict = self.maxset = self.maxfrozenset = 30
+        self.maxstring = self.maxother = 100
+
+    def repr_int(self, x: int, level: int) -> str:
+        return shown(x)
+
+
+_SHORT = _Short()
+
+
+def printable(text: str) -> str:
+    """A text with spaces instead of control characters, line separators, and what changes the writing direction."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def _clean_fields(errors: FieldErrors) -> dict[str, list[str]]:
     return {
-        str(field): [str(text) for text in texts] if isinstance(texts, list | tuple) else [str(texts)]
-        for field, texts in raw.items()
+        clean(str(field), 60): [clean(str(text)) for text in list(texts)[:_MOST_FIELDS]]
+        for field, texts in list(errors.items())[:_MOST_FIELDS]
     }
 
 
-_SENTENCE: dict[type[WhiteBitError], str] = {
-    WhiteBitRateLimitError: "The exchange's rate limit refused the call ({message!r}).",
-    WhiteBitNonceError: "The exchange refused the nonce ({message!r}).",
-    WhiteBitAuthenticationError: "The exchange did not accept the key or the signature ({message!r}).",
-    WhiteBitPermissionError: "The key may not use this endpoint ({message!r}).",
-    WhiteBitValidationError: "The exchange found a parameter wrong ({message!r}).",
-    WhiteBitRefusedError: "The exchange refused the call by its rules ({message!r}).",
-    WhiteBitNotEnoughBalanceError: "The balance does not cover the amount ({message!r}).",
-}
+#: The exchange's words for a balance that is too small.
+SHORTAGE = re.compile(r"[Aa]vailable (?P<available>\d+(?:\.\d+)?)(?: <|, in amount:) (?P<required>\d+(?:\.\d+)?)")
 
 
 def error_class(name: str) -> type[WhiteBitError] | None:
-    """The error of this name, for errors that were written down; ``None`` where there is none."""
+    """The error class of this name, for errors read from a journal or an event; ``None`` if there is none."""
     found = globals().get(name)
     return found if isinstance(found, type) and issubclass(found, WhiteBitError) else None

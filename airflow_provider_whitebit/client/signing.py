@@ -1,6 +1,6 @@
 """Signatures of WhiteBIT's private HTTP API v4. Pure: no clock, no network, no state.
 
-Vendor page: Authentication. The body's bytes are what is signed, so they are made here, once, and sent as they are.
+Vendor page: Authentication. The signature covers the exact bytes of the body, so they are made here, once.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import json
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """An API key and its secret. Neither shows up in ``repr``."""
+    """An API key and its secret. ``repr`` shows neither."""
 
     api_key: str
     api_secret: str
@@ -26,9 +26,8 @@ class Credentials:
         return "Credentials(api_key='***', api_secret='***')"
 
 
-@dataclass(frozen=True, slots=True)
-class SignedRequest:
-    """The bytes of a signed body and the headers that go with it. Neither shows up in ``repr``."""
+class SignedRequest(NamedTuple):
+    """The bytes of a signed body and its headers. ``repr`` shows neither."""
 
     path: str
     nonce: int
@@ -48,10 +47,10 @@ def sign(
     :param path: API path, for example ``/api/v4/main-account/balance``; it is part of what is signed.
     :param params: the call's own parameters, JSON-able. Amounts are decimal strings.
     :param nonce: Unix time in milliseconds.
-    :param nonce_window: whether the exchange shall check the nonce against its clock (within 5 s) and for
-        uniqueness, in place of "larger than every earlier one".
-    :returns: body and headers, ready to be sent unchanged.
-    :raises ValueError: if a parameter is not a number that JSON can carry.
+    :param nonce_window: if true, the exchange requires a unique nonce within 5 s of its clock, instead of one larger
+        than every earlier one.
+    :returns: body and headers, to be sent unchanged.
+    :raises ValueError: if a parameter is a number that JSON cannot express.
     """
     fields = {"request": path, "nonce": nonce, **params}
     if nonce_window:

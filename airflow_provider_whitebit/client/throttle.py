@@ -1,11 +1,12 @@
 """Keeps one machine under the exchange's rate limits. Vendor page: Rate limits.
 
-The exchange counts by IP address and group of paths, refuses what is over the limit, and may block who goes on. So all
-processes of one user on one machine share one count, in a small file of shared memory, and one refusal holds all of
-them back. Machines behind one address know nothing of each other: an Airflow pool keeps them apart (README).
+The exchange counts by IP address and group of paths, refuses calls over the limit, and may block an address that goes
+on. So all processes of one user on one machine share one count, in a small file of shared memory, and one refusal
+delays all of them. Machines behind one address do not know of each other: limit them with an Airflow pool (README).
 
-A ring of moments for each group is all that a sliding window takes, at a few microseconds a call. The libraries looked
-at (limits 5.8, pyrate-limiter 4.5) take 5 to 50 within one process, and a server or a database between several.
+The count is a ring of the latest calls' times for each group: a sliding window, at a few microseconds a call. The
+libraries examined (limits 5.8, pyrate-limiter 4.5) take 5 to 50 within one process, and need a server or a database
+for several.
 """
 
 from __future__ import annotations
@@ -15,33 +16,39 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from airflow_provider_whitebit.client.shared import OPENING_PATIENCE, Numbers, ThreadLock, numbers
+from airflow_provider_whitebit.client.shared import OPENING_PATIENCE, SharedInt64Array, ThreadLock, shared_array
 
-#: Moments are nanoseconds.
+#: Times are in nanoseconds.
 _SECOND = 1_000_000_000
-#: The vendor's window, and calls in it by group of paths.
+#: The vendor's window, and calls in it by group of paths. A path belongs to the first group that fits.
 _WINDOW = 10 * _SECOND
 _LIMITS = {
+    "/api/v4/main-account/history": 200,
     "/api/v4/main-account/": 1_000,
+    "/api/v4/sub-account/": 1_000,
     "/api/v4/trade-account/": 12_000,
     "/api/v4/collateral-account/": 12_000,
-    "/api/v4/public/": 20_000,
+    "/api/v4/public/": 2_000,
 }
-#: The vendor's advice after a refusal: how long to hold back, doubled each time. Up to a second comes on top.
+#: The vendor's advice after a refusal: how long to wait, doubled each time, plus a random part of a second.
 _FIRST_PAUSE, _LONGEST_PAUSE = _SECOND, 30 * _SECOND
-#: What is kept: until when all is held back, the pause until then, and two rings for each group (the place of its
-#: latest call, then the moments).
+#: The longest delay that the exchange did not ask for, in seconds.
+LONGEST_OWN_DELAY = (_LONGEST_PAUSE + _SECOND) // _SECOND
+#: The longest delay that an answer can ask for. After it, one call finds out whether the limit still counts.
+_LONGEST_ASKED = 300 * _SECOND
+#: The shared integers: until when all calls wait, the length of that pause, and two rings for each group (the position
+#: of its latest call, then the times).
 _HELD_UNTIL, _PAUSE, _RINGS = 0, 1, 2
 
 
 class Throttle:
-    """Says how long a call has to wait.
+    """Decides how long a call must wait.
 
     :param share: percent of the vendor's limits that may be used.
-    :param reserve: percent of them that urgent calls may use on top, so that they do not starve behind an export.
-    :param clock: nanoseconds that only go forward, the same for all who share the count.
-    :param jitter: a number between 0 and 1, so that processes do not come back together.
-    :param count: gives so many numbers to count in.
+    :param reserve: percent of them that urgent calls may use in addition, so that they do not wait behind an export.
+    :param clock: monotonic nanoseconds, the same for all processes that share the count.
+    :param jitter: returns a number between 0 and 1, so that processes do not return at the same time.
+    :param count: returns an array of this length to count in.
     """
 
     def __init__(
@@ -51,7 +58,7 @@ class Throttle:
         reserve: int = 5,
         clock: Callable[[], int] = time.monotonic_ns,
         jitter: Callable[[], float] = random.random,
-        count: Callable[[int], Numbers] = Numbers,
+        count: Callable[[int], SharedInt64Array] = SharedInt64Array,
     ) -> None:
         self._clock = clock
         self._jitter = jitter
@@ -62,8 +69,8 @@ class Throttle:
             urgent = _Ring(usual.end, max(1, most * reserve // 100))
             self._rings.append((prefix, usual, urgent))
             length = urgent.end
-        counted = count(length)
-        self._kept, self._lock = counted.row, counted.lock
+        self._counted = count(length)
+        self._lock = self._counted.lock
 
     def delay(self, path: str, *, urgent: bool = False) -> float:
         """Seconds to wait before a call of this path; 0 counts the call as made.
@@ -71,9 +78,8 @@ class Throttle:
         :param path: the path of the call.
         :param urgent: whether it may use the reserve.
         """
-        kept = self._kept
         with self._lock:
-            now = self._clock()
+            kept, now = self._counted.row, self._clock()
             if held := self._held(now):
                 return held / _SECOND
             for prefix, usual, reserve in self._rings:
@@ -84,43 +90,46 @@ class Throttle:
                     return waiting / _SECOND
         return 0
 
-    def refused(self) -> None:
-        """The exchange has refused a call by its rate limit: hold everything back, each time longer.
+    def refused(self, seconds: int = 0) -> None:
+        """Delay all calls because the exchange's rate limit refused one; each time longer.
 
-        It is a first refusal again when nothing was held back for a whole window.
+        After a whole window without a delay, the next refusal counts as the first.
+
+        :param seconds: how long the answer asks to wait at least; 0 if it does not.
         """
-        kept = self._kept
         with self._lock:
-            now = self._clock()
+            kept, now = self._counted.row, self._clock()
+            asked = now + min(seconds * _SECOND, _LONGEST_ASKED)
             if self._held(now):
-                # A call that was under way when the first refusal came: it is no news.
+                # This call was already under way when the first refusal came.
+                kept[_HELD_UNTIL] = max(kept[_HELD_UNTIL], asked)
                 return
             pause = _FIRST_PAUSE
             if 0 <= now - kept[_HELD_UNTIL] <= _WINDOW:
                 pause = min(max(kept[_PAUSE] * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
             kept[_PAUSE] = pause
-            kept[_HELD_UNTIL] = now + pause + int(self._jitter() * _SECOND)
+            kept[_HELD_UNTIL] = max(now + pause, asked) + int(self._jitter() * _SECOND)
 
     def _held(self, now: int) -> int:
-        left: int = self._kept[_HELD_UNTIL] - now
-        return left if 0 < left <= _LONGEST_PAUSE + _SECOND else 0
+        left: int = self._counted.row[_HELD_UNTIL] - now
+        return left if 0 < left <= _LONGEST_ASKED + _SECOND else 0
 
 
 class _Ring:
-    """The moments of the latest calls, as many as a window may hold."""
+    """The times of the latest calls, as many as a window may hold."""
 
     def __init__(self, start: int, most: int) -> None:
         self._start, self._most = start, most
         self.end = start + 1 + most
 
     def count(self, kept: Any, now: int) -> int:
-        """Count a call and return 0, or return the time until there is room for it."""
+        """Count a call and return 0, or return the nanoseconds until there is room for it."""
         place = kept[self._start] % self._most + 1
         oldest = kept[self._start + place]
         waiting: int = oldest + _WINDOW - now if oldest else 0
         if 0 < waiting <= _WINDOW:
             return waiting
-        # In this order: whoever is killed between the two has not counted a call, but holds nobody back.
+        # In this order, a process that is killed between the two leaves a call uncounted, but delays no other.
         kept[self._start] = place
         kept[self._start + place] = now
         return 0
@@ -130,12 +139,12 @@ _SHARED: dict[str, Throttle] = {}
 _SHARED_LOCK = ThreadLock(OPENING_PATIENCE)
 
 
-def shared(base_url: str) -> Throttle:
-    """The throttle of this machine for one host.
+def shared(exchange: str) -> Throttle:
+    """The throttle of this machine for one exchange.
 
-    :param base_url: scheme and host.
+    :param exchange: its host and port, always in the same spelling.
     """
     with _SHARED_LOCK:
-        if base_url not in _SHARED:
-            _SHARED.setdefault(base_url, Throttle(count=lambda length: numbers(f"throttle|{base_url}", length)))
-        return _SHARED[base_url]
+        if exchange not in _SHARED:
+            _SHARED.setdefault(exchange, Throttle(count=lambda length: shared_array(f"throttle|{exchange}", length)))
+        return _SHARED[exchange]

@@ -1,11 +1,15 @@
-"""What differs between the versions of Airflow that this package runs on; nothing else asks for a version."""
+"""The differences between the versions of Airflow that this package supports. No other module looks at them."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ParamSpec, TypeVar, cast
+
+from asgiref.sync import sync_to_async
 
 try:
     from airflow.sdk import BaseHook
@@ -13,10 +17,16 @@ except (ImportError, AttributeError):  # 3.0
     from airflow.hooks.base import BaseHook  # type: ignore[attr-defined, no-redef]
 
 try:
-    from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
-except ImportError:  # 3.0 and 3.1
-    from airflow.exceptions import (  # type: ignore[no-redef]
+    from airflow.sdk.exceptions import (
         AirflowFailException,
+        AirflowNotFoundException,
+        AirflowSensorTimeout,
+        AirflowSkipException,
+    )
+except ImportError:  # 3.0 and 3.1
+    from airflow.exceptions import (  # type: ignore[attr-defined, no-redef]
+        AirflowFailException,
+        AirflowNotFoundException,
         AirflowSensorTimeout,
         AirflowSkipException,
     )
@@ -25,11 +35,14 @@ from airflow.sdk.log import mask_secret
 
 __all__ = [
     "AirflowFailException",
+    "AirflowNotFoundException",
     "AirflowSensorTimeout",
     "AirflowSkipException",
     "BaseHook",
+    "ask_airflow",
     "asset_states",
     "begun_by_a_task",
+    "clears_state_on_success",
     "current_context",
     "default_deferrable",
     "lineage_collector",
@@ -40,6 +53,23 @@ __all__ = [
     "stats",
     "stored_variable",
 ]
+
+_Parameters = ParamSpec("_Parameters")
+_Result = TypeVar("_Result")
+
+
+async def ask_airflow(
+    function: Callable[_Parameters, _Result], *args: _Parameters.args, **options: _Parameters.kwargs
+) -> _Result:
+    """Call a function that reads or writes connections or Variables, from a trigger.
+
+    Airflow passes them to triggers through asgiref's thread. Airflow 3.0 to 3.2 leaves the answer unread if the trigger
+    is cancelled meanwhile, takes it for the answer to the next question, and ends the triggerer. So the function goes
+    on to its end.
+
+    :param function: what to call, followed by its arguments.
+    """
+    return await asyncio.shield(sync_to_async(function)(*args, **options))
 
 
 def current_context() -> Any | None:
@@ -53,27 +83,33 @@ def current_context() -> Any | None:
 
 
 def begun_by_a_task() -> bool:
-    """Whether a task has started this process as a program of its own: ``@task.virtualenv``, a script of Bash.
+    """Whether a task started this process as a separate program: ``@task.virtualenv``, a script of Bash.
 
-    Only what the process was started with counts: one in which a task runs is given the same variables later.
+    Only the environment at its start counts. A process that runs a task gets the same variables later.
     """
     with contextlib.suppress(OSError):
         return b"\0AIRFLOW_CTX_TASK_ID=" in b"\0" + Path("/proc/self/environ").read_bytes()
     return False
 
 
+def clears_state_on_success() -> bool:
+    """Whether Airflow deletes the state of a task when it succeeds (``[state_store] clear_on_success``)."""
+    return bool(_conf().getboolean("state_store", "clear_on_success", fallback=False))
+
+
 def runs_for_airflow() -> bool:
-    """Whether Airflow has begun this process for work of its own: tasks, their callbacks, DAG files, triggers."""
+    """Whether Airflow started this process to run tasks, their callbacks, DAG files or triggers."""
     task_runner = sys.modules.get("airflow.sdk.execution_time.task_runner")
     return getattr(task_runner, "SUPERVISOR_COMMS", None) is not None
 
 
 def stored_variable(name: str) -> str | None:
-    """An Airflow Variable out of Airflow's database; ``None`` only where there certainly is none.
+    """Read a Variable from Airflow's database; ``None`` only if it certainly does not exist.
 
-    ``Variable.get`` says so as well when the API server cannot be reached (3.1 and later), and asks secrets backends.
+    ``Variable.get`` also returns the default if the API server cannot be reached (3.1 and later), and reads secrets
+    backends.
 
-    :raises Exception: if that cannot be told.
+    :raises Exception: if it is not known whether the Variable exists.
     """
     from airflow.sdk.execution_time import task_runner
 
@@ -97,14 +133,14 @@ def stored_variable(name: str) -> str | None:
 
 
 def never_expire() -> Any:
-    """The retention of task state that nothing deletes by itself (3.3 and later)."""
+    """The retention of task state that is never deleted automatically (3.3 and later)."""
     from airflow.sdk.execution_time.context import NEVER_EXPIRE
 
     return NEVER_EXPIRE
 
 
 def default_deferrable() -> bool:
-    """Airflow's own default for operators that can be deferred."""
+    """Airflow's setting for operators that can be deferred."""
     return bool(_conf().getboolean("operators", "default_deferrable", fallback=False))
 
 
@@ -117,18 +153,19 @@ def metrics_are_on() -> bool:
 
 
 def stats() -> Any:
-    """Airflow's metrics: ``incr``, ``timing``."""
+    """Airflow's metrics: an object with ``incr`` and ``timing``."""
     try:
-        from airflow.sdk.observability import stats as modern
+        from airflow.sdk.observability import stats as module
     except ImportError:  # before 3.2
         from airflow.stats import Stats
 
         return Stats
-    return modern
+    # The module has the functions from 3.3 on; in 3.2 they belong to its class.
+    return module if hasattr(module, "incr") else module.Stats
 
 
 def lineage_collector() -> Any:
-    """What collects the assets that hooks read and write."""
+    """The collector of the assets that hooks read and write."""
     try:
         from airflow.sdk.lineage import get_hook_lineage_collector
     except ImportError:  # before 3.2
@@ -139,7 +176,7 @@ def lineage_collector() -> Any:
 def _conf() -> Any:
     try:
         from airflow.sdk.configuration import conf
-    except ImportError:  # 3.0
+    except ImportError:  # before 3.2
         from airflow.configuration import conf
     return conf
 

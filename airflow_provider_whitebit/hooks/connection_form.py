@@ -1,4 +1,4 @@
-"""The connection form: one table, told in both of the ways that Airflow 3 asks for it."""
+"""The connection form: one table, in both of the forms that Airflow 3 reads."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class FormField:
     """One field of the connection's extra.
 
     :param name: key in the extra.
-    :param label: what stands before it in the form.
+    :param label: its label in the form.
     :param kind: JSON schema type: ``string``, ``integer``, ``number`` or ``boolean``.
-    :param default: what holds where nothing is given.
-    :param description: what it does, with units.
-    :param choices: the values that are allowed, if not all.
+    :param default: its value if the field is empty.
+    :param description: its effect, with units.
+    :param choices: the allowed values; empty: all.
     """
 
     name: str
@@ -38,7 +38,13 @@ FIELDS = (
         "Which exchange holds the account: global (whitebit.com) or eu (whitebit.eu).",
         ("global", "eu"),
     ),
-    FormField("timeout", "Timeout (s)", "integer", 10, "How long an answer may take, in seconds."),
+    FormField(
+        "timeout",
+        "Timeout (s)",
+        "integer",
+        10,
+        "How long a call may take, from connecting to the last byte, in seconds.",
+    ),
     FormField("read_only", "Read only", "boolean", False, "Refuse every move of money before it is sent."),
     FormField(
         "max_move",
@@ -60,15 +66,15 @@ FIELDS = (
         "Nonce window",
         "boolean",
         True,
-        "Check nonces against the exchange's clock, so that several workers can share the key. Moves always do.",
+        "Use the exchange's five-second nonce window, so that several workers can share the key. Moves always use it.",
     ),
     FormField(
-        "settle_margin",
-        "Settle margin (s)",
+        "reconcile_margin",
+        "Reconcile margin (s)",
         "integer",
         10,
-        "How late the exchange may record what it has accepted, in seconds: how long a lost answer is waited out "
-        "before the exchange's records are believed.",
+        "How late the exchange may record a move, in seconds. After a lost answer, moves wait this long before they "
+        "rely on the exchange's records. Less than 2 counts as 2.",
     ),
     FormField("verify_tls", "Verify TLS", "boolean", True, "Check the exchange's TLS certificate."),
     FormField(
@@ -76,15 +82,15 @@ FIELDS = (
         "Allow other hosts",
         "boolean",
         False,
-        "Allow a host that is neither the exchange's nor this machine. It gets every signed call: be sure of it.",
+        "Allow a host that is neither the exchange's nor this machine. It receives every signed call.",
     ),
     FormField(
-        "former_connection",
-        "Former connection",
+        "previous_conn_id",
+        "Previous connection",
         "string",
         None,
-        "While an API key is being exchanged: the connection that still holds the old key of the same account. Moves "
-        "that were begun with the old key are finished with it.",
+        "While you replace an API key: the connection with the old key of the same account. Moves that were begun "
+        "with the old key are finished with it.",
     ),
 )
 
@@ -92,13 +98,13 @@ RELABELING = {"login": "API key", "password": "API secret", "host": "Base URL"}
 PLACEHOLDERS = {
     "login": "public API key of the account",
     "password": "API secret that belongs to the key",
-    "host": "empty: that of the region, https://whitebit.com or https://whitebit.eu",
+    "host": "empty: https://whitebit.com or https://whitebit.eu, by region",
 }
 HIDDEN = ["port", "schema", "extra"]
 
 
 def conn_fields() -> dict[str, dict[str, Any]]:
-    """The extra's fields as Airflow 3.3 and later read them from the provider's info."""
+    """Return the extra's fields as Airflow 3.3 and later read them from the provider's info."""
     fields: dict[str, dict[str, Any]] = {}
     for entry in FIELDS:
         schema: dict[str, Any] = {"type": [entry.kind, "null"]}
@@ -111,15 +117,15 @@ def conn_fields() -> dict[str, dict[str, Any]]:
 
 
 def ui_behaviour() -> dict[str, Any]:
-    """Labels, placeholders and hidden fields as Airflow 3.3 and later read them from the provider's info."""
+    """Return labels, placeholders and hidden fields as Airflow 3.3 and later read them from the provider's info."""
     return {"hidden-fields": HIDDEN, "relabeling": RELABELING, "placeholders": PLACEHOLDERS}
 
 
 def widgets() -> dict[str, Any]:
-    """The extra's fields as Airflow 3.0 to 3.2 ask the hook for them.
+    """Return the extra's fields as Airflow 3.0 to 3.2 read them from the hook.
 
-    The API server of 3.0 needs the form libraries of the FAB provider for any hook's own fields (later ones feign
-    them); where they are missing the form offers the extra as JSON.
+    The API server of 3.0 needs the form libraries of the FAB provider for a hook's own fields; later versions imitate
+    them. Without these libraries, the form shows the extra as JSON.
     """
     try:
         from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
@@ -129,28 +135,19 @@ def widgets() -> dict[str, Any]:
     except ImportError:
         return {}
 
-    made: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     for entry in FIELDS:
-        label, description = lazy_gettext(entry.label), lazy_gettext(entry.description)
-        if entry.kind == "boolean":
-            made[entry.name] = BooleanField(label, default=entry.default, description=description)
-        elif entry.kind == "integer":
-            made[entry.name] = IntegerField(
-                label, widget=BS3TextFieldWidget(), default=entry.default, description=description
-            )
-        else:
-            checks = [any_of(list(entry.choices))] if entry.choices else []
-            made[entry.name] = StringField(
-                label,
-                widget=BS3TextFieldWidget(),
-                default=entry.default,
-                description=description,
-                validators=checks,
-            )
-    return made
+        options = {"default": entry.default, "description": lazy_gettext(entry.description)}
+        kind = {"boolean": BooleanField, "integer": IntegerField}.get(entry.kind, StringField)
+        if kind is not BooleanField:
+            options["widget"] = BS3TextFieldWidget()
+        if entry.choices:
+            options["validators"] = [any_of(list(entry.choices))]
+        fields[entry.name] = kind(lazy_gettext(entry.label), **options)
+    return fields
 
 
 def hook_behaviour() -> dict[str, Any]:
-    """Labels, placeholders and hidden fields as Airflow 3.0 to 3.2 ask the hook for them."""
+    """Return labels, placeholders and hidden fields as Airflow 3.0 to 3.2 read them from the hook."""
     hidden = HIDDEN if widgets() else [name for name in HIDDEN if name != "extra"]
     return {"hidden_fields": hidden, "relabeling": RELABELING, "placeholders": PLACEHOLDERS}

@@ -1,292 +1,384 @@
-"""Journals of moves that Airflow keeps: in a task's state (3.3 and later) or in Variables (3.0 to 3.2)."""
+"""Journals of moves that Airflow keeps: one document for each try of a task that has written."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+import threading
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from airflow_provider_whitebit.client.errors import WhiteBitConfigurationError
+from airflow_provider_whitebit.client.errors import WhiteBitConfigurationError, WhiteBitJournalError
 from airflow_provider_whitebit.hooks.airflow_compat import (
     begun_by_a_task,
+    clears_state_on_success,
     current_context,
-    never_expire,
     runs_for_airflow,
-    stored_variable,
 )
-from airflow_provider_whitebit.moves.journal import Journal, JournalError, Marks, MemoryJournal, MemoryMarks
+from airflow_provider_whitebit.hooks.mapped_tasks import MappedTask
+from airflow_provider_whitebit.hooks.stores import Store, TaskStateStore, VariableStore, plain_name, variable_name
+from airflow_provider_whitebit.moves.journal import Journal, MemoryJournal, MemoryMarkers, MoveMarkers, SharedJournal
+from airflow_provider_whitebit.moves.keys import argument_of, is_idempotent, split_key, with_account
 
-_PREFIX = "whitebit_move"
-_LONGEST_VARIABLE = 250
-
-
-class TaskStateJournal:
-    """In the task instance's state store. Airflow refuses writes of a try that it has replaced.
-
-    :param store: ``context["task_state_store"]``.
-    :param identity: name of the move.
-    :param key: name of the move within the task.
-    :param before: what this task wrote before Airflow was upgraded to 3.3; read as long as nothing was written here.
-    """
-
-    fenced = True
-
-    def __init__(self, store: Any, identity: str, key: str, before: VariableJournal | None = None) -> None:
-        self._store = store
-        self.identity = identity
-        self._key = f"{_PREFIX}.{_distinct(key)}"
-        self._before = before
-
-    @property
-    def entry(self) -> str:
-        also = "" if self._before is None else f" and {self._before.entry}"
-        return f"task state {self._key}{also}"
-
-    def read(self) -> list[dict[str, Any]]:
-        try:
-            document = self._store.get(self._key)
-        except Exception as error:
-            raise JournalError(f"Airflow's task state could not be read ({type(error).__name__}).") from error
-        if document is None:
-            return [] if self._before is None else self._before.read()
-        return [_document(self.identity, document)]
-
-    def write(self, document: dict[str, Any]) -> None:
-        try:
-            self._store.set(self._key, document, retention=never_expire())
-        except Exception as error:
-            raise JournalError(
-                f"Airflow's task state could not be written ({type(error).__name__}); Airflow refuses this where it "
-                "has started another try of the task."
-            ) from error
+#: Prefixes of names in the task's state, of Variables, and of Variables for idempotency keys.
+_STATE, _VARIABLE, _KEYED = "whitebit_move.", "whitebit_move__", "whitebit_key__"
+#: Bits of a writer's number in the journal of an idempotency key.
+_WRITER_BITS = 12
 
 
-class Variables(Protocol):
-    """Texts by name."""
+class Writers(Protocol):
+    """Which writers have a document, by signs: names that are only ever added, so no writer can remove another's."""
 
-    def read(self, name: str) -> str | None:
-        """One of them; ``None`` if there certainly is none. :raises JournalError: if that cannot be told."""
+    def signs(self, writer: int) -> list[str]:
+        """The signs that a writer adds before its document."""
 
-    def keep(self, name: str, text: str, description: str) -> None:
-        """Keep one; it is durable when this returns. :raises JournalError: if it is not known to be durable."""
+    def known(self, exists: Callable[[str], bool]) -> Sequence[int]:
+        """The writers that may have a document, in order.
 
-
-class AirflowVariables:
-    """Airflow's own."""
-
-    def read(self, name: str) -> str | None:
-        return read_variable(name)
-
-    def keep(self, name: str, text: str, description: str) -> None:
-        keep_variable(name, text, description)
-
-
-class VariableJournal:
-    """In Airflow Variables, one for each try: two tries of one task never overwrite each other.
-
-    :param identity: name of the move.
-    :param readable: beginning of the Variables' names, for people.
-    :param try_number: the try that writes.
-    :param tries: how many tries there may be.
-    :param variables: where they are kept, if not in Airflow.
-    """
-
-    fenced = False
-
-    def __init__(
-        self, identity: str, readable: str, try_number: int, tries: int, variables: Variables | None = None
-    ) -> None:
-        self.identity = identity
-        self._variables = variables or AirflowVariables()
-        digest = hashlib.sha256(identity.encode()).hexdigest()[:32]
-        self._name = f"{_PREFIX}__{_plain(readable)[: _LONGEST_VARIABLE - 60]}__{digest}"
-        self._own = try_number
-        self._tries = max(try_number, tries)
-        self._told = False
-
-    @property
-    def entry(self) -> str:
-        return f"the Variables whose names begin with {self._name}__"
-
-    def name(self, try_number: int) -> str:
-        """Name of the Variable of one try."""
-        return f"{self._name}__{try_number}"
-
-    def read(self) -> list[dict[str, Any]]:
-        found = [self._variables.read(self.name(number)) for number in range(1, max(self._tries, self._reached()) + 1)]
-        try:
-            return [_document(self.identity, json.loads(text)) for text in found if text is not None]
-        except ValueError as error:
-            raise JournalError(f"The journal of {self.identity} is no JSON ({error}).") from None
-
-    def write(self, document: dict[str, Any]) -> None:
-        # First, so that whoever does not find the document cannot have looked for it in vain.
-        self._tell_tries()
-        self._variables.keep(self.name(self._own), json.dumps(document, sort_keys=True), f"Move of {self.identity}")
-
-    def _reached(self) -> int:
-        """The highest try that may have written, by the signs that tries have left; 1 if there is none.
-
-        A try knows how many there may be from when it began. When a person has cleared the task since there are more,
-        and one that only slept must see what they wrote.
+        :param exists: whether a sign was added.
         """
-        power = 2
-        while self._variables.read(self._sign(power)) is not None:
-            power *= 2
-        return power - 1
-
-    def _tell_tries(self) -> None:
-        """Leave the signs that reach to this try: one for each power of two, which are never written another way."""
-        if self._told:
-            return
-        power = 2
-        while power <= self._own:
-            name = self._sign(power)
-            if self._variables.read(name) is None:
-                self._variables.keep(name, "begun", f"A try from {power} on has begun: {self.identity}")
-            power *= 2
-        self._told = True
-
-    def _sign(self, power: int) -> str:
-        return f"{self._name}__from_{power}"
 
 
-class VariableMarks:
-    """Marks in Airflow Variables, for all tasks that use an API key.
+class Tries:
+    """The tries of one task: each try from 2 on adds a sign for each power of two up to its number.
 
-    :param account: fingerprint of host and API key.
+    :param own: number of this try.
+    """
+
+    def __init__(self, own: int) -> None:
+        self._own = own
+
+    def signs(self, writer: int) -> list[str]:
+        return [f"from_{2**power}" for power in range(1, writer.bit_length())]
+
+    def known(self, exists: Callable[[str], bool]) -> Sequence[int]:
+        power = 1
+        while exists(f"from_{2**power}"):
+            power += 1
+        return range(1, max(self._own + 1, 2**power))
+
+
+class AnyTask:
+    """Tries of any tasks, by the beginning of their hash: a sign for each prefix of its bits."""
+
+    def signs(self, writer: int) -> list[str]:
+        bits = f"{writer:0{_WRITER_BITS}b}"
+        return [f"b{bits[:length]}" for length in range(_WRITER_BITS)]
+
+    def known(self, exists: Callable[[str], bool]) -> Sequence[int]:
+        prefixes = [""]
+        for _ in range(_WRITER_BITS):
+            prefixes = [prefix + bit for prefix in prefixes if exists(f"b{prefix}") for bit in "01"]
+        return [int(bits, 2) for bits in prefixes]
+
+
+@dataclass(slots=True)
+class StoredJournal:
+    """The journal of one move, as one writer sees it.
+
+    :param identity: names the move.
+    :param store: where its documents are.
+    :param kept_in: the kind of store, in words.
+    :param name: begins the names of its documents and signs.
+    :param writer: number of this writer.
+    :param writers: who else may have written.
+    :param task: names the task instance that writes.
+    :param sibling: the journal of another move of the task.
+    :param before: read too: where the task may have written before an upgrade or another configuration of Airflow.
+    :param refuses: whether the store refuses to write for a try that Airflow has replaced, and shows it nothing.
+    """
+
+    identity: str
+    store: Store
+    kept_in: str
+    name: str
+    writer: int
+    writers: Writers
+    task: str
+    sibling: Callable[[str], Journal]
+    before: Journal | None = None
+    refuses: bool = False
+    _seen: set[str] = field(default_factory=set)
+    #: Whether this writer's document was there when the journal was last read or written.
+    _own_is_there: bool = False
+
+    @property
+    def by_tries(self) -> bool:
+        return isinstance(self.writers, Tries)
+
+    @property
+    def entry(self) -> str:
+        also = "" if self.before is None else f" and {self.before.entry}"
+        return f"the {self.kept_in} whose names begin with {self.name}__{also}"
+
+    def read(self) -> list[dict[str, Any]]:
+        known = self.writers.known(self._exists)
+        texts = {writer: self.store.read(f"{self.name}__{writer}") for writer in known}
+        self._own_is_there = texts.get(self.writer) is not None
+        before = [] if self.before is None else self.before.read()
+        return [*before, *(self._document(text) for text in texts.values() if text is not None)]
+
+    def write(self, document: dict[str, Any]) -> None:
+        if self.refuses and not self._own_is_there:
+            # Perhaps this try was replaced and only finds nothing. An external store would take the document before
+            # Airflow refuses it, and forget what this try wrote before it was deferred. So something harmless is first.
+            self.store.keep(f"{self.name}__begun", '"begun"', f"Sign of {self.task}")
+        # The signs come first: a run that does not find the document cannot have missed a sign.
+        for sign in self.writers.signs(self.writer):
+            if not self._exists(sign):
+                self.store.keep(f"{self.name}__{sign}", '"begun"', f"Sign of {self.task}")
+                self._seen.add(sign)
+        self.store.keep(f"{self.name}__{self.writer}", json.dumps(document, sort_keys=True), f"Move of {self.task}")
+        self._own_is_there = True
+
+    def _exists(self, sign: str) -> bool:
+        if sign not in self._seen and self.store.read(f"{self.name}__{sign}") is not None:
+            self._seen.add(sign)
+        return sign in self._seen
+
+    def _document(self, text: str) -> dict[str, Any]:
+        try:
+            document = json.loads(text)
+        except ValueError as error:
+            raise WhiteBitJournalError(f"The journal of {self.identity} is not valid JSON ({error}).") from None
+        if not isinstance(document, dict):
+            raise WhiteBitJournalError(f"The journal of {self.identity} holds {type(document).__name__}, not a move.")
+        return document
+
+
+@dataclass(frozen=True, slots=True)
+class TaskJournals:
+    """The journals of the moves of one task instance, as one of its tries sees them.
+
+    :param task: dag, run, task and map index.
+    :param try_number: of the try.
+    :param state: of the task instance; ``None`` before Airflow 3.3.
+    :param state_is_cleared: whether Airflow deletes the state when the task succeeds. Then Variables are used.
+    :param begun_before: whether an earlier run of the task may have written something.
+    :param variables: where Variables are kept.
+    :param accounts: fingerprints of the connection's API keys: its own, then perhaps the previous one.
+    :param instance: Airflow's own id of this try, if it is known.
+    """
+
+    task: tuple[str, str, str, str]
+    try_number: int = 1
+    state: Store | None = None
+    state_is_cleared: bool = False
+    begun_before: bool = True
+    variables: Store = field(default_factory=VariableStore)
+    accounts: tuple[str, ...] = ()
+    instance: str = ""
+
+    def journal(self, key: str) -> Journal:
+        """The journal of one move.
+
+        :param key: of the move.
+        """
+        if is_idempotent(key):
+            return _shared(key, self.accounts, self._of_any_task, self.journal)
+        in_variables = self._in_variables(key)
+        if self.state is None:
+            return in_variables
+        in_state = StoredJournal(
+            identity=self.identity(key),
+            store=self.state,
+            kept_in="task states",
+            name=f"{_STATE}{_distinct(key)}",
+            writer=self.try_number,
+            writers=Tries(self.try_number),
+            task=self.identity(key),
+            sibling=self.journal,
+            refuses=True,
+        )
+        now, before = (in_variables, in_state) if self.state_is_cleared else (in_state, in_variables)
+        # The first run of a task cannot have written anything before, so it need not look.
+        return replace(now, before=before) if self.begun_before else now
+
+    def identity(self, key: str) -> str:
+        """The name of one move."""
+        return argument_of(key) if is_idempotent(key) else "|".join((*self.task, key))
+
+    def _in_variables(self, key: str) -> StoredJournal:
+        return StoredJournal(
+            identity=self.identity(key),
+            store=self.variables,
+            kept_in="Variables",
+            name=variable_name(_VARIABLE, f"{self.task[0]}.{self.task[2]}.{key}", self.identity(key)),
+            writer=self.try_number,
+            writers=Tries(self.try_number),
+            task=self.identity(key),
+            sibling=self.journal,
+        )
+
+    def _of_any_task(self, key: str) -> StoredJournal:
+        """A journal in Variables that tasks of all DAGs share."""
+        _, name, number = split_key(key)
+        readable = f"{name}{number}"
+        # A run that was made again under its name is another writer.
+        writer = "|".join((*self.task, str(self.try_number), self.instance))
+        return StoredJournal(
+            identity=self.identity(key),
+            store=self.variables,
+            kept_in="Variables",
+            name=variable_name(_KEYED, readable, key),
+            writer=int.from_bytes(hashlib.sha256(writer.encode()).digest()[:2]) >> 16 - _WRITER_BITS,
+            writers=AnyTask(),
+            task="|".join((*self.task, readable)),
+            sibling=self.journal,
+        )
+
+
+class VariableMarkers:
+    """Markers of moves in Airflow Variables, for all tasks that use an API key.
+
+    :param account: fingerprint of the API key.
     """
 
     def __init__(self, account: str) -> None:
         self._account = account
+        self._variables = VariableStore()
 
-    def name(self, likeness: str) -> str:
-        """Name of the Variable of one likeness."""
-        return f"whitebit_mark__{self._account}__{_plain(likeness)}"
+    def name(self, conflict_key: str) -> str:
+        """The name of the Variable of one conflict key."""
+        return f"whitebit_marker__{self._account}__{plain_name(conflict_key)}"
 
-    def read(self, name: str) -> str | None:
-        return read_variable(self.name(name))
+    def read(self, conflict_key: str) -> str | None:
+        return self._variables.read(self.name(conflict_key))
 
-    def write(self, name: str, mark: str) -> None:
-        keep_variable(self.name(name), mark, f"The latest {name} with one API key: intent and nonce")
-
-
-def read_variable(name: str) -> str | None:
-    """An Airflow Variable; ``None`` if there is none. :raises JournalError: if it cannot be read."""
-    try:
-        text = stored_variable(name)
-    except Exception as error:
-        raise JournalError(f"The Airflow Variable could not be read ({type(error).__name__}).") from error
-    return None if text is None else str(text)
+    def write(self, conflict_key: str, marker: str) -> None:
+        description = f"The latest {conflict_key} with one API key: intent and nonce"
+        self._variables.keep(self.name(conflict_key), marker, description)
 
 
-def keep_variable(name: str, text: str, description: str) -> None:
-    """Write an Airflow Variable and read it back. :raises JournalError: if it was not kept."""
-    from airflow.sdk import Variable
-
-    try:
-        Variable.set(name, text, description=description)
-    except Exception as error:
-        raise JournalError(f"The Airflow Variable could not be written ({type(error).__name__}).") from error
-    # Variable.set only logs some failures: what is not there again was not kept.
-    if read_variable(name) != text:
-        raise JournalError("The Airflow Variable was not kept.")
+def _shared(
+    key: str, accounts: Sequence[str], journal_of: Callable[[str], Journal], sibling: Callable[[str], Journal]
+) -> SharedJournal:
+    """The journal of an idempotency key: while one API key of the account replaces another, that of both."""
+    keys = [with_account(key, account) for account in accounts] if split_key(key)[0] in accounts else [key]
+    return SharedJournal(list(map(journal_of, keys)), sibling)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where one move of the task that runs here is kept.
+class JournalSlot:
+    """Where one move of the current task is kept.
 
-    :param journal: its journal.
-    :param generation: changes when a person clears the task, not when Airflow retries it: a clear makes
-        ``max_tries`` what was tried by then and the task's ``retries``.
+    :param journal: of the move.
+    :param generation: changes when a person clears the task, not when Airflow retries it.
     :param run: names this try of the task; empty outside a task.
-    :param process_run: the same, and another one for another dag run of the same name in this process.
-    :param begun_before: whether an earlier run of the task may have written anything.
+    :param process_run: like ``run``, but different for another dag run of the same name in this process.
+    :param begun_before: whether an earlier run of the task may have written something.
+    :param task: names the task instance in words; empty outside a task.
+    :param mapped: the task, if it is mapped.
+    :param lock: held while a thread executes the move.
     """
 
     journal: Journal
-    generation: str
-    run: str
+    generation: str = ""
+    run: str = ""
     process_run: str = ""
     begun_before: bool = False
+    task: str = ""
+    mapped: MappedTask | None = None
+    lock: threading.RLock = field(default_factory=threading.RLock, compare=False)
 
 
-#: Marks of moves outside a task, by account.
-_MEMORY_MARKS: dict[str, MemoryMarks] = {}
+#: Outside a task, by account: the markers of moves; and the journals of idempotency keys, with their lock.
+_MEMORY_MARKERS: dict[str, MemoryMarkers] = {}
+_MEMORY_JOURNALS = MemoryJournal()
+_MEMORY_LOCK = threading.RLock()
 
 
-def marks_for(account: str) -> Marks:
-    """What all tasks with this API key share; outside a task, what this process shares.
+def markers_for(account: str) -> MoveMarkers:
+    """The markers that all tasks with this API key share; outside a task, those of this process.
 
-    :param account: fingerprint of host and API key.
+    :param account: fingerprint of the API key.
     """
     if current_context() is not None:
-        return VariableMarks(account)
-    return _MEMORY_MARKS.setdefault(account, MemoryMarks())
+        return VariableMarkers(account)
+    return _MEMORY_MARKERS.setdefault(account, MemoryMarkers())
 
 
-def place_for(key: str, *, otherwise: MemoryJournal, resumed: bool = False) -> Place:
-    """The place of one move of the task that runs here.
+def slot_for(key: str, *, resumed: bool = False, accounts: tuple[str, ...] = ()) -> JournalSlot:
+    """Where a move of the current task is kept; outside a task, in memory.
 
-    :param key: name of the move within the task.
-    :param otherwise: the journal outside a task.
-    :param resumed: whether this try of the task was deferred and goes on now.
-    :raises WhiteBitConfigurationError: this process has no journal, although Airflow or a task of it has started it.
+    :param key: of the move.
+    :param resumed: whether this try of the task was deferred before.
+    :param accounts: fingerprints of the connection's API keys: its own, then perhaps the previous one.
+    :raises WhiteBitConfigurationError: Airflow or a task has started this process, but it has no journal.
     """
     context = current_context()
     if context is None:
-        if begun_by_a_task():
-            raise _without_a_journal(
-                "This process was started by an Airflow task and has no access to the task's journal, so a retry could "
-                "move the money again. Make moves in the task itself: with an operator, or with the hook in a @task; "
-                "a @task.virtualenv, an @task.external_python or a script can work out what to move and return it."
-            )
-        if runs_for_airflow():
-            raise _without_a_journal(
-                "Airflow runs this outside of any task (a callback, or a DAG file that is read), where there is no "
-                "journal and the same is run again and again. Make moves in a task: with an operator, or with the hook "
-                "in a @task; one that follows a failure has a trigger_rule."
-            )
-        return Place(otherwise, "", "")
-    instance = context["ti"]
-    parts = (instance.dag_id, instance.run_id, instance.task_id, str(instance.map_index), key)
-    identity = "|".join(parts)
-    # Without the retries a clear after they were changed could come to the same number.
-    generation = f"{instance.max_tries}|{instance.task.retries}"
-    store = context.get("task_state_store")
-    readable = f"{instance.dag_id}.{instance.task_id}.{key}"
-    variables = VariableJournal(identity, readable, instance.try_number, instance.max_tries + 1)
-    # The very first beginning of a task cannot have been preceded by anything: it need not ask.
+        _require_no_airflow()
+        if is_idempotent(key):
+            # Each call is a task of its own: it is no retry of the one before.
+            return JournalSlot(_in_memory(key, accounts), uuid.uuid4().hex, begun_before=True, lock=_MEMORY_LOCK)
+        return JournalSlot(MemoryJournal())
+    return _slot_in(context, key, resumed=resumed, accounts=accounts)
+
+
+def _in_memory(key: str, accounts: tuple[str, ...]) -> SharedJournal:
+    return _shared(key, accounts, _MEMORY_JOURNALS.sibling, lambda other: _in_memory(other, accounts))
+
+
+def _slot_in(context: Mapping[str, Any], key: str, *, resumed: bool, accounts: tuple[str, ...]) -> JournalSlot:
+    instance, state = context["ti"], context.get("task_state_store")
     begun_before = resumed or instance.try_number > 1
-    journal: Journal = variables
-    if store is not None:
-        journal = TaskStateJournal(store, identity, key, before=variables if begun_before else None)
-    run = "|".join((*parts[:-1], generation, str(instance.try_number)))
-    return Place(journal, generation, run, f"{run}|{getattr(instance, 'id', '')}", begun_before)
+    task = TaskJournals(
+        (instance.dag_id, instance.run_id, instance.task_id, str(instance.map_index)),
+        try_number=instance.try_number,
+        state=None if state is None else TaskStateStore(state),
+        # It would be forgotten when a person clears the task.
+        state_is_cleared=state is not None and clears_state_on_success(),
+        begun_before=begun_before,
+        accounts=accounts,
+        instance=str(getattr(instance, "id", "")),
+    )
+    # A clear raises max_tries to the tries so far plus the task's retries. The retries themselves are part of the
+    # generation because they may be changed before the clear. A run that was deleted and made again starts at another
+    # time.
+    dag_run = context.get("dag_run")
+    started = getattr(dag_run, "start_date", None)
+    generation = f"{instance.max_tries}|{instance.task.retries}|{started}"
+    run = "|".join((*task.task, generation, str(instance.try_number)))
+    mapped = None
+    if is_idempotent(key):
+        # Another task is not a retry of this one.
+        generation = "|".join((*task.task, generation))
+        begun_before = True
+    elif instance.map_index >= 0:
+        mapped = MappedTask(task.task, f"{started}|{getattr(dag_run, 'clear_number', '')}", task.variables)
+    process_run = f"{run}|{getattr(instance, 'id', '')}"
+    return JournalSlot(task.journal(key), generation, run, process_run, begun_before, _in_words(instance), mapped)
 
 
-def _without_a_journal(why: str) -> WhiteBitConfigurationError:
-    error = WhiteBitConfigurationError(why)
-    # What it says of connections is of no use here.
-    error.advice = ""
-    return error
+def _in_words(instance: Any) -> str:
+    mapped = f", map index {instance.map_index}" if instance.map_index >= 0 else ""
+    return f"task {instance.task_id} of {instance.dag_id}, run {instance.run_id}{mapped}"
 
 
-def _document(identity: str, document: Any) -> dict[str, Any]:
-    if not isinstance(document, dict):
-        raise JournalError(f"The journal of {identity} holds {type(document).__name__}, not a move.")
-    return document
-
-
-def _plain(text: str) -> str:
-    """Only characters that URLs and names of Variables carry as they are."""
-    return re.sub(r"[^A-Za-z0-9._-]", "_", text)
+def _require_no_airflow() -> None:
+    """:raises WhiteBitConfigurationError: the process belongs to Airflow or to a task, so it has to have a journal."""
+    if begun_by_a_task():
+        raise WhiteBitConfigurationError(
+            "An Airflow task started this process, which has no access to the task's journal: a retry could move the "
+            "money again.",
+            next_step="Move money in the task itself, with an operator or with the hook in a @task. A "
+            "@task.virtualenv, a @task.external_python or a script can compute what to move and return it.",
+        )
+    if runs_for_airflow():
+        raise WhiteBitConfigurationError(
+            "Airflow runs this code outside of a task (a callback, or a DAG file while it is parsed). There is no "
+            "journal, and Airflow runs the code again and again.",
+            next_step="Move money in a task, with an operator or with the hook in a @task. A task that follows a "
+            "failure needs a trigger_rule.",
+        )
 
 
 def _distinct(text: str) -> str:
-    """As :func:`_plain`, and another text for each text."""
-    plain = _plain(text)
+    """Like :func:`plain_name`, but different for each text. No result with two underscores after it begins another."""
+    # Object storage may be a folder, whose file names have at most 255 characters.
+    plain = re.sub(r"_+$", "", re.sub(r"_{2,}", "_", plain_name(text))[:150])
     return plain if plain == text else f"{plain}.{hashlib.sha256(text.encode()).hexdigest()[:16]}"

@@ -6,25 +6,35 @@ import difflib
 import hashlib
 import ipaddress
 import json
-import logging
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from airflow_provider_whitebit.client.errors import WhiteBitConfigurationError
-from airflow_provider_whitebit.client.models import parse_amount
-from airflow_provider_whitebit.client.signing import Credentials
-from airflow_provider_whitebit.hooks.connection_form import FIELDS
+from pydantic import BaseModel, BeforeValidator, Field, PlainValidator, ValidationError
 
-log = logging.getLogger(__name__)
+from airflow_provider_whitebit.client.errors import WhiteBitConfigurationError, WhiteBitValidationError, shown
+from airflow_provider_whitebit.client.signing import Credentials
+from airflow_provider_whitebit.hooks.airflow_compat import mask_secret
+from airflow_provider_whitebit.hooks.assets import encode_conn_id
+from airflow_provider_whitebit.hooks.connection_form import CONNECTION_TYPE, FIELDS
+from airflow_provider_whitebit.moves.limits import Limits
+from airflow_provider_whitebit.moves.parsing import read_limit, read_ticker, spelled
+from airflow_provider_whitebit.treasury.fields import fault, first_fault
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection
 
 HOSTS = {"global": "whitebit.com", "eu": "whitebit.eu"}
 _PORTS = {"https": 443, "http": 80}
-_TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off", "")
 _LONGEST_SECONDS = 600
+_PREFIX = "extra__whitebit__"
+#: The exchange's nodes may have clocks this far apart, and the time that one tells is not another's.
+LEAST_MARGIN_MS = 2_000
+#: Earlier names of fields, which connections may still have.
+_OLD_NAMES = {"settle_margin": "reconcile_margin", "former_connection": "previous_conn_id"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,43 +44,68 @@ class Settings:
     :param base_url: scheme, host and port.
     :param credentials: API key and secret.
     :param region: ``global`` or ``eu``.
-    :param timeout: seconds that an answer may take.
-    :param read_only: no move is sent.
-    :param max_move: largest amount of one move by ticker.
-    :param allowed_tickers: tickers that may be moved; empty: all.
+    :param timeout: seconds that a call may take, from connecting to the last byte of its answer.
+    :param limits: which moves an administrator allows.
     :param nonce_window: whether reading calls use the nonce window.
-    :param settle_margin_ms: how late the exchange may record what it accepted, in milliseconds.
+    :param reconcile_margin_ms: how late the exchange may record what it accepted, in milliseconds; at least
+        :data:`LEAST_MARGIN_MS`, whatever the connection says.
     :param verify_tls: whether the certificate is checked.
-    :param former_connection: the connection that holds this account's old key while it is being exchanged; empty: none.
+    :param previous_conn_id: the connection that holds this account's old key while it is being exchanged; empty: none.
     """
 
     base_url: str
     credentials: Credentials
+    limits: Limits
     region: str = "global"
     timeout: int = 10
-    read_only: bool = False
-    max_move: Mapping[str, Decimal] = field(default_factory=dict)
-    allowed_tickers: frozenset[str] = frozenset()
     nonce_window: bool = True
-    settle_margin_ms: int = 10_000
+    reconcile_margin_ms: int = 10_000
     verify_tls: bool = True
-    former_connection: str = ""
-
-    @property
-    def limits_in_words(self) -> str:
-        """The limits that an administrator has set, as one phrase."""
-        parts = ["read only"] if self.read_only else []
-        if self.allowed_tickers:
-            parts.append(f"only {', '.join(sorted(self.allowed_tickers))}")
-        if self.max_move:
-            most = ", ".join(f"{amount:f} {ticker}" for ticker, amount in sorted(self.max_move.items()))
-            parts.append(f"at most {most} in one move")
-        return f"limits of this connection: {'; '.join(parts)}" if parts else "this connection sets no limits"
+    previous_conn_id: str = ""
 
     @property
     def account(self) -> str:
-        """A fingerprint of host and API key: journals keep it, so that a doubt is never settled with another key."""
-        return hashlib.sha256(f"{self.base_url}|{self.credentials.api_key}".encode()).hexdigest()[:16]
+        """A fingerprint of the API key. Journals keep it: a move in doubt is never reconciled with another key.
+
+        The host is no part of it: the exchange's keys are unique, and one host has many names.
+        """
+        return hashlib.sha256(self.credentials.api_key.encode()).hexdigest()[:16]
+
+    @property
+    def exchange(self) -> str:
+        """Host and port in one spelling. The exchange counts calls by IP address, whatever name they are sent to."""
+        parts = urlsplit(self.base_url)
+        name = (parts.hostname or "").removeprefix("www.")
+        return f"{'localhost' if _is_loopback(name) else name}:{parts.port or _PORTS[parts.scheme]}"
+
+
+def settings_of(conn_id: str, connection: Connection) -> Settings:
+    """Check the fields of an Airflow connection. Key and secret are masked in logs from here on.
+
+    :param conn_id: names the connection.
+    :raises WhiteBitConfigurationError: which field is wrong.
+    """
+    for secret in (connection.password, connection.login):
+        # The exchange gets it without the spaces around it.
+        for spelling in {secret, secret.strip()} - {""} if secret else ():
+            mask_secret(spelling)
+    if connection.conn_type != CONNECTION_TYPE:
+        # Never send another service's credentials to the exchange.
+        raise WhiteBitConfigurationError(
+            f"Connection {conn_id!r} is of type {connection.conn_type!r}, not {CONNECTION_TYPE!r}: nothing was sent.",
+            next_step="Name a connection of this type, or change the connection's type.",
+        )
+    extra = _decode(conn_id, connection.extra)
+    mask_secret(extra)
+    return read_settings(
+        conn_id,
+        login=connection.login,
+        password=connection.password,
+        host=connection.host,
+        port=connection.port,
+        schema=connection.schema,
+        extra=extra,
+    )
 
 
 def read_settings(
@@ -83,180 +118,203 @@ def read_settings(
     schema: str | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> Settings:
-    """Settings out of a connection's fields.
+    """Read settings from a connection's fields.
 
     :param conn_id: names the connection in errors.
-    :raises WhiteBitConfigurationError: which field is wrong, and how it should be. Never shows key or secret.
+    :raises WhiteBitConfigurationError: which field is wrong, and how to write it. Never shows key or secret.
     """
-    read = _Fields(conn_id, extra or {})
-    key, secret = (login or "").strip(), (password or "").strip()
-    for name, value in (("login (API key)", key), ("password (API secret)", secret)):
-        if not value:
-            raise read.fault(name, "is empty")
-        if not value.isascii() or not value.isprintable() or " " in value:
-            raise read.fault(name, "holds spaces or characters that no API key has")
-    region = read.choice("region", tuple(HOSTS))
-    return Settings(
-        base_url=_base_url(read, region, host, port, schema, custom=read.boolean("allow_custom_host")),
-        credentials=Credentials(key, secret),
-        region=region,
-        timeout=read.seconds("timeout", least=1),
-        read_only=read.boolean("read_only"),
-        max_move=read.amounts("max_move"),
-        allowed_tickers=read.tickers("allowed_tickers"),
-        nonce_window=read.boolean("nonce_window"),
-        settle_margin_ms=read.seconds("settle_margin", least=0) * 1000,
-        verify_tls=read.boolean("verify_tls"),
-        former_connection=read.text("former_connection"),
-    )
+    try:
+        # Moves are announced under this id: find out before they are made whether that is possible.
+        encode_conn_id(conn_id)
+    except ValueError as error:
+        raise WhiteBitConfigurationError(f"Connection {conn_id!r:.100}: {error}.") from None
+    try:
+        read = _Extra.model_validate(_by_name(extra or {}))
+        if read.allowed_tickers and (strange := read.max_move.keys() - read.allowed_tickers):
+            raise _Wrong(
+                "max_move", f"names {', '.join(sorted(strange))}, not among allowed_tickers; correct one of them"
+            )
+        key, secret = (login or "").strip(), (password or "").strip()
+        for name, value in (("login (API key)", key), ("password (API secret)", secret)):
+            if not value:
+                raise _Wrong(name, "is empty")
+            if not value.isascii() or not value.isprintable() or " " in value:
+                raise _Wrong(name, "contains spaces or characters that no API key has")
+        return Settings(
+            base_url=_base_url(read, host, port, schema),
+            credentials=Credentials(key, secret),
+            limits=Limits(conn_id, read.read_only, read.max_move, read.allowed_tickers),
+            region=read.region,
+            timeout=read.timeout,
+            nonce_window=read.nonce_window,
+            reconcile_margin_ms=max(read.reconcile_margin * 1000, LEAST_MARGIN_MS),
+            verify_tls=read.verify_tls,
+            previous_conn_id=read.previous_conn_id,
+        )
+    except ValidationError as error:
+        name, what = first_fault(error)
+        raise _wrong(conn_id, name, what) from None
+    except _Wrong as error:
+        raise _wrong(conn_id, *error.args) from None
 
 
-def _base_url(
-    read: _Fields, region: str, host: str | None, port: int | None, schema: str | None, *, custom: bool
-) -> str:
+def _decode(conn_id: str, text: str | None) -> dict[str, Any]:
+    """Decode the extra. Airflow's own ``extra_dejson`` is empty if the text is not valid, so no limit would remain.
+
+    :raises WhiteBitConfigurationError: it is not a JSON object, or names a field twice.
+    """
+    try:
+        extra = json.loads(text, parse_float=Decimal, object_pairs_hook=_each_once) if text and text.strip() else {}
+    except _Wrong as error:
+        raise _wrong(conn_id, *error.args) from None
+    except (ValueError, RecursionError):
+        extra = None
+    if not isinstance(extra, dict):
+        raise WhiteBitConfigurationError(f"Connection {conn_id!r}: extra is not a JSON object.")
+    return extra
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            # Python itself would silently take the last one.
+            raise _Wrong(name, "is given twice in the extra: keep one of them")
+        found[name] = value
+    return found
+
+
+class _Wrong(Exception):
+    """A field is wrong: its name, and what is wrong with it."""
+
+
+def _wrong(conn_id: str, name: str, what: str) -> WhiteBitConfigurationError:
+    return WhiteBitConfigurationError(f"Connection {conn_id!r}: {name} {what}.")
+
+
+def _by_name(extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that are given by their names in the form, and defaults for the others."""
+    given: dict[str, Any] = {}
+    fields = {entry.name: entry.default for entry in FIELDS}
+    for spelling, value in extra.items():
+        name = spelling.removeprefix(_PREFIX)
+        name = _OLD_NAMES.get(name, name)
+        if name not in fields:
+            # A misspelt limit would be no limit.
+            meant = difflib.get_close_matches(re.sub("[^a-z]+", "_", name.lower()), fields, n=1)
+            hint = f"did you mean {meant[0]}" if meant else f"the fields are {', '.join(fields)}"
+            raise _Wrong(shown(name), f"is not a field of the extra; {hint}")
+        if value is not None and not (isinstance(value, str) and not value.strip()):
+            if name in given:
+                raise _Wrong(name, f"is given twice in the extra, once as {spelling}: keep one of them")
+            given[name] = value.strip() if isinstance(value, str) else value
+    return {**fields, **given}
+
+
+def _read_max_move(raw: Any) -> dict[str, Decimal]:
+    if isinstance(raw, str):
+        try:
+            raw = json.loads(raw, parse_float=Decimal, object_pairs_hook=_each_once)
+        except (ValueError, ArithmeticError, RecursionError):
+            raise fault('is not JSON; write it like {"USDT": "5000"}') from None
+    if not isinstance(raw, Mapping | None):
+        raise fault('is not an object; write it like {"USDT": "5000"}')
+    limits: dict[str, Decimal] = {}
+    for spelling, amount in (raw or {}).items():
+        ticker = _read_ticker(spelling)
+        if ticker in limits:
+            raise fault(f"names {ticker} twice: keep one of them")
+        limits[ticker] = _read_limit(ticker, amount)
+    return limits
+
+
+def _read_limit(ticker: object, raw: object) -> Decimal:
+    try:
+        # A connection's JSON may contain a bare number.
+        return read_limit("max_move", spelled(raw) if isinstance(raw, float) else raw)
+    except WhiteBitValidationError:
+        raise fault(f'has no amount for {ticker}; write it like {{"{ticker}": "5000"}}') from None
+
+
+def _read_allowed_tickers(raw: Any) -> frozenset[str]:
+    if isinstance(raw, str):
+        try:
+            raw = json.loads(raw) if raw.startswith("[") else raw.split(",")
+        except (ValueError, RecursionError):
+            raise fault("is not a list; write it like USDT, USDC") from None
+    if not isinstance(raw, list | tuple | None) or not all(isinstance(ticker, str) for ticker in raw or ()):
+        raise fault("is not a list of tickers; write it like USDT, USDC")
+    return frozenset(_read_ticker(ticker) for ticker in raw or () if ticker.strip())
+
+
+def _read_ticker(raw: object) -> str:
+    try:
+        return read_ticker(raw)
+    except WhiteBitValidationError:
+        raise fault(f"names {shown(raw)}, which is not a ticker; write it like USDT") from None
+
+
+class _Extra(BaseModel):
+    """The extra, typed. The UI sends booleans and numbers as text, JSON connections send them as they are."""
+
+    region: Annotated[Literal["global", "eu"], BeforeValidator(lambda raw: str(raw).lower())]
+    # As text, because pydantic itself reads the boolean true as 1.
+    timeout: Annotated[int, BeforeValidator(str), Field(ge=1, le=_LONGEST_SECONDS)]
+    read_only: bool
+    max_move: Annotated[dict[str, Decimal], PlainValidator(_read_max_move)]
+    allowed_tickers: Annotated[frozenset[str], PlainValidator(_read_allowed_tickers)]
+    nonce_window: bool
+    reconcile_margin: Annotated[int, BeforeValidator(str), Field(ge=0, le=_LONGEST_SECONDS)]
+    verify_tls: bool
+    allow_custom_host: bool
+    previous_conn_id: Annotated[str, BeforeValidator(lambda raw: raw or "")]
+
+
+def _base_url(extra: _Extra, host: str | None, port: int | None, schema: str | None) -> str:
+    """Scheme, host and port. A usual port is left out."""
     given = (host or "").strip().rstrip("/")
     if not given:
-        return f"https://{HOSTS[region]}"
-    if "://" not in given:
-        scheme = schema if schema in ("http", "https") else None
-        bare = f"//{given}" if given.count(":") < 2 or given.startswith("[") else f"//[{given}]"
-        name = urlsplit(bare).hostname or ""
-        given = f"{scheme or ('http' if _is_loopback(name) else 'https')}:{bare}"
+        return f"https://{HOSTS[extra.region]}"
     try:
-        parts = urlsplit(given)
+        parts = urlsplit(_with_scheme(given, schema))
         number = parts.port or port
     except ValueError:
-        raise read.fault("host", "is no base URL; leave it empty or write https://whitebit.com") from None
-    name = (parts.hostname or "").lower()
-    if not name or parts.path or parts.query or parts.fragment or parts.scheme not in ("http", "https"):
-        raise read.fault("host", "is no base URL; leave it empty or write https://whitebit.com")
+        raise _no_url(extra) from None
+    name = (parts.hostname or "").removesuffix(".")
+    if not name or parts.path or parts.query or parts.fragment or parts.scheme not in _PORTS:
+        raise _no_url(extra)
     if parts.username is not None or parts.password is not None:
-        raise read.fault("host", "holds a user name or password; they belong into login and password")
+        raise _Wrong("host", "contains a user name or password; they belong into login and password")
+    _check_host(extra, parts.scheme, name)
+    shown_name = f"[{name}]" if ":" in name else name
+    return f"{parts.scheme}://{shown_name}" + (f":{number}" if number and number != _PORTS[parts.scheme] else "")
+
+
+def _no_url(extra: _Extra) -> _Wrong:
+    return _Wrong("host", f"is not a base URL; leave it empty or write https://{HOSTS[extra.region]}")
+
+
+def _with_scheme(host: str, schema: str | None) -> str:
+    if "://" in host:
+        return host
+    bare = f"//{host}" if host.count(":") < 2 or host.startswith("[") else f"//[{host}]"
+    usual = "http" if _is_loopback(urlsplit(bare).hostname or "") else "https"
+    return f"{schema if schema in _PORTS else usual}:{bare}"
+
+
+def _check_host(extra: _Extra, scheme: str, name: str) -> None:
     loopback = _is_loopback(name)
-    if parts.scheme == "http" and not loopback:
-        raise read.fault("host", f"names {name} without TLS; write https://{name}")
-    for other, vendor in HOSTS.items():
-        if name in (vendor, f"www.{vendor}") and other != region:
-            raise read.fault("region", f"is {region!r}, but host is that of region {other!r}")
-    if not loopback and name not in HOSTS.values() and not custom:
-        raise read.fault("host", f"is {name}, neither the exchange's nor this machine; allow_custom_host allows it")
-    shown = f"[{name}]" if ":" in name else name
-    # Written out or not, it is the same host: what is kept by host must be found again.
-    usual = _PORTS[parts.scheme]
-    return f"{parts.scheme}://{shown}" + (f":{number}" if number and number != usual else "")
+    for region, vendor in HOSTS.items():
+        if name in (vendor, f"www.{vendor}") and region != extra.region:
+            raise _Wrong("region", f"is {extra.region!r}, but host is that of region {region!r}")
+    if not loopback and name not in HOSTS.values() and not extra.allow_custom_host:
+        raise _Wrong("host", f"is {name}, neither the exchange's nor this machine; allow_custom_host allows it")
+    if scheme == "http" and not loopback:
+        raise _Wrong("host", f"names {name} without TLS; write https://{name}")
 
 
 def _is_loopback(name: str) -> bool:
-    if name == "localhost":
-        return True
     try:
-        return ipaddress.ip_address(name).is_loopback
+        return name == "localhost" or ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False
-
-
-_TICKER = re.compile(r"[A-Z0-9_]{1,20}", re.ASCII)
-
-
-class _Fields:
-    """Reads the extra. The UI sends booleans and numbers as strings, JSON connections send them as they are."""
-
-    def __init__(self, conn_id: str, extra: Mapping[str, Any]) -> None:
-        self._conn_id = conn_id
-        prefix = "extra__whitebit__"
-        self._extra = {name.removeprefix(prefix): value for name, value in extra.items()}
-        self._defaults = {entry.name: entry.default for entry in FIELDS}
-        unknown = sorted(set(self._extra) - set(self._defaults))
-        for name in unknown:
-            # A limit that is misspelt would be no limit.
-            if meant := difflib.get_close_matches(name, self._defaults, n=1, cutoff=0.75):
-                raise self.fault(name, f"is no field of the extra; did you mean {meant[0]}")
-        if unknown:
-            log.warning("Connection %r has fields in its extra that mean nothing here: %s", conn_id, ", ".join(unknown))
-
-    def fault(self, name: str, what: str) -> WhiteBitConfigurationError:
-        return WhiteBitConfigurationError(f"Connection {self._conn_id!r}: {name} {what}.")
-
-    def _get(self, name: str) -> Any:
-        value = self._extra.get(name)
-        if value is None or (isinstance(value, str) and not value.strip()):
-            return self._defaults[name]
-        return value.strip() if isinstance(value, str) else value
-
-    def text(self, name: str) -> str:
-        value = self._get(name)
-        if value is not None and not isinstance(value, str):
-            raise self.fault(name, "is no text")
-        return value or ""
-
-    def choice(self, name: str, allowed: tuple[str, ...]) -> str:
-        value = str(self._get(name)).lower()
-        if value not in allowed:
-            raise self.fault(name, f"is {value!r}, not one of {', '.join(allowed)}")
-        return value
-
-    def boolean(self, name: str) -> bool:
-        value = self._get(name)
-        if isinstance(value, bool):
-            return value
-        text = str(value).lower()
-        if text in _TRUE:
-            return True
-        if text in _FALSE:
-            return False
-        raise self.fault(name, f"is {value!r}, not true or false")
-
-    def seconds(self, name: str, *, least: int) -> int:
-        value = self._get(name)
-        text = str(value)
-        if isinstance(value, bool) or not (text.isascii() and text.isdecimal()):
-            raise self.fault(name, f"is {value!r}, not a whole number of seconds")
-        number = int(text[:9])
-        if not least <= number <= _LONGEST_SECONDS:
-            raise self.fault(name, f"is {text} s; it lies between {least} and {_LONGEST_SECONDS}")
-        return number
-
-    def amounts(self, name: str) -> dict[str, Decimal]:
-        value = self._get(name)
-        if isinstance(value, str):
-            try:
-                value = json.loads(value, parse_float=Decimal)
-            except ValueError:
-                raise self.fault(name, 'is not JSON; write it like {"USDT": "5000"}') from None
-        if value is None:
-            return {}
-        if not isinstance(value, Mapping):
-            raise self.fault(name, 'is not an object; write it like {"USDT": "5000"}')
-        limits: dict[str, Decimal] = {}
-        for ticker, raw in value.items():
-            try:
-                # A connection's JSON may hold a bare number; repr spells a float as it was written.
-                limit = parse_amount(repr(raw) if isinstance(raw, float) else raw)
-            except ValueError:
-                limit = Decimal(-1)
-            if limit < 0:
-                raise self.fault(name, f'has no amount for {ticker}; write it like {{"{ticker}": "5000"}}')
-            limits[self._ticker(name, ticker)] = limit
-        return limits
-
-    def tickers(self, name: str) -> frozenset[str]:
-        value = self._get(name)
-        if isinstance(value, str):
-            if value.startswith("["):
-                try:
-                    value = json.loads(value)
-                except ValueError:
-                    raise self.fault(name, "is not a list; write it like USDT, USDC") from None
-            else:
-                value = value.split(",")
-        if value is None:
-            return frozenset()
-        if not isinstance(value, list | tuple) or not all(isinstance(ticker, str) for ticker in value):
-            raise self.fault(name, "is not a list of tickers; write it like USDT, USDC")
-        return frozenset(self._ticker(name, ticker) for ticker in value if ticker.strip())
-
-    def _ticker(self, name: str, raw: Any) -> str:
-        ticker = str(raw).strip().upper()
-        if not _TICKER.fullmatch(ticker):
-            raise self.fault(name, f"names {str(raw)[:30]!r}, which is no ticker; write it like USDT")
-        return ticker

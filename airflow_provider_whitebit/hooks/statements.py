@@ -1,16 +1,19 @@
-"""A statement of Flex lending from what the exchange answers. Reads only; moves no money."""
+"""Reads what a statement of Flex lending needs from the exchange. Moves no money."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from airflow_provider_whitebit.client.api import WhiteBitClient
-from airflow_provider_whitebit.client.errors import WhiteBitUnavailableError
-from airflow_provider_whitebit.client.models import FlexInvestment, FlexTransaction
+from airflow_provider_whitebit.client.errors import WhiteBitRefusedError, WhiteBitUnavailableError
+from airflow_provider_whitebit.client.models import FlexInvestment, FlexTransaction, SubAccountTransaction
+from airflow_provider_whitebit.client.unreadable import UnreadableRecord
+from airflow_provider_whitebit.treasury.main_changes import main_changes
 from airflow_provider_whitebit.treasury.statement import ReinvestedAs, Statement, make_statement
 
-#: How often the records are read again because something moved meanwhile.
+#: How many times the records are read if investments change meanwhile.
 _READINGS = 3
 
 
@@ -23,8 +26,9 @@ def read_statement(
     plan_id: str | None = None,
     reinvested_as: ReinvestedAs = ReinvestedAs.BOTH,
     full_history: bool = True,
+    main: bool = False,
 ) -> Statement:
-    """The statement of a period, ``start`` included and ``end`` not. Vendor page: Lending (Flex plans).
+    """Make the statement of a period, ``start`` included and ``end`` not. Vendor page: Lending (Flex plans).
 
     :param client: ``WhiteBitHook().get_conn()``.
     :param start: an aware time.
@@ -32,19 +36,21 @@ def read_statement(
     :param tickers: only these assets; all by default.
     :param plan_id: only this plan.
     :param reinvested_as: how the exchange records reinvested earnings.
-    :param full_history: read all records there are: only then can a move that is missing from before the period be
-        noticed. Otherwise those since ``start``.
-    :raises WhiteBitValidationError: if the times make no period that is over.
-    :raises WhiteBitUnavailableError: investments changed each time that they were read; or no usable answer.
-    :raises WhiteBitError: another of its subclasses, by what the exchange answered.
+    :param full_history: read all records, not only those since ``start``. Only all records reveal that a move from
+        before the period is missing.
+    :param main: also read what changed the Main balance: deposits, withdrawals, transfers of sub-accounts. Vendor
+        pages: Get deposit/withdraw history, Sub-accounts.
+    :raises WhiteBitValidationError: the times do not make a period that is over.
+    :raises WhiteBitUnavailableError: investments changed each time they were read, or there was no usable answer.
+    :raises WhiteBitError: the exchange refused a call.
     """
     made_at = client.server_time()
     records_from = None if full_history else start.replace(microsecond=0)
-    history, payments, investments = _read(client, plan_id, records_from)
-    return make_statement(
+    history, payments, investments, unreadable = _read(client, plan_id, records_from)
+    statement = make_statement(
         history,
         investments,
-        client.flex_plans(),
+        list(client.flex_plans(on_unreadable=unreadable.append)),
         start=start,
         end=end,
         made_at=made_at,
@@ -52,24 +58,55 @@ def read_statement(
         reinvested_as=reinvested_as,
         records_from=records_from,
         payments=payments,
+        unreadable=unreadable,
     )
+    return _with_main(client, statement, tickers) if main else statement
+
+
+def _with_main(client: WhiteBitClient, statement: Statement, tickers: Sequence[str] | None) -> Statement:
+    """The statement with what changed the Main balance. What cannot be read of that becomes a warning."""
+    start, end = statement.start, statement.end
+    unreadable: list[UnreadableRecord] = []
+    notes: list[str] = []
+    transactions = list(client.main_history(date_from=start, date_to=end, on_unreadable=unreadable.append))
+    transfers: list[SubAccountTransaction] = []
+    for account in client.sub_accounts(on_unreadable=unreadable.append):
+        found = client.sub_account_transfers(account.id, date_from=start, date_to=end, on_unreadable=unreadable.append)
+        try:
+            transfers += found
+        except WhiteBitRefusedError as error:
+            # One sub-account that cannot be read, for example because it is not confirmed.
+            notes.append(f"The transfers of sub-account {account.id} could not be read: {error.said or error.message}")
+    notes += [f"The exchange sent an unreadable {record}." for record in unreadable]
+    flex = {ticker.ticker: ticker.figures for ticker in statement.tickers}
+    changes = main_changes(transactions, transfers, flex, start=start, end=end, tickers=tickers)
+    return replace(statement, main=changes, warnings=(*statement.warnings, *notes))
 
 
 def _read(
     client: WhiteBitClient, plan_id: str | None, records_from: datetime | None
-) -> tuple[list[FlexTransaction], list[FlexTransaction], list[FlexInvestment]]:
-    """History, payments and investments of one moment: read again where investments changed in between."""
-    investments = list(client.flex_investments(plan=plan_id))
+) -> tuple[list[FlexTransaction], list[FlexTransaction], list[FlexInvestment], list[UnreadableRecord]]:
+    """History, payments, investments of one moment, and what cannot be read of them.
+
+    They are read again if investments changed in between.
+    """
+    investments = list(client.flex_investments(plan=plan_id, on_unreadable=_ignore))
     for _ in range(_READINGS):
-        history = list(client.flex_history(plan=plan_id, date_from=records_from))
-        payments = list(client.flex_payments(plan=plan_id, date_from=records_from))
-        before, investments = investments, list(client.flex_investments(plan=plan_id))
+        unreadable: list[UnreadableRecord] = []
+        report = unreadable.append
+        history = list(client.flex_history(plan=plan_id, date_from=records_from, on_unreadable=report))
+        payments = list(client.flex_payments(plan=plan_id, date_from=records_from, on_unreadable=report))
+        before, investments = investments, list(client.flex_investments(plan=plan_id, on_unreadable=report))
         if _holdings(before) == _holdings(investments):
-            return history, payments, investments
+            return history, payments, investments, unreadable
     raise WhiteBitUnavailableError(
         f"Flex investments changed each of the {_READINGS} times that their records were read, so no statement could "
         "be made of them. Make it when no moves are on their way."
     )
+
+
+def _ignore(record: UnreadableRecord) -> None:
+    """The list is read again, and its unreadable records are named then."""
 
 
 def _holdings(investments: Sequence[FlexInvestment]) -> set[tuple[object, ...]]:

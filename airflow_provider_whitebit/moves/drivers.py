@@ -1,200 +1,240 @@
-"""Who performs what the protocol wants done: blocking in a worker, or without blocking in a trigger."""
+"""Perform the effects of the protocol: blocking in a worker, or without blocking in a trigger."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-import uuid
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterator
+from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from typing import Any, TypeVar
 
-from airflow_provider_whitebit.client.api import IdleCall, WhiteBitClient
+from airflow_provider_whitebit.client.api import Report, WhiteBitClient
 from airflow_provider_whitebit.client.errors import (
     WhiteBitAuthenticationError,
     WhiteBitConfigurationError,
     WhiteBitError,
+    WhiteBitInDoubtError,
+    WhiteBitJournalError,
     WhiteBitPermissionError,
+    WhiteBitUnavailableError,
+    WhiteBitValidationError,
 )
-from airflow_provider_whitebit.client.models import FixedInvestment, FlexTransaction
 from airflow_provider_whitebit.client.transport import urgently
-from airflow_provider_whitebit.moves import protocol as p
-from airflow_provider_whitebit.moves.evidence import ACTIONS
-from airflow_provider_whitebit.moves.intent import Balances, Intent, Move, Operation, Receipt, State, merge
-from airflow_provider_whitebit.moves.journal import Journal, Marks
+from airflow_provider_whitebit.client.unreadable import UnreadableRecord
+from airflow_provider_whitebit.moves import effects as e
+from airflow_provider_whitebit.moves import protocol
+from airflow_provider_whitebit.moves.account import collateral_balance, spot_balance
+from airflow_provider_whitebit.moves.doubts import REPLACED
+from airflow_provider_whitebit.moves.evidence import Evidence
+from airflow_provider_whitebit.moves.execution import ApiKey, ExecutionRequest
+from airflow_provider_whitebit.moves.history import MoveHistory
+from airflow_provider_whitebit.moves.intent import Balances, Intent, Move, Operation, Receipt
+from airflow_provider_whitebit.moves.journal import Journal
+from airflow_provider_whitebit.moves.reconciliation import reconcile
+from airflow_provider_whitebit.moves.supersession import failure_key, highest_number, refuse_if_superseded
 
 ResultT = TypeVar("ResultT")
 
 
-class SettleLater(Exception):
-    """A doubt can only be settled later. The journal holds it: run the same move again when the time has come.
+class ReconcileLater(Exception):
+    """A move in doubt can only be reconciled later. Execute the same move again when the time has come.
 
     :param until_ms: the exchange's time to wait for, in milliseconds.
-    :param intent: the intent in doubt; :func:`settle_in_background` can settle it.
-    :param sent: sendings that this run of the task has made so far.
+    :param intent: the intent in doubt; :func:`reconcile_in_background` can reconcile it.
+    :param sent: how often this run of the task has sent the move.
     """
 
     def __init__(self, until_ms: int, intent: Intent, sent: int) -> None:
         self.until_ms = until_ms
         self.intent = intent
         self.sent = sent
-        super().__init__(f"move {intent.id} can be settled once the exchange's clock has passed {until_ms}")
+        super().__init__(f"move {intent.id} can be reconciled once the exchange's clock has passed {until_ms}")
 
 
-def execute_move(
-    client: WhiteBitClient,
-    journal: Journal,
-    *,
-    requested: Mapping[str, Any],
-    resolve: Callable[[], Move],
-    permit: Callable[[Move], None] = lambda move: None,
-    marks: Marks,
-    account: str,
-    connection: str = "",
-    former: WhiteBitClient | None = None,
-    generation: str = "",
-    settle_margin_ms: int = 10_000,
-    defer: bool = False,
-    settled: Mapping[str, Any] | None = None,
-    sent: int = 0,
-    again: bool = False,
-    sleep: Callable[[float], None] = time.sleep,
-    new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
-) -> Receipt:
-    """Make a move once, blocking until it is done, refused, or in doubt.
+def execute_move(execution: ExecutionRequest, *, sleep: Callable[[float], None] = time.sleep) -> Receipt | None:
+    """Make a move once, blocking until it is made, refused, or in doubt.
 
-    :param client: connection to the exchange.
-    :param journal: where this move's intent is kept.
-    :param requested: the caller's own parameters as plain JSON, before anything was looked up.
-    :param resolve: says which move they come to now; only asked when the journal holds nothing.
-    :param permit: raises a :class:`WhiteBitError` if the account's limits forbid a move; asked before each sending.
-    :param marks: what tasks with this API key share; only transfers use them.
-    :param account: fingerprint of host and API key.
-    :param connection: name of the Airflow connection.
-    :param former: connection with the account's old key, while that is being exchanged: turns are taken with both.
-    :param generation: changes when a person clears the task, not when Airflow retries it.
-    :param settle_margin_ms: how late the exchange may record what it accepted, in milliseconds.
-    :param defer: raise :class:`SettleLater` in place of sleeping until a doubt can be settled.
-    :param settled: the document of this move's intent as :func:`settle_in_background` left it.
-    :param sent: sendings that this run of the task made before it was put off.
-    :param again: whether this run asks once more for what it has been refused.
+    :param execution: what to make, with what, and where its journal is.
     :param sleep: waits, in seconds.
-    :param new_id: makes the id of a new intent.
-    :raises SettleLater: only with ``defer``.
-    :raises WhiteBitInDoubt: the records cannot tell whether the move ran.
+    :raises ReconcileLater: only with ``execution.defer``.
+    :raises WhiteBitInDoubtError: the records cannot tell whether the move ran.
     :raises WhiteBitError: refused, unreachable, or the journal cannot be kept.
+    :returns: the receipt; ``None`` if nothing was made and ``execution.send`` is false.
     """
-    errand = p.Errand(
-        intent_id=new_id(),
-        account=account,
-        requested=requested,
-        generation=generation,
-        journal=journal.identity,
-        fenced=journal.fenced,
-        settled=settled,
-        sent=sent,
-        connection=connection,
-        again=again,
-    )
-    sendings = sent
+    chosen = _with_its_key(execution)
+    try:
+        return run(protocol.execute(chosen), _Worker(chosen, sleep).perform)
+    except WhiteBitInDoubtError as error:
+        previous = chosen.previous_key
+        if previous is not None and _was_sent_with(previous, execution, error.intent_id):
+            # Since the key was chosen, another run of the task has begun the move with the previous key.
+            return execute_move(replace(execution, api_key=previous, previous_key=None), sleep=sleep)
+        error.journal_entry = execution.journal.entry
+        raise
 
-    def perform(effect: p.Effect) -> Any:
-        nonlocal sendings
+
+def refuse_superseded_plan(template: ExecutionRequest) -> None:
+    """Repeat the error of a plan, if the task went on to another move that was made or may have been.
+
+    :param template: of the plan's moves.
+    :raises WhiteBitError: the error, or a journal cannot be read.
+    """
+    run(refuse_if_superseded(template, failure_key(template.key)), _Worker(template, time.sleep).perform)
+
+
+class _Worker:
+    """Performs the effects of one execution, blocking."""
+
+    def __init__(self, execution: ExecutionRequest, sleep: Callable[[float], None]) -> None:
+        self._execution = execution
+        self._client = execution.api_key.client
+        self._sleep = sleep
+        self._sent = execution.sent
+
+    def perform(self, effect: e.Effect) -> Any:
+        """Perform one effect. :raises WhiteBitError: the effect failed."""
+        execution = self._execution
         match effect:
-            case p.ReadJournal():
-                return journal.read()
-            case p.WriteJournal(intent):
-                return journal.write(intent.to_json())
-            case p.ReadMark(name):
-                return marks.read(name)
-            case p.WriteMark(name, mark):
-                return marks.write(name, mark)
-            case p.Resolve():
-                return resolve()
-            case p.Permit(move):
-                return permit(move)
-            case p.WaitUntil(until_ms, left_ms, intent):
-                if defer:
-                    raise SettleLater(until_ms, intent, sendings)
-                return sleep(left_ms / 1000)
-            case p.Pause(milliseconds):
-                return sleep(milliseconds / 1000)
-            case p.Send():
-                sendings += 1
-            case p.TakeNonce(nonce, call) if former is not None:
-                # First, because whoever still moves with the old key takes its turns with that alone.
-                _take_with_former(former, nonce, call)
-        return ask_exchange(client, effect)
+            case e.Pause(milliseconds):
+                self._sleep(milliseconds / 1000)
+                return None
+            case e.WaitUntil(until_ms, left_ms, intent):
+                if execution.defer:
+                    raise ReconcileLater(until_ms, intent, self._sent)
+                self._sleep(left_ms / 1000)
+                return None
+            case e.Send(call, nonce):
+                self._sent += 1
+                return self._client.send_move(call, nonce=nonce)
+            case e.ClaimNonce(nonce, call):
+                if execution.previous_key is not None:
+                    # First, because processes that still use the old key lock with that key alone.
+                    _claim_with_previous(execution.previous_key, nonce, call)
+                return self._client.claim_nonce(nonce, call=call)
+            case e.ReadJournal(key):
+                return (execution.journal.sibling(key) if key else execution.journal).read()
+            case e.WriteJournal(history, key):
+                return (execution.journal.sibling(key) if key else execution.journal).write(history.to_json())
+            case e.ReadMarker(conflict_key):
+                return execution.api_key.markers.read(conflict_key)
+            case e.WriteMarker(conflict_key, marker):
+                return execution.api_key.markers.write(conflict_key, marker)
+            case e.Resolve():
+                return execution.request.resolve(execution.account)
+            case e.CheckPromise(move):
+                return None if execution.promise is None else execution.promise.check(execution.account, move)
+            case e.AnnounceRun(plan):
+                return _announce_run(execution, execution.journal.sibling(plan))
+            case e.ConfirmRun(plan):
+                return _confirm_run(execution, execution.journal.sibling(plan) if plan else execution.plan_journal)
+        return ask_exchange(self._client, effect)
 
-    return run(p.execute(errand, p.Rules(settle_margin_ms=settle_margin_ms)), perform)
 
+def _with_its_key(execution: ExecutionRequest) -> ExecutionRequest:
+    """The same execution with the previous API key, if its move was begun with that.
 
-def begun_with(account: str, journal: Journal) -> bool:
-    """Whether a journal's move was carried out with this account's key or, if it was not, is in doubt with it.
+    Such a move is finished with its own key: nonces and locks of another one prove nothing about it.
 
-    Such a move is finished with its own key: nonces, turns and records of another one prove nothing about it.
-
-    :param account: fingerprint of host and API key.
-    :raises JournalError: if that cannot be told.
+    :raises WhiteBitJournalError: the journal cannot be read.
     """
+    previous = execution.previous_key
+    if previous is None:
+        return execution
     try:
-        intents = merge(map(Intent.from_json, journal.read())).values()
+        history = MoveHistory.merge(execution.journal.read())
     except ValueError:
-        # The protocol reads it again and says what is wrong with it.
+        # The protocol reads the journal again and reports what is wrong with it.
+        return execution
+    keys = {history.executed.account} if history.executed else {one.account for one in history.begun}
+    # With attempts of both keys, the new one finishes the move: the records are the account's, and both are locked.
+    return replace(execution, api_key=previous, previous_key=None) if keys == {previous.fingerprint} else execution
+
+
+def _was_sent_with(key: ApiKey, execution: ExecutionRequest, intent_id: str) -> bool:
+    """Whether the intent that an error names, if any, belongs to an API key."""
+    if not intent_id:
         return False
-    made = [one.account for one in intents if one.state is State.EXECUTED]
-    return account in (made[:1] or [one.account for one in intents if one.in_doubt])
+    intent = MoveHistory.merge(execution.journal.read()).intents.get(intent_id)
+    return intent is not None and intent.account == key.fingerprint
 
 
-def _take_with_former(former: WhiteBitClient, nonce: int, call: IdleCall) -> None:
+def _announce_run(execution: ExecutionRequest, plan_journal: Journal) -> None:
+    """Write the name of this run into the plan journal, if a run of the plan has ever done so."""
+    documents = plan_journal.read()
+    if documents and "run" in documents[-1]:
+        plan_journal.write({**documents[-1], "run": execution.run, "highest": highest_number(documents)})
+
+
+def _confirm_run(execution: ExecutionRequest, plan_journal: Journal | None) -> None:
+    """:raises WhiteBitJournalError: another run is the latest that has written its name into the plan journal."""
+    documents = [] if plan_journal is None else plan_journal.read()
+    if documents and documents[-1].get("run", execution.run) != execution.run:
+        raise WhiteBitJournalError("A later run of this task has taken over: this one stops.", next_step=REPLACED)
+    number = execution.key.rpartition(".")[2]
+    if plan_journal is execution.plan_journal is not None and highest_number(documents) < int(number):
+        raise WhiteBitJournalError("The plan's journal does not hold what this run wrote: this run stops.")
+
+
+def _claim_with_previous(previous: ApiKey, nonce: int, call: Any) -> None:
     try:
-        former.take_nonce(nonce, call=call)
+        previous.client.claim_nonce(nonce, call=call)
     except (WhiteBitAuthenticationError, WhiteBitPermissionError) as error:
         raise WhiteBitConfigurationError(
-            f"The exchange does not accept the key of the connection's former_connection any more ({error.message}) "
-            "Take that field out of the connection: nothing is finished with that key any more."
+            "The exchange no longer accepts the key of the connection's previous_conn_id.",
+            said=error.said,
+            next_step="Remove previous_conn_id from the connection. Moves begun with that key cannot be finished.",
         ) from error
 
 
-def ask_exchange(client: WhiteBitClient, effect: p.Effect) -> Any:
-    """Perform an effect that concerns the exchange or its clock.
+def ask_exchange(client: WhiteBitClient, effect: e.Effect) -> Any:
+    """Perform an effect that reads from the exchange, or its clock.
 
     :raises WhiteBitError: as the client's methods do.
     """
     with urgently():
-        return _ask(client, effect)
+        match effect:
+            case e.ReadClock():
+                return e.ClockReading(client.clock.now_ms(), client.clock.last_seconds)
+            case e.AskTime():
+                client.clock.forget()
+                return client.server_time().int_timestamp
+            case e.ReadRecords(move, since):
+                unreadable: list[UnreadableRecord] = []
+                narrow, wide = _readings(client, move, since, unreadable.append)
+                try:
+                    found = [*narrow()]
+                except WhiteBitValidationError:
+                    # The exchange refuses to filter by a plan or asset that is gone.
+                    unreadable.clear()
+                    found = [*wide()]
+                return [*found, *unreadable]
+            case e.ReadBalances(move):
+                return Balances(_held(client, move.source, move.ticker), _held(client, move.target, move.ticker))
+    raise TypeError(f"cannot perform {effect!r}")
 
 
-def _ask(client: WhiteBitClient, effect: p.Effect) -> Any:
-    match effect:
-        case p.ReadClock():
-            return p.ClockReading(client.clock.now_ms(), client.clock.last_seconds)
-        case p.NewNonce(latest):
-            return client.clock.move_nonce(latest)
-        case p.AskTime():
-            client.clock.forget()
-            return client.server_time().int_timestamp
-        case p.TakeNonce(nonce, call):
-            return client.take_nonce(nonce, call=call)
-        case p.ReadRecords(move, since):
-            return _records(client, move, since)
-        case p.ReadBalances(move):
-            return Balances(_held(client, move.source, move.ticker), _held(client, move.target, move.ticker))
-        case p.Send(call, nonce):
-            return client.send_move(call, nonce=nonce)
-        case _:
-            raise TypeError(f"no way to perform {effect!r}")
-
-
-def _records(client: WhiteBitClient, move: Move, since: int) -> list[FlexTransaction] | list[FixedInvestment]:
+def _readings(
+    client: WhiteBitClient, move: Move, since: int, on_unreadable: Report
+) -> tuple[Callable[[], Iterator[Evidence]], Callable[[], Iterator[Evidence]]]:
+    """Two ways to read the records in which a move would appear: narrowly, and without naming a plan or an asset."""
+    options: dict[str, Any] = {"on_unreadable": on_unreadable, "strict": True}
     match move.operation:
         case Operation.FIXED_INVEST:
-            return list(client.fixed_investments(ticker=move.ticker))
+            fixed = partial(client.fixed_investments, **options)
+            return partial(fixed, ticker=move.ticker), fixed
         case Operation.FIXED_CLOSE:
-            return list(client.fixed_investments(investment=move.investment_id))
-        case operation:
-            actions = tuple(sorted(ACTIONS[operation]))
-            return list(client.flex_history(plan=move.plan_id, date_from=since, action_types=actions))
+            closed = partial(client.fixed_investments, investment=move.investment_id, **options)
+            return closed, closed
+        case Operation.SUB_ACCOUNT_TRANSFER:
+            # Of both directions: one with an unknown name may be this move's.
+            transfers = partial(client.sub_account_transfers, move.sub_account_id, date_from=since, **options)
+            return transfers, transfers
+        case _:
+            # Of every action: one with an unknown number may be this move.
+            flex = partial(client.flex_history, date_from=since, **options)
+            return partial(flex, plan=move.plan_id), flex
 
 
 def _held(client: WhiteBitClient, account: str, ticker: str) -> Decimal:
@@ -202,75 +242,67 @@ def _held(client: WhiteBitClient, account: str, ticker: str) -> Decimal:
     if account == "main":
         return client.main_balance(ticker)[ticker]
     if account == "collateral":
-        return client.collateral_balance(ticker)[ticker]
-    balance = client.trade_balance(ticker)[ticker]
+        return collateral_balance(client, ticker)
+    balance = spot_balance(client, ticker)
+    if balance.freeze is None:
+        raise WhiteBitUnavailableError(
+            f"The exchange does not say how much {ticker} open orders hold (field 'freeze')."
+        )
     return balance.available + balance.freeze
 
 
-async def settle_in_background(
+async def reconcile_in_background(
     client: WhiteBitClient,
     intent: Intent,
     *,
-    settle_margin_ms: int,
-    read_mark: Callable[[str], Awaitable[str | None]],
+    reconcile_margin_ms: int,
+    read_marker: Callable[[str], Awaitable[str | None]],
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> Intent:
-    """Settle a doubt without blocking the event loop: the client's calls run in a thread. Sends nothing.
+    """Reconcile a move in doubt without blocking the event loop: the client runs in a thread. Sends nothing.
 
     :param intent: the intent in doubt.
-    :param settle_margin_ms: how late the exchange may record what it accepted, in milliseconds.
-    :param read_mark: reads one of the :class:`~.journal.Marks`.
+    :param reconcile_margin_ms: how late the exchange may record what it accepted, in milliseconds.
+    :param read_marker: reads one of the :class:`~.journal.MoveMarkers`.
     :param sleep: waits, in seconds.
-    :raises WhiteBitInDoubt: the records cannot tell.
-    :raises WhiteBitError: the exchange cannot be asked.
+    :raises WhiteBitInDoubtError: the records cannot tell.
+    :raises WhiteBitError: the exchange cannot be reached.
     :returns: the intent, executed or with nothing left in doubt.
     """
+    steps = reconcile(intent, reconcile_margin_ms)
+    outcome: Any = None
+    while True:
+        try:
+            effect = steps.throw(outcome) if isinstance(outcome, WhiteBitError) else steps.send(outcome)
+        except StopIteration as end:
+            reconciled: Intent = end.value
+            return reconciled
+        try:
+            if isinstance(effect, e.WaitUntil):
+                await sleep(effect.left_ms / 1000)
+                outcome = None
+            elif isinstance(effect, e.ReadMarker):
+                outcome = await read_marker(effect.conflict_key)
+            else:
+                outcome = await asyncio.to_thread(ask_exchange, client, effect)
+        except WhiteBitError as error:
+            outcome = error
 
-    async def perform(effect: p.Effect) -> Any:
-        if isinstance(effect, p.WaitUntil):
-            return await sleep(effect.left_ms / 1000)
-        if isinstance(effect, p.ReadMark):
-            return await read_mark(effect.name)
-        return await asyncio.to_thread(ask_exchange, client, effect)
 
-    return await run_async(p.settle(intent, settle_margin_ms), perform)
+def run(protocol: Generator[e.Effect, Any, ResultT], perform: Callable[[e.Effect], Any]) -> ResultT:
+    """Drive a protocol to its end.
 
-
-def run(protocol: Generator[p.Effect, Any, ResultT], perform: Callable[[p.Effect], Any]) -> ResultT:
-    """Drive a protocol to its end, performing its effects one after the other.
-
-    :param perform: performs one effect; a :class:`WhiteBitError` that it raises is the effect's outcome, anything
-        else ends the run and leaves the journal as it is.
+    :param perform: performs one effect. A :class:`WhiteBitError` that it raises is thrown into the protocol; any other
+        exception ends the run and leaves the journal as it is.
     """
+    outcome: Any = None
     try:
-        effect = next(protocol)
         while True:
+            effect = protocol.throw(outcome) if isinstance(outcome, WhiteBitError) else protocol.send(outcome)
             try:
                 outcome = perform(effect)
             except WhiteBitError as error:
-                effect = protocol.throw(error)
-            else:
-                effect = protocol.send(outcome)
-    except StopIteration as end:
-        result: ResultT = end.value
-        return result
-    finally:
-        protocol.close()
-
-
-async def run_async(
-    protocol: Generator[p.Effect, Any, ResultT], perform: Callable[[p.Effect], Awaitable[Any]]
-) -> ResultT:
-    """As :func:`run`, for effects that are awaited."""
-    try:
-        effect = next(protocol)
-        while True:
-            try:
-                outcome = await perform(effect)
-            except WhiteBitError as error:
-                effect = protocol.throw(error)
-            else:
-                effect = protocol.send(outcome)
+                outcome = error
     except StopIteration as end:
         result: ResultT = end.value
         return result

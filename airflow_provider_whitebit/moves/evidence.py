@@ -1,47 +1,75 @@
-"""What the exchange's own records say about a move that was sent and not heard of again. Pure."""
+"""What the exchange's records say about a move whose answer was lost. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 import pendulum
 
-from airflow_provider_whitebit.client.models import FixedInvestment, FlexAction, FlexTransaction
-from airflow_provider_whitebit.moves.intent import Attempt, Balances, Intent, Move, Operation, Outcome
+from airflow_provider_whitebit.client.models import (
+    Direction,
+    FixedInvestment,
+    FixedInvestmentStatus,
+    FlexAction,
+    FlexTransaction,
+    SubAccountTransaction,
+)
+from airflow_provider_whitebit.client.records import SECONDS_APART, same_amount, unsigned
+from airflow_provider_whitebit.client.unreadable import UnreadableRecord
+from airflow_provider_whitebit.moves.intent import Attempt, Balances, Intent, Move, Operation
 
-#: A windowed nonce lives so long on the exchange's clock, in milliseconds (vendor page: Authentication).
+#: How long the exchange accepts a windowed nonce, on its own clock, in milliseconds (vendor page: Authentication).
 NONCE_LIFE_MS = 5_000
 
-#: Actions of the Flex history that each operation leaves.
+_IN = frozenset({FlexAction.INVEST, FlexAction.OPEN_INVESTMENT})
+_OUT = frozenset({FlexAction.WITHDRAW_FROM_INVESTMENT, FlexAction.CLOSE_INVESTMENT})
+#: The actions that each operation may leave in the Flex history: one of them, or each of them once.
 ACTIONS: dict[Operation, frozenset[int]] = {
-    Operation.FLEX_INVEST: frozenset({FlexAction.INVEST, FlexAction.OPEN_INVESTMENT}),
-    Operation.FLEX_WITHDRAW: frozenset({FlexAction.WITHDRAW_FROM_INVESTMENT, FlexAction.CLOSE_INVESTMENT}),
-    Operation.FLEX_CLOSE: frozenset({FlexAction.CLOSE_INVESTMENT}),
+    Operation.FLEX_INVEST: _IN,
+    Operation.FLEX_WITHDRAW: _OUT,
+    Operation.FLEX_CLOSE: _OUT,
 }
+#: Actions that no move leaves.
+_NO_MOVES = frozenset(FlexAction) - _IN - _OUT
+#: Seconds by which a record may be late. The next move of the conflict key is accepted later than that
+#: (``nonce_lock.py``).
+_STAMPED_LATE = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
     """Something in the exchange's records that a move may have left.
 
-    :param reference: the identifier that the exchange gave it; ``None`` where only balances tell of it.
+    :param reference: the exchange's identifier; ``None`` if the record has none, or if only balances show the move.
     :param made_at: Unix seconds.
-    :param amount: how much it moved.
+    :param amount: how much moved, in units of the asset.
+    :param kind: the record's action, for Flex.
+    :param fits: whether every field fits the move. Otherwise another move may have left it, or the exchange shows
+        this one in an unexpected way.
+    :param name: identifies the record in a baseline.
+    :param dated: whether ``made_at`` is known. An undated record may be of any time.
+    :param readable: whether the record can be read. Any move of the plan may have left one that cannot.
     """
 
     reference: str | None
     made_at: int
     amount: Decimal | None
+    kind: int = 0
+    fits: bool = True
+    name: str = ""
+    dated: bool = True
+    readable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What the records show of an intent's attempts.
 
-    :param found: the one trace that is this intent's; ``None`` where there is none or it cannot be told.
-    :param unclear: traces that may or may not be this intent's, in words; where there are any, nobody can tell.
+    :param found: the one trace that is this intent's; ``None`` if there is none, or if it is unclear.
+    :param unclear: traces that may or may not be this intent's, in words.
     """
 
     found: Trace | None = None
@@ -49,12 +77,12 @@ class Verdict:
 
     @property
     def absent(self) -> bool:
-        """Whether the move certainly did not run."""
+        """Whether nothing shows that the move ran."""
         return self.found is None and not self.unclear
 
 
 def ends_at_ms(intent: Intent) -> int:
-    """When, on the exchange's clock, no attempt of this intent can be accepted any more, in milliseconds."""
+    """When no attempt of this intent can be accepted any more, in milliseconds of the exchange's clock."""
     return max(attempt.nonce for attempt in intent.attempts) + NONCE_LIFE_MS
 
 
@@ -63,97 +91,193 @@ def begins_at(intent: Intent, margin_ms: int) -> int:
     return min(attempt.earliest for attempt in intent.attempts) - margin_ms // 1000
 
 
-def traces_of(move: Move, records: Iterable[FlexTransaction | FixedInvestment]) -> list[Trace]:
-    """What among the records this move, carried out, would have left. A Flex close may have moved any amount."""
-    traces = []
-    for record in records:
-        trace = _of_transaction(move, record) if isinstance(record, FlexTransaction) else _of_investment(move, record)
-        if trace is not None:
-            traces.append(trace)
+#: A record of one of the lists in which moves appear.
+Evidence = FlexTransaction | FixedInvestment | SubAccountTransaction
+
+
+def traces_of(move: Move, records: Iterable[Evidence | UnreadableRecord]) -> list[Trace]:
+    """The records that this move may have left, the earliest first.
+
+    A record that cannot be read may be the move's, unless what can be read of it says otherwise.
+    """
+    found = (_trace_of(move, record) for record in records)
+    traces = sorted((trace for trace in found if trace is not None), key=lambda trace: trace.made_at)
+    # Records may share an identifier, or have none.
+    seen: Counter[str] = Counter()
+    for index, trace in enumerate(traces):
+        seen[trace.name] += 1
+        traces[index] = replace(trace, name=f"{trace.name}#{seen[trace.name]}")
     return traces
 
 
+def _trace_of(move: Move, record: Evidence | UnreadableRecord) -> Trace | None:
+    match record:
+        case FlexTransaction():
+            return _of_transaction(move, record)
+        case FixedInvestment():
+            return _of_investment(move, record)
+        case SubAccountTransaction():
+            return _of_sub_account(move, record)
+        case _:
+            return _of_unreadable(move, record)
+
+
 def _of_transaction(move: Move, record: FlexTransaction) -> Trace | None:
+    kind, plan_id, currency = record.action_type, record.plan_id or "", record.currency or ""
+    same_asset = currency in ("", move.ticker)
+    if kind in _NO_MOVES or (kind in _IN | _OUT and kind not in ACTIONS[move.operation]):
+        return None
+    if plan_id != move.plan_id and (plan_id or not same_asset):
+        return None
     # The vendor does not say whether what leaves a plan is shown with a sign; the kind of record tells the direction.
-    amount = abs(record.amount)
-    alike = (
-        record.action_type in ACTIONS[move.operation]
-        and (not record.plan_id or record.plan_id == move.plan_id)
-        and (move.operation is Operation.FLEX_CLOSE or amount == move.amount)
-    )
-    return Trace(record.transaction_id, int(record.created_at.timestamp()), amount) if alike else None
+    amount = unsigned(record)
+    if move.operation is Operation.FLEX_CLOSE:
+        # Only the exchange knows how much a close moves.
+        fits = kind == FlexAction.CLOSE_INVESTMENT
+    else:
+        fits = kind in ACTIONS[move.operation] and move.amount is not None and same_amount(amount, move.amount)
+    made_at = int(record.created_at.timestamp())
+    name = f"{kind}:{record.transaction_id or f'{made_at}:{amount.normalize():f}'}"
+    return Trace(record.transaction_id or None, made_at, amount, kind, fits and same_asset and bool(plan_id), name)
 
 
 def _of_investment(move: Move, record: FixedInvestment) -> Trace | None:
     if move.operation is Operation.FIXED_INVEST:
-        alike = record.plan.id == move.plan_id and record.amount == move.amount
-        return Trace(record.id, int(record.created.timestamp()), record.amount) if alike else None
-    # What ran to the end of its term was not closed by anybody.
-    ended_early = not record.active and (record.payment_time is None or record.updated < record.payment_time)
-    alike = record.id == move.investment_id and ended_early
-    return Trace(record.id, int(record.updated.timestamp()), record.amount) if alike else None
+        if record.plan.id != move.plan_id:
+            return None
+        fits = move.amount is not None and same_amount(record.amount, move.amount)
+        return Trace(record.id, int(record.created.timestamp()), record.amount, fits=fits, name=record.id)
+    # The exchange may not say when an investment was changed.
+    dated = record.updated > record.created
+    # An investment that reached the end of its term was not closed by a move.
+    matured = record.interest_paid if not dated else record.payment_time and record.updated >= record.payment_time
+    if record.id != move.investment_id or record.active or matured:
+        return None
+    fits = record.status == FixedInvestmentStatus.CLOSED
+    made_at = int(record.updated.timestamp())
+    return Trace(record.id, made_at, record.amount, fits=fits, name=record.id, dated=dated)
 
 
-def judge(intent: Intent, traces: Iterable[Trace], *, margin_ms: int) -> Verdict:
-    """Find this intent's own among the traces that moves like it have left.
+def _of_unreadable(move: Move, record: UnreadableRecord) -> Trace | None:
+    if move.operation is Operation.FIXED_CLOSE:
+        if record.known.get("id", move.investment_id) != move.investment_id:
+            return None
+        moment = record.known.get("updated") if "status" in record.known else None
+    elif move.operation is Operation.SUB_ACCOUNT_TRANSFER:
+        if _is_other_transfer(move, record.known.get("direction") or "", record.known.get("currency") or ""):
+            return None
+        moment = record.made_at
+    else:
+        if not record.may_be_of(move.plan_id, None) or record.known.get("action_type") in _NO_MOVES:
+            return None
+        moment = record.made_at
+    made_at = 0 if moment is None else int(moment.timestamp())
+    return Trace(None, made_at, None, fits=False, name=record.id, dated=moment is not None, readable=False)
 
-    A trace is the intent's own if it was not there before and was made while a pending attempt could be accepted.
-    One that was made within the settle margin before or after proves nothing either way (it may be another's, or the
-    exchange may have stamped it early or late), and neither does one that shows up for an attempt that was found
-    absent.
+
+def _of_sub_account(move: Move, record: SubAccountTransaction) -> Trace | None:
+    direction, currency = record.direction or "", record.currency or ""
+    if _is_other_transfer(move, direction, currency):
+        return None
+    made_at = int(record.created_at.timestamp())
+    known = direction == f"{move.source}_to_{move.target}" and currency.upper() == move.ticker
+    fits = known and move.amount is not None and same_amount(record.amount, move.amount)
+    amount = record.amount.copy_abs()
+    name = record.transaction_id or f"{made_at}:{direction}:{currency}:{amount.normalize():f}"
+    return Trace(record.transaction_id, made_at, amount, fits=fits, name=name)
+
+
+def _is_other_transfer(move: Move, direction: str, currency: str) -> bool:
+    """Whether a sub-account's record is certainly not of this direction, or not of this asset.
+
+    A name in capitals is another asset's. Any other name may be this asset's, written in an unexpected way.
+    """
+    other_way = direction in tuple(Direction) and direction != f"{move.source}_to_{move.target}"
+    return other_way or (currency.upper() != move.ticker and currency.isupper())
+
+
+def judge(
+    intent: Intent, traces: Iterable[Trace], *, margin_ms: int, explained: Collection[str] = frozenset()
+) -> Verdict:
+    """Find this intent's own trace.
+
+    A trace is the intent's own if it fits the move, was not there before, and was made while an attempt that is not
+    known to be refused could be accepted. Two things make it unclear: a trace within the reconcile margin before or
+    after that time, which may be another move's or stamped early or late; and a trace of that time that does not fit. A
+    record of that time that cannot be read makes it unclear too, even beside a trace that fits.
 
     :param intent: the intent and its attempts.
     :param traces: what the records show, read after the last attempt had ended.
-    :param margin_ms: how late the exchange may record what it has accepted, in milliseconds.
+    :param margin_ms: how late the exchange may record what it accepted, in milliseconds.
+    :param explained: identifiers of records that are certainly of other moves.
     """
     margin = margin_ms // 1000
-    attempts = [attempt for attempt in intent.attempts if attempt.outcome is not Outcome.REFUSED]
-    candidates = {trace.reference: trace for trace in traces if trace.reference not in intent.baseline}
-    certain: list[Trace] = []
-    unclear: list[Trace] = []
-    for trace in candidates.values():
-        if any(_within(trace.made_at, attempt, 0) for attempt in attempts if attempt.outcome is Outcome.PENDING):
-            certain.append(trace)
-        elif any(_within(trace.made_at, attempt, margin) for attempt in attempts):
-            unclear.append(trace)
-    if len(certain) == 1:
-        return Verdict(found=certain[0])
-    return Verdict(unclear=tuple(_in_words(trace, intent.move) for trace in certain + unclear))
+    known = [trace for trace in traces if trace.reference not in explained]
+    certain = [trace for trace in known if trace.fits and _may_be(trace, intent.unproven, 0, 0)]
+    hidden = any(not trace.readable and _may_be(trace, intent.unproven, 0, _STAMPED_LATE) for trace in known)
+    # A move that opens or ends an investment may leave one record of each kind.
+    if certain and not hidden and len({trace.kind for trace in certain}) == len(certain) and _at_once(certain):
+        found = min(certain, key=lambda trace: trace.kind)
+        return Verdict(found if found.dated else replace(found, made_at=intent.unproven[-1].earliest))
+    unclear = [
+        trace
+        for trace in known
+        if _may_be(trace, intent.unproven, *((margin, margin) if trace.fits else (0, _STAMPED_LATE)))
+    ]
+    return Verdict(unclear=tuple(_describe_trace(trace, intent.move) for trace in unclear))
 
 
 def judge_transfer(intent: Intent, after: Balances, *, undisturbed: bool) -> Verdict:
-    """Find out by the balances whether a transfer ran: nothing else tells of it.
+    """Find out from the balances whether a transfer ran: it leaves no record.
 
-    It ran if both sides moved by exactly its amount, it did not if both are as they were. Anything else, or another
-    transfer of the asset meanwhile, proves nothing.
+    It ran if both sides changed by exactly its amount. Nothing shows that it ran if both are unchanged. Anything else,
+    or another transfer of the asset in between, proves nothing. A transfer that was found absent before stays absent
+    unless the balances have changed by its amount, or more, since then.
 
     :param intent: the intent and its attempts.
     :param after: what both sides hold after the last attempt had ended.
-    :param undisturbed: whether no other transfer of this asset has been sent since this one.
+    :param undisturbed: whether no other transfer of this asset was sent since the last attempt.
     """
-    pending = [attempt for attempt in intent.attempts if attempt.outcome is Outcome.PENDING]
-    if len(pending) == 1 and pending[0].before is not None and undisturbed:
-        left, came = pending[0].before.source - after.source, after.target - pending[0].before.target
+    before = intent.unproven[-1].before
+    if before is not None and undisturbed:
+        left, came = before.source - after.source, after.target - before.target
         if left == came == intent.move.amount:
-            return Verdict(found=Trace(None, pending[0].earliest, intent.move.amount))
+            return Verdict(found=Trace(None, intent.unproven[-1].earliest, intent.move.amount))
         if left == came == 0:
             return Verdict()
-    before = [attempt.before for attempt in pending if attempt.before is not None]
-    words = [_balances_in_words("before", one, intent.move) for one in before]
-    words.append(_balances_in_words("now", after, intent.move))
+        doubtful = intent.in_doubt or min(left, came) >= (intent.move.amount or 0)
+    else:
+        doubtful = intent.in_doubt
+    if not doubtful:
+        return Verdict()
+    words = [] if before is None else [_describe_balances("before", before, intent.move)]
+    words.append(_describe_balances("now", after, intent.move))
     if not undisturbed:
-        words.append(f"another transfer of {intent.move.ticker} was sent meanwhile")
+        words.append(f"another transfer of {intent.move.ticker} was sent in between")
     return Verdict(unclear=tuple(words))
 
 
-def _balances_in_words(when: str, held: Balances, move: Move) -> str:
+def _describe_balances(when: str, held: Balances, move: Move) -> str:
     return f"{when} {held.source:f} in {move.source} and {held.target:f} in {move.target}"
 
 
-def _in_words(trace: Trace, move: Move) -> str:
+def _describe_trace(trace: Trace, move: Move) -> str:
     amount = "" if trace.amount is None else f", {trace.amount:f} {move.ticker}"
-    return f"{trace.reference} of {pendulum.from_timestamp(trace.made_at, tz='UTC').isoformat()}{amount}"
+    nameless = "a record without an identifier" if trace.readable else "a record that cannot be read"
+    when = f" of {pendulum.from_timestamp(trace.made_at, tz='UTC').isoformat()}" if trace.dated else ", without a time"
+    return f"{trace.reference or nameless}{when}{amount}"
 
 
-def _within(made_at: int, attempt: Attempt, margin: int) -> bool:
-    return attempt.earliest - margin <= made_at <= (attempt.nonce + NONCE_LIFE_MS) // 1000 + margin
+def _may_be(trace: Trace, attempts: Iterable[Attempt], before: int, after: int) -> bool:
+    """Whether one of the attempts may have left a trace: it was not there before, and made in time, or seconds off."""
+    return any(
+        (not trace.dated or one.earliest - before <= trace.made_at <= (one.nonce + NONCE_LIFE_MS) // 1000 + after)
+        and trace.name not in one.baseline
+        for one in attempts
+    )
+
+
+def _at_once(traces: list[Trace]) -> bool:
+    """Whether traces were made within seconds of each other, as the records of one move are."""
+    times = [trace.made_at for trace in traces]
+    return max(times) - min(times) <= SECONDS_APART

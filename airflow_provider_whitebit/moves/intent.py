@@ -1,8 +1,26 @@
-"""What is to be moved, what was tried, and what came of it. Pure values and their JSON form."""
+"""What is to be moved, and what was tried for it. Pure values and their JSON form.
+
+An intent changes its state by these events and no others:
+
+=============================================  ==========  ==========
+event                                          from        to
+=============================================  ==========  ==========
+an attempt is written to the journal           open        in doubt
+the exchange says yes                          in doubt    executed
+a record of the exchange is the attempt's own  in doubt    executed
+the exchange refuses the move                  in doubt    refused
+the connection was never made                  in doubt    open
+no record fits after the attempt's end         in doubt    open
+a record of an absent attempt appears late     open        executed
+a record of an absent attempt appears late     refused     executed
+=============================================  ==========  ==========
+
+*In doubt* is the state ``OPEN`` with a pending attempt. An attempt without a record is *absent*, which is not a proof:
+its record may appear late. ``EXECUTED`` never changes again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
@@ -10,33 +28,29 @@ from typing import Any, Self
 
 import pendulum
 
-from airflow_provider_whitebit.client.api import (
-    IdleCall,
+from airflow_provider_whitebit.client.calls import (
     MoveCall,
+    ProbeCall,
     Reference,
-    balance_idle_call,
+    balance_probe_call,
     fixed_close_call,
-    fixed_idle_call,
     fixed_invest_call,
+    fixed_probe_call,
     flex_close_call,
-    flex_idle_call,
     flex_invest_call,
+    flex_probe_call,
     flex_withdraw_call,
+    sub_account_transfer_call,
+    sub_accounts_probe_call,
     transfer_call,
 )
-from airflow_provider_whitebit.client.errors import (
-    WhiteBitError,
-    WhiteBitRefusedError,
-    error_class,
-)
-from airflow_provider_whitebit.client.models import to_json
-
-#: Version of the journal's documents; a document of a later version is refused, never guessed at.
-VERSION = 1
+from airflow_provider_whitebit.client.errors import WhiteBitError, WhiteBitRefusedError, error_class
+from airflow_provider_whitebit.client.models import plain
+from airflow_provider_whitebit.moves.documents import Amount, Document, Moment
 
 
 class Operation(StrEnum):
-    """What a move does; the value stands in receipts and journals."""
+    """What a move does. Receipts and journals hold the value."""
 
     FLEX_INVEST = "flex_invest"
     FLEX_WITHDRAW = "flex_withdraw"
@@ -44,18 +58,90 @@ class Operation(StrEnum):
     FIXED_INVEST = "fixed_invest"
     FIXED_CLOSE = "fixed_close"
     TRANSFER = "transfer"
+    SUB_ACCOUNT_TRANSFER = "sub_account_transfer"
 
 
 class State(StrEnum):
-    """Where an intent stands. ``OPEN`` with attempts means in doubt, without: nothing is on its way."""
+    """The state of an intent: see the table above."""
 
     OPEN = "open"
     EXECUTED = "executed"
     REFUSED = "refused"
 
 
+#: Fields that only the receipts of some moves have.
+_OPTIONAL = ("investment_id", "source", "target", "sub_account_id")
+
+
 @dataclass(frozen=True, slots=True)
-class Move:
+class Receipt(Document):
+    """The result of a move.
+
+    :param operation: the move's :class:`Operation`.
+    :param transaction_id: the exchange's, for Flex and sub-accounts; ``None`` for other moves.
+    :param plan_id: the plan; ``None`` for a transfer.
+    :param ticker: the asset.
+    :param amount: how much moved, in units of the asset.
+    :param status: ``executed``, or ``planned`` for a dry run.
+    :param executed_at: when it moved, UTC; ``None`` for a dry run.
+    :param attempts: how often it was sent.
+    :param reconciled: whether the exchange's records show it, rather than the answer to the call.
+    :param intent_id: id of the intent in the journal; ``None`` for a dry run.
+    :param investment_id: the Fixed investment that was made or closed.
+    :param source: the balance that a transfer left; ``sub`` for that of a sub-account.
+    :param target: the balance that it went to.
+    :param sub_account_id: the sub-account that took part in a transfer.
+    """
+
+    operation: str
+    transaction_id: str | None
+    plan_id: str | None
+    ticker: str
+    amount: Amount | None
+    status: str
+    executed_at: Moment | None
+    attempts: int
+    reconciled: bool
+    intent_id: str | None
+    investment_id: str | None = None
+    source: str | None = None
+    target: str | None = None
+    sub_account_id: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON. The last four fields are there only if the move has them."""
+        document = Document.to_json(self)
+        return {name: value for name, value in document.items() if value is not None or name not in _OPTIONAL}
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal(Document):
+    """A refusal as the journal keeps it, so that it can be raised again."""
+
+    kind: str
+    message: str
+    path: str
+    status: int | None
+    code: int | None
+    said: str
+    errors: dict[str, list[str]]
+    next_step: str | tuple[str, ...]
+
+    @classmethod
+    def of(cls, error: WhiteBitError) -> Self:
+        """The refusal in an error."""
+        step = error.next_step if isinstance(error.next_step, str) else tuple(error.next_step)
+        facts = (error.message, error.path, error.status, error.code, error.said, error.errors, step)
+        return cls(type(error).__name__, *facts)
+
+    def error(self) -> WhiteBitError:
+        """The error as it was first raised."""
+        facts = {name: getattr(self, name) for name in self.__slots__ if name not in ("kind", "message")}
+        return (error_class(self.kind) or WhiteBitRefusedError)(self.message, **facts)
+
+
+@dataclass(frozen=True, slots=True)
+class Move(Document):
     """One movement of money, fully decided.
 
     :param operation: what to do.
@@ -64,22 +150,29 @@ class Move:
     :param amount: how much, in units of the asset; for a close, what was invested when it was decided.
     :param with_reinvest: whether an invested amount gets auto-reinvest.
     :param investment_id: the Fixed investment to close.
-    :param source: the balance that a transfer leaves: ``main``, ``spot`` or ``collateral``.
+    :param source: the balance that a transfer leaves: ``main``, ``spot``, ``collateral``, or ``sub`` for that of a
+        sub-account.
     :param target: the balance that it goes to.
+    :param sub_account_id: the sub-account that takes part in a transfer.
     """
 
     operation: Operation
     plan_id: str
     ticker: str
-    amount: Decimal | None
+    amount: Amount | None
     with_reinvest: bool = False
     investment_id: str = ""
     source: str = ""
     target: str = ""
+    sub_account_id: str = ""
 
     def __str__(self) -> str:
-        amount = "" if self.amount is None else f" {_plain(self.amount)}"
-        place = f", plan {self.plan_id}" if self.plan_id else f" from {self.source} to {self.target}"
+        amount = "" if self.amount is None else f" {plain(self.amount)}"
+        if self.source:
+            place = f" from {self.source} to {self.target}"
+            place += f", sub-account {self.sub_account_id}" if self.sub_account_id else ""
+        else:
+            place = f", investment {self.investment_id}" if self.investment_id else f", plan {self.plan_id}"
         return f"{self.operation}{amount} {self.ticker}{place}"
 
     def call(self) -> MoveCall:
@@ -98,230 +191,133 @@ class Move:
                 return flex_withdraw_call(self.plan_id, self.amount)
             case Operation.FIXED_INVEST:
                 return fixed_invest_call(self.plan_id, self.amount)
+            case Operation.SUB_ACCOUNT_TRANSFER:
+                direction = f"{self.source}_to_{self.target}"
+                return sub_account_transfer_call(self.sub_account_id, direction, self.ticker, self.amount)
             case _:
                 return transfer_call(self.ticker, self.amount, self.source, self.target)
 
-    def idle_call(self) -> IdleCall:
-        """A harmless call that whoever may make this move may make too."""
+    def probe_call(self) -> ProbeCall:
+        """A harmless call that needs the same permission as this move."""
         match self.operation:
             case Operation.TRANSFER:
-                return balance_idle_call(self.ticker)
+                return balance_probe_call(self.ticker)
             case Operation.FIXED_INVEST | Operation.FIXED_CLOSE:
-                return fixed_idle_call(self.ticker)
+                return fixed_probe_call()
+            case Operation.SUB_ACCOUNT_TRANSFER:
+                return sub_accounts_probe_call()
             case _:
-                return flex_idle_call(self.plan_id)
+                return flex_probe_call()
 
     @property
-    def likeness(self) -> str:
-        """Moves with the same likeness cannot be told apart in the exchange's records.
+    def leaves_plan(self) -> bool:
+        """Whether the move brings money from a plan to Main."""
+        return self.operation in (Operation.FLEX_WITHDRAW, Operation.FLEX_CLOSE, Operation.FIXED_CLOSE)
 
-        A withdrawal of everything and a close leave the same record, so all that leaves a plan is alike. Transfers
-        leave no record at all, only balances, so all of one asset are alike.
+    @property
+    def conflict_key(self) -> str:
+        """Moves with the same conflict_key may be taken for each other in the exchange's records.
+
+        The records of two moves into one plan may show other amounts than were sent. A withdrawal of everything and a
+        close leave the same record. Transfers leave no record, only balances, so all of one asset are alike. Those of
+        sub-accounts leave a record.
         """
         match self.operation:
             case Operation.FLEX_INVEST:
-                return f"in|{self.plan_id}|{_plain(self.amount or Decimal(0))}"
+                return f"in|{self.plan_id}"
             case Operation.FLEX_WITHDRAW | Operation.FLEX_CLOSE:
                 return f"out|{self.plan_id}"
             case Operation.FIXED_INVEST:
-                return f"fixed in|{self.plan_id}|{_plain(self.amount or Decimal(0))}"
+                return f"fixed in|{self.plan_id}"
             case Operation.FIXED_CLOSE:
                 return f"fixed out|{self.investment_id}"
+            case Operation.SUB_ACCOUNT_TRANSFER:
+                return f"{self.source} to {self.target}|{self.sub_account_id}|{self.ticker}"
             case _:
                 return f"transfer|{self.ticker}"
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON; :meth:`from_json` reads it."""
-        return {name: to_json(getattr(self, name)) for name in self.__slots__}
+    def receipt(self, **known: Any) -> Receipt:
+        """The receipt of this move.
 
-    @classmethod
-    def from_json(cls, raw: Mapping[str, Any]) -> Self:
-        return cls(
-            operation=Operation(raw["operation"]),
-            plan_id=str(raw["plan_id"]),
-            ticker=str(raw["ticker"]),
-            amount=None if raw["amount"] is None else Decimal(raw["amount"]),
-            with_reinvest=bool(raw["with_reinvest"]),
-            investment_id=str(raw["investment_id"]),
-            source=str(raw["source"]),
-            target=str(raw["target"]),
+        :param known: the other fields of the receipt.
+        """
+        return Receipt(
+            operation=str(self.operation),
+            plan_id=self.plan_id or None,
+            ticker=self.ticker,
+            source=self.source or None,
+            target=self.target or None,
+            sub_account_id=self.sub_account_id or None,
+            **known,
+        )
+
+    def planned(self) -> Receipt:
+        """The receipt of a dry run: what would be moved."""
+        return self.receipt(
+            transaction_id=None,
+            amount=self.amount,
+            status="planned",
+            executed_at=None,
+            attempts=0,
+            reconciled=False,
+            intent_id=None,
+            investment_id=self.investment_id or None,
         )
 
 
-def _plain(amount: Decimal) -> str:
-    """One spelling for equal amounts: 10, 10.0 and 1E+1 are alike."""
-    return format(amount.normalize(), "f")
-
-
 class Outcome(StrEnum):
-    """What is known of one sending. Knowledge only grows, in this order."""
+    """What is known of one attempt. Knowledge only grows, in this order."""
 
     PENDING = "pending"
     ABSENT = "absent"
     REFUSED = "refused"
 
 
-_KNOWLEDGE = (Outcome.PENDING, Outcome.ABSENT, Outcome.REFUSED)
+#: In which order knowledge grows.
+KNOWLEDGE = tuple(Outcome)
 
 
 @dataclass(frozen=True, slots=True)
-class Balances:
-    """What the two sides of a transfer held."""
+class Balances(Document):
+    """What the two sides of a transfer held, in units of the asset."""
 
-    source: Decimal
-    target: Decimal
-
-    def to_json(self) -> dict[str, str]:
-        return {"source": format(self.source, "f"), "target": format(self.target, "f")}
-
-    @classmethod
-    def from_json(cls, raw: Mapping[str, Any]) -> Self:
-        return cls(Decimal(raw["source"]), Decimal(raw["target"]))
+    source: Amount
+    target: Amount
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(Document):
     """One sending of a move.
 
-    :param nonce: its nonce, milliseconds; the exchange accepts it up to 5 s past that, never later.
-    :param earliest: the exchange's Unix seconds before it was sent: what it did, it did not do before.
-    :param outcome: pending: not known; absent: the records were asked after its end and did not show it;
-        refused: the exchange said no, or was never reached.
+    :param nonce: milliseconds; the exchange accepts the attempt up to 5 s past it, never later.
+    :param earliest: the exchange's Unix seconds before it was sent; no record of it is older.
+    :param outcome: pending: not known. absent: the records, read after its end, did not show it. refused: the exchange
+        refused it, or was never reached.
     :param before: for a transfer, what both sides held before it was sent.
+    :param baseline: names of the records like this move's that were there before it was sent.
     """
 
     nonce: int
     earliest: int
     outcome: Outcome = Outcome.PENDING
     before: Balances | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        before = None if self.before is None else self.before.to_json()
-        return {"nonce": self.nonce, "earliest": self.earliest, "outcome": str(self.outcome), "before": before}
-
-    @classmethod
-    def from_json(cls, raw: Mapping[str, Any]) -> Self:
-        return cls(
-            nonce=int(raw["nonce"]),
-            earliest=int(raw["earliest"]),
-            outcome=Outcome(raw["outcome"]),
-            before=None if raw["before"] is None else Balances.from_json(raw["before"]),
-        )
+    baseline: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Receipt:
-    """What a move came to.
-
-    :param transaction_id: the exchange's, for Flex; ``None`` for what it gives none.
-    :param plan_id: the plan; ``None`` for a transfer.
-    :param status: ``executed``, or ``planned`` for a dry run.
-    :param attempts: how often it was sent.
-    :param reconciled: whether it is known from the exchange's records, not from its reply.
-    :param investment_id: the Fixed investment that was made or closed.
-    :param source: the balance that a transfer left.
-    :param target: the balance that it went to.
-    """
-
-    operation: str
-    transaction_id: str | None
-    plan_id: str | None
-    ticker: str
-    amount: Decimal | None
-    status: str
-    executed_at: pendulum.DateTime | None
-    attempts: int
-    reconciled: bool
-    intent_id: str | None
-    investment_id: str | None = None
-    source: str | None = None
-    target: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON: the amount as a decimal string, the time as ISO 8601 UTC; :meth:`from_json` reads it.
-
-        ``investment_id``, ``source`` and ``target`` only stand in receipts of the moves that have them.
-        """
-        told = {name: to_json(getattr(self, name)) for name in self.__slots__}
-        return {name: value for name, value in told.items() if value is not None or name not in _ONLY_IF_THERE}
-
-    @classmethod
-    def from_json(cls, raw: Mapping[str, Any]) -> Self:
-        values = dict(raw)
-        if values["amount"] is not None:
-            values["amount"] = Decimal(values["amount"])
-        if values["executed_at"] is not None:
-            values["executed_at"] = pendulum.parse(values["executed_at"])
-        return cls(**values)
-
-    @classmethod
-    def of(cls, move: Move, **known: Any) -> Self:
-        """The receipt of a move."""
-        return cls(
-            operation=str(move.operation),
-            plan_id=move.plan_id or None,
-            ticker=move.ticker,
-            source=move.source or None,
-            target=move.target or None,
-            **known,
-        )
-
-    @classmethod
-    def planned(cls, move: Move) -> Self:
-        """The receipt of a dry run: what would be moved."""
-        return cls.of(
-            move,
-            transaction_id=None,
-            amount=move.amount,
-            status="planned",
-            executed_at=None,
-            attempts=0,
-            reconciled=False,
-            intent_id=None,
-            investment_id=move.investment_id or None,
-        )
-
-
-_ONLY_IF_THERE = ("investment_id", "source", "target")
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A no of the exchange that the same move will meet again."""
-
-    kind: str
-    message: str
-    path: str
-    status: int | None
-    code: int | None
-    errors: dict[str, list[str]]
-
-    @classmethod
-    def of(cls, error: WhiteBitError) -> Self:
-        return cls(type(error).__name__, error.message, error.path, error.status, error.code, error.errors)
-
-    def error(self) -> WhiteBitError:
-        """The error as it was first raised."""
-        kind = error_class(self.kind) or WhiteBitRefusedError
-        return kind(self.message, path=self.path, status=self.status, code=self.code, errors=self.errors)
-
-    def to_json(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__slots__}
-
-
-@dataclass(frozen=True, slots=True)
-class Intent:
-    """A move that was decided, with everything that was tried for it. Frozen: retries keep to it.
+class Intent(Document):
+    """A move that was decided, and everything that was tried for it. Retries keep the move.
 
     :param id: names it in receipts, logs and doubts.
-    :param account: fingerprint of host and API key.
-    :param requested: the caller's own parameters, to be compared when the task runs again.
+    :param account: fingerprint of the API key.
+    :param requested: the caller's parameters, to be compared when the task runs again.
     :param generation: changes when a person clears the task, not when Airflow retries it.
     :param move: what to move.
     :param created_at: the exchange's Unix seconds when it was decided.
     :param attempts: its sendings so far.
-    :param baseline: transaction ids like this move's that were there before it.
-    :param connection: name of the connection that it was decided with; empty where that is not known.
+    :param connection: name of the Airflow connection; empty if it is not known.
+    :param key: of the move within its task.
+    :param task: names the task instance that decided it; empty outside a task.
     """
 
     id: str
@@ -331,28 +327,35 @@ class Intent:
     move: Move
     created_at: int
     attempts: tuple[Attempt, ...] = ()
-    baseline: tuple[str, ...] = ()
     state: State = State.OPEN
     receipt: Receipt | None = None
     refusal: Refusal | None = None
     connection: str = ""
+    key: str = ""
+    task: str = ""
 
     @property
     def in_doubt(self) -> bool:
-        """Whether money may have moved without anybody here knowing."""
+        """Whether the move may have run without our knowledge."""
         return self.state is State.OPEN and any(attempt.outcome is Outcome.PENDING for attempt in self.attempts)
 
-    def trying(self, attempt: Attempt, baseline: Iterable[str]) -> Intent:
-        """This intent with one more attempt on its way."""
-        known = (*self.baseline, *(name for name in baseline if name not in self.baseline))
-        return replace(self, attempts=(*self.attempts, attempt), baseline=known)
+    @property
+    def unproven(self) -> tuple[Attempt, ...]:
+        """The attempts that may have run without our knowledge: those in doubt, and those found absent."""
+        if self.state is State.EXECUTED:
+            return ()
+        return tuple(attempt for attempt in self.attempts if attempt.outcome is not Outcome.REFUSED)
+
+    def trying(self, attempt: Attempt) -> Intent:
+        """This intent with one more attempt."""
+        return replace(self, attempts=(*self.attempts, attempt))
 
     def last_refused(self) -> Intent:
-        """The last attempt certainly never ran."""
+        """This intent, whose last attempt certainly never ran."""
         return replace(self, attempts=(*self.attempts[:-1], replace(self.attempts[-1], outcome=Outcome.REFUSED)))
 
     def found_absent(self) -> Intent:
-        """The records were asked after all attempts had ended: none of them ran."""
+        """This intent, none of whose attempts left a record: the records were read after all of them had ended."""
         return replace(
             self,
             attempts=tuple(
@@ -362,18 +365,16 @@ class Intent:
         )
 
     def executed(
-        self,
-        reference: str | None,
-        amount: Decimal | None,
-        executed_at: pendulum.DateTime,
-        *,
-        reconciled: bool,
+        self, reference: str | None, amount: Decimal | None, executed_at: pendulum.DateTime, *, reconciled: bool
     ) -> Intent:
-        """This intent, carried out, with its receipt. ``reference``: the identifier that the exchange gave it."""
-        made = reference if self.move.operation is Operation.FIXED_INVEST else self.move.investment_id
-        receipt = Receipt.of(
-            self.move,
-            transaction_id=reference if self.move.call().names is Reference.TRANSACTION else None,
+        """This intent, executed, with its receipt.
+
+        :param reference: the identifier that the exchange gave the move.
+        """
+        names = self.move.call().names
+        made = reference if names is Reference.INVESTMENT else self.move.investment_id
+        receipt = self.move.receipt(
+            transaction_id=reference if names in (Reference.TRANSACTION, Reference.BARE_TRANSACTION) else None,
             amount=amount,
             status="executed",
             executed_at=executed_at,
@@ -382,74 +383,8 @@ class Intent:
             intent_id=self.id,
             investment_id=made or None,
         )
-        return replace(self, state=State.EXECUTED, receipt=receipt)
+        return replace(self, state=State.EXECUTED, receipt=receipt, refusal=None)
 
     def refused(self, error: WhiteBitError) -> Intent:
         """This intent, refused for good."""
         return replace(self.last_refused(), state=State.REFUSED, refusal=Refusal.of(error))
-
-    def to_json(self) -> dict[str, Any]:
-        """The journal's document; :meth:`from_json` reads it."""
-        return {
-            "version": VERSION,
-            "id": self.id,
-            "account": self.account,
-            "requested": self.requested,
-            "generation": self.generation,
-            "move": self.move.to_json(),
-            "created_at": self.created_at,
-            "attempts": [attempt.to_json() for attempt in self.attempts],
-            "baseline": list(self.baseline),
-            "state": str(self.state),
-            "receipt": None if self.receipt is None else self.receipt.to_json(),
-            "refusal": None if self.refusal is None else self.refusal.to_json(),
-            "connection": self.connection,
-        }
-
-    @classmethod
-    def from_json(cls, raw: Mapping[str, Any]) -> Self:
-        """:raises ValueError: if this is no document of this version."""
-        try:
-            if raw["version"] != VERSION:
-                raise ValueError(f"its version is {raw['version']!r}, this package reads {VERSION}")
-            return cls(
-                id=str(raw["id"]),
-                account=str(raw["account"]),
-                requested=dict(raw["requested"]),
-                generation=str(raw["generation"]),
-                move=Move.from_json(raw["move"]),
-                created_at=int(raw["created_at"]),
-                attempts=tuple(Attempt.from_json(attempt) for attempt in raw["attempts"]),
-                baseline=tuple(raw["baseline"]),
-                state=State(raw["state"]),
-                receipt=None if raw["receipt"] is None else Receipt.from_json(raw["receipt"]),
-                refusal=None if raw["refusal"] is None else Refusal(**raw["refusal"]),
-                connection=str(raw.get("connection", "")),
-            )
-        except (KeyError, TypeError, ArithmeticError) as error:
-            raise ValueError(f"it cannot be read ({type(error).__name__}: {error})") from None
-
-
-def merge(intents: Iterable[Intent]) -> dict[str, Intent]:
-    """Intents by id, out of documents that several tries of a task wrote, earliest first.
-
-    Documents of the same intent are put together: what any of them knows is known.
-    """
-    merged: dict[str, Intent] = {}
-    for intent in intents:
-        earlier = merged.pop(intent.id, None)
-        merged[intent.id] = intent if earlier is None else _together(earlier, intent)
-    return merged
-
-
-def _together(earlier: Intent, later: Intent) -> Intent:
-    attempts = {attempt.nonce: attempt for attempt in earlier.attempts}
-    for attempt in later.attempts:
-        known = attempts.get(attempt.nonce, attempt)
-        attempts[attempt.nonce] = max(known, attempt, key=lambda either: _KNOWLEDGE.index(either.outcome))
-    ended = later if later.state is not State.OPEN or earlier.state is State.OPEN else earlier
-    return replace(
-        ended,
-        attempts=tuple(attempts[nonce] for nonce in sorted(attempts)),
-        baseline=tuple(dict.fromkeys((*earlier.baseline, *later.baseline))),
-    )

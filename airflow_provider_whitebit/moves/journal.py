@@ -1,138 +1,196 @@
-"""Where intents are kept: what a journal must do, and its form in memory."""
+"""Where the history of a move is kept: what a journal must do, and its form in memory."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
-from airflow_provider_whitebit.client.errors import WhiteBitError
 from airflow_provider_whitebit.moves.evidence import NONCE_LIFE_MS
 
-
-class JournalError(WhiteBitError):
-    """The journal could not be read or written. Nothing is sent that is not written down before."""
-
-    advice = "Nothing was sent in this run; run the task again when Airflow's API server answers."
-
-    def __init__(self, message: str, *, money_moved: bool | None = None) -> None:
-        super().__init__(message, money_moved=money_moved)
+_DONE = ":done"
 
 
 class Journal(Protocol):
-    """Keeps the documents of one move of one task.
+    """Keeps the documents of one move (:class:`~.history.MoveHistory`).
 
-    ``identity`` names the move: dag, run, task, map index and the move within the task. ``fenced`` says that the
-    store refuses writes of a try that Airflow has replaced by another.
+    Each writer, a try of a task, has a document of its own, so none overwrites another's. No store is relied on to
+    refuse a try that Airflow has replaced.
     """
 
     @property
-    def identity(self) -> str: ...
-
-    @property
-    def fenced(self) -> bool: ...
+    def identity(self) -> str:
+        """Names the move: dag, run, task, map index and the move's key."""
 
     @property
     def entry(self) -> str:
-        """Where a person finds it, in words; empty where nobody can."""
+        """Where a person finds the journal; empty if a person cannot."""
+
+    @property
+    def by_tries(self) -> bool:
+        """Whether the documents are of the tries of one task, so that the last one's try has replaced the others."""
 
     def read(self) -> list[dict[str, Any]]:
-        """Every document that any try wrote; empty only where there certainly is none.
+        """Every document that any writer wrote, the earliest try first; empty only if there certainly is none.
 
-        :raises JournalError: if that cannot be told.
+        :raises WhiteBitJournalError: it is not certain what the journal holds.
         """
 
     def write(self, document: dict[str, Any]) -> None:
-        """Keep this try's document; it is durable when this returns.
+        """Store this writer's document. It is durable when this returns.
 
-        :raises JournalError: if it is not known to be durable.
+        :raises WhiteBitJournalError: it is not certain that the document is durable.
+        """
+
+    def sibling(self, key: str) -> Journal:
+        """The journal of another move of the same task.
+
+        :param key: of that move.
         """
 
 
-class Marks(Protocol):
-    """Keeps one short text for each likeness, shared by all tasks that use an API key.
+class MoveMarkers(Protocol):
+    """Keeps one short text for each conflict key, shared by all tasks that use an API key.
 
-    Transfers leave no record at the exchange. Whoever sends one leaves a mark before, so that whoever has lost an
-    answer can tell whether the balances were moved by somebody else meanwhile.
+    A task leaves a marker before it sends a move, and marks it as done when it knows what became of the move. Until
+    then, other moves of the conflict key wait for a while, so that records and balances are not confused. Transfers
+    leave no record at the exchange: after a lost answer, the marker shows whether another one was sent in between.
     """
 
-    def read(self, name: str) -> str | None:
-        """The latest mark. :raises JournalError: if that cannot be told."""
+    def read(self, conflict_key: str) -> str | None:
+        """The latest marker. :raises WhiteBitJournalError: it cannot be read."""
 
-    def write(self, name: str, mark: str) -> None:
-        """Keep a mark; it is durable when this returns. :raises JournalError: if it is not known to be durable."""
+    def write(self, conflict_key: str, marker: str) -> None:
+        """Store a marker. It is durable when this returns.
+
+        :raises WhiteBitJournalError: it is not certain that the marker is durable.
+        """
 
 
-class SharedMarks:
-    """Marks of two API keys of one account, while one is exchanged for the other.
+class SharedMarkers:
+    """Transfer markers of two API keys of one account, while one replaces the other.
 
-    Each is left with both keys, so that a move with either sees it. Where they differ, somebody who knows of one key
-    only has left the other one: long before, and the latest stands for both, or perhaps in between.
+    Each marker is written with both keys, so a move with either sees it. If the two differ, a process that knows one
+    key only has written the other marker. The later one counts, unless both could have been sent at the same time.
 
-    :param marks: of each key.
+    :param markers: of each key.
     """
 
-    def __init__(self, *marks: Marks) -> None:
-        self._marks = marks
+    def __init__(self, *markers: MoveMarkers) -> None:
+        self._markers = markers
 
-    def read(self, name: str) -> str | None:
-        left = sorted({mark for one in self._marks if (mark := one.read(name)) is not None}, key=_nonce_of)
-        if len(left) > 1 and _nonce_of(left[-1]) <= _nonce_of(left[-2]) + NONCE_LIFE_MS:
-            return " and ".join(left)
-        return left[-1] if left else None
+    def read(self, conflict_key: str) -> str | None:
+        found = {marker for one in self._markers if (marker := one.read(conflict_key)) is not None}
+        ordered = sorted(found, key=_nonce_of)
+        if len(ordered) > 1 and _nonce_of(ordered[-1]) <= _nonce_of(ordered[-2]) + NONCE_LIFE_MS:
+            return " and ".join(ordered)
+        return ordered[-1] if ordered else None
 
-    def write(self, name: str, mark: str) -> None:
-        for one in self._marks:
-            one.write(name, mark)
+    def write(self, conflict_key: str, marker: str) -> None:
+        for one in self._markers:
+            one.write(conflict_key, marker)
 
 
-def mark_of(intent_id: str, nonce: int) -> str:
-    """What an attempt leaves.
+class SharedJournal:
+    """The journal of an idempotency key: tasks that do not know of each other write into it.
 
-    :param intent_id: its intent's.
+    While one API key of the account replaces another, it is kept with both, so that a task with either sees it. A
+    writer takes a number, once, that is higher than all numbers it has read. The documents are in this order.
+
+    :param journals: that of the connection's own key, then that of the previous one.
+    :param sibling: the journal of another move.
+    """
+
+    by_tries = False
+
+    def __init__(self, journals: Sequence[Journal], sibling: Callable[[str], Journal]) -> None:
+        self._journals = journals
+        self._order: int | None = None
+        self.sibling = sibling
+        self.identity = journals[0].identity
+
+    @property
+    def entry(self) -> str:
+        return " and ".join(journal.entry for journal in self._journals if journal.entry)
+
+    def read(self) -> list[dict[str, Any]]:
+        return sorted((one for journal in self._journals for one in journal.read()), key=_order_of)
+
+    def write(self, document: dict[str, Any]) -> None:
+        if self._order is None:
+            self._order = 1 + max((_order_of(one)[0] for one in self.read()), default=0)
+        for journal in self._journals:
+            journal.write({**document, "order": self._order})
+
+
+def _order_of(document: Mapping[str, Any]) -> tuple[int, str]:
+    # The name of the run decides between two that have taken the same number.
+    return int(document.get("order", 0)), str(document.get("run", ""))
+
+
+def marker_of(intent_id: str, nonce: int) -> str:
+    """The marker of an attempt.
+
+    :param intent_id: of its intent.
     :param nonce: milliseconds.
     """
     return f"{intent_id}:{nonce}"
 
 
-def _nonce_of(mark: str) -> int:
-    nonce = mark.rpartition(":")[2]
+def done(marker: str) -> str:
+    """The same marker after it is known what became of the attempt."""
+    return f"{marker}{_DONE}"
+
+
+def in_flight_since(marker: str | None, own: Collection[str]) -> int:
+    """The nonce of a move that is not done; 0 if there is none.
+
+    :param marker: of its conflict key.
+    :param own: ids of the intents that do not count.
+    """
+    if marker is None or marker.endswith(_DONE) or marker.rpartition(":")[0] in own:
+        return 0
+    return _nonce_of(marker)
+
+
+def _nonce_of(marker: str) -> int:
+    nonce = marker.removesuffix(_DONE).rpartition(":")[2]
     return int(nonce) if nonce.isdecimal() else 0
 
 
-class MemoryMarks:
-    """Marks for use outside a task: they live as long as the object."""
+class MemoryMarkers:
+    """Markers for use outside a task: they live as long as the object."""
 
     def __init__(self) -> None:
-        self._marks: dict[str, str] = {}
+        self._markers: dict[str, str] = {}
 
-    def read(self, name: str) -> str | None:
-        return self._marks.get(name)
+    def read(self, conflict_key: str) -> str | None:
+        return self._markers.get(conflict_key)
 
-    def write(self, name: str, mark: str) -> None:
-        self._marks[name] = mark
+    def write(self, conflict_key: str, marker: str) -> None:
+        self._markers[conflict_key] = marker
 
 
 class MemoryJournal:
-    """A journal for use outside a task: it lives as long as the object."""
+    """A journal for use outside a task: it and its siblings live as long as the object.
 
-    def __init__(self, identity: str = "memory") -> None:
-        self._identity = identity
+    :param identity: names the move.
+    :param siblings: that were made before, by their keys.
+    """
+
+    entry = ""
+    by_tries = False
+
+    def __init__(self, identity: str = "memory", siblings: dict[str, MemoryJournal] | None = None) -> None:
+        self.identity = identity
         self._document: dict[str, Any] | None = None
-
-    @property
-    def identity(self) -> str:
-        return self._identity
-
-    @property
-    def fenced(self) -> bool:
-        return True
-
-    @property
-    def entry(self) -> str:
-        return ""
+        self._siblings: dict[str, MemoryJournal] = {} if siblings is None else siblings
 
     def read(self) -> list[dict[str, Any]]:
         return [] if self._document is None else [copy.deepcopy(self._document)]
 
     def write(self, document: dict[str, Any]) -> None:
         self._document = copy.deepcopy(document)
+
+    def sibling(self, key: str) -> MemoryJournal:
+        return self._siblings.setdefault(key, MemoryJournal(f"{self.identity}.{key}", self._siblings))

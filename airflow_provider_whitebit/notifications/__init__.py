@@ -1,1 +1,1 @@
-"""Texts for Airflow's own notifiers."""
+"""Texts for Airflow's notifiers."""

@@ -1,6 +1,6 @@
 """Jinja templates of notices, for any of Airflow's notifiers (SMTP, Slack, Teams, ...).
 
-They are templated with the context of the task that succeeded or failed::
+They are rendered with the context of the task that succeeded or failed::
 
     WhiteBitFlexInvestOperator(
         ...,
@@ -8,7 +8,8 @@ They are templated with the context of the task that succeeded or failed::
         on_failure_callback=SmtpNotifier(to="treasury@example.com", subject=FAILURE_SUBJECT, html_content=FAILURE_HTML),
     )
 
-A failure says whether money moved; a doubt says so in its subject. No text holds a key, a secret or a signature.
+A failure notice has the whole text of the error: what happened, whether money moved, what the task has already moved,
+and the next steps. If a move is in doubt, the subject says so. No text contains a key, a secret or a signature.
 """
 
 from __future__ import annotations
@@ -16,40 +17,44 @@ from __future__ import annotations
 _TASK = "{{ ti.dag_id }}.{{ ti.task_id }}"
 _RECEIPTS = (
     "{% set made = ti.xcom_pull(task_ids=ti.task_id, map_indexes=ti.map_index) %}"
-    # What a treasury operator returns has its receipts inside.
+    # The result of a treasury operator contains its receipts.
     "{% set receipts = made.receipts if made is mapping and 'receipts' in made else"
     " ([made] if made is mapping else (made or [])) %}"
 )
-# Airflow's templates may not look at a class: the error's representation begins with its name.
-_NAME = "{{ ('%r' | format(exception)).split('(')[0] | e }}"
-_DOUBT = "{% set doubt = 'InDoubt' in '%r' | format(exception) %}"
+# Airflow's sandbox forbids templates to look at a class, but the error's repr begins with the name of its class.
+_CLASS = "('%r' | format(exception)).split('(')[0]"
+_IS_DOUBT = "'InDoubt' in '%r' | format(exception)"
 
-#: What a task that moved money did, in one line.
+#: The moves of a task, in one line.
 RECEIPT_SUBJECT = (
     _RECEIPTS
     + "WhiteBIT: {% for receipt in receipts %}{{ receipt.operation }} {{ receipt.amount }} {{ receipt.ticker }}"
     + " {{ receipt.status }}{{ ', ' if not loop.last }}{% else %}nothing moved{% endfor %} - "
     + _TASK
 )
-#: The receipts of a task that moved money, as plain text.
+#: The receipts of a task, as plain text.
 RECEIPT_TEXT = (
     _RECEIPTS
     + "{% for receipt in receipts %}{% for name, value in receipt.items() if value is not none %}"
     + "{{ name }}: {{ value }}\n{% endfor %}\n{% endfor %}"
     + "Run: {{ ti.run_id }}"
 )
-#: The same as HTML.
+#: The receipts of a task, as HTML.
 RECEIPT_HTML = (
     _RECEIPTS
     + "{% for receipt in receipts %}<table>{% for name, value in receipt.items() if value is not none %}"
     + "<tr><th align='left'>{{ name | e }}</th><td>{{ value | e }}</td></tr>{% endfor %}</table>{% endfor %}"
     + "<p>Run {{ ti.run_id | e }}</p>"
 )
-#: What failed, in one line; a doubt wants a person.
-FAILURE_SUBJECT = _DOUBT + "WhiteBIT: {{ 'IN DOUBT, a person must look' if doubt else 'failed' }} - " + _TASK
-#: The error, which says whether money moved and what to do next, as plain text.
-FAILURE_TEXT = _NAME + ": {{ exception }}\nRun: {{ ti.run_id }}, try {{ ti.try_number }}"
-#: The same as HTML.
+#: Which task failed, in one line. A move in doubt needs a person.
+FAILURE_SUBJECT = f"WhiteBIT: {{{{ 'IN DOUBT, a person must check' if {_IS_DOUBT} else 'failed' }}}} - {_TASK}"
+#: The whole error, one fact per line, as plain text.
+FAILURE_TEXT = f"{{{{ {_CLASS} }}}}: {{{{ exception }}}}\nRun: {{{{ ti.run_id }}}}, try {{{{ ti.try_number }}}}"
+#: The whole error, one fact per line, as HTML.
 FAILURE_HTML = (
-    f"<p><b>{_NAME}</b>: {{{{ exception | e }}}}</p><p>Run {{{{ ti.run_id | e }}}}, try {{{{ ti.try_number }}}}</p>"
+    f"<p><b>{{{{ {_CLASS} | e }}}}</b></p>"
+    # The e-mail programs that ignore white-space: pre-line need line breaks.
+    "<p>{% for line in (exception | string).splitlines() %}{{ line | e }}{{ '<br>' | safe if not loop.last }}\n"
+    "{% endfor %}</p>"
+    "<p>Run {{ ti.run_id | e }}, try {{ ti.try_number }}</p>"
 )

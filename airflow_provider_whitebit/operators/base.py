@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
-from airflow.sdk import AssetAlias, BaseOperator
+from airflow.sdk import AssetAlias, BaseOperator, XComArg
 
+from airflow_provider_whitebit.hooks.assets import MOVES_ALIAS
 from airflow_provider_whitebit.operators.links import WhiteBitLendingLink
-from airflow_provider_whitebit.operators.parameters import as_boolean, refuse_both
+from airflow_provider_whitebit.operators.parameters import read_rendered, refuse_floats
 
 try:
     from airflow_provider_whitebit.operators.retries import WhiteBitRetryPolicy
@@ -17,11 +19,18 @@ except ImportError:  # before 3.3
     WhiteBitRetryPolicy = None  # type: ignore[assignment, misc]
 
 if TYPE_CHECKING:
+    from airflow.sdk.definitions.mappedoperator import OperatorPartial
+    from airflow.sdk.definitions.xcom_arg import PlainXComArg
+
     from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
-    from airflow_provider_whitebit.moves.drivers import SettleLater
+    from airflow_provider_whitebit.moves.drivers import ReconcileLater
     from airflow_provider_whitebit.moves.intent import Receipt
 
-# Everything below airflow.sdk is imported when a task runs, not when its DAG file is parsed.
+# Everything else is imported when a task runs, not when its DAG file is parsed.
+
+# All operators share these: they hold no state.
+_RETRY_POLICY = None if WhiteBitRetryPolicy is None else WhiteBitRetryPolicy()
+_MOVES = AssetAlias(MOVES_ALIAS)
 
 ResultT = TypeVar("ResultT")
 
@@ -30,164 +39,245 @@ class WhiteBitOperator(BaseOperator):
     """Base of the operators: one connection, one hook.
 
     :param whitebit_conn_id: the Airflow connection.
-    :param kwargs: those of Airflow's ``BaseOperator``. ``retry_policy`` is a :class:`.WhiteBitRetryPolicy` where
-        Airflow has such (3.3 and later) and no other is given.
+    :param kwargs: the parameters of Airflow's ``BaseOperator``. With Airflow 3.3 and later, ``retry_policy`` is a
+        :class:`.WhiteBitRetryPolicy` by default.
     """
 
     template_fields: Sequence[str] = ("whitebit_conn_id",)
     operator_extra_links = (WhiteBitLendingLink(),)
     ui_color = "#e9f2ff"
 
-    def __init__(self, *, whitebit_conn_id: str = "whitebit_default", **kwargs: Any) -> None:
+    def __init__(self, *, whitebit_conn_id: str | XComArg = "whitebit_default", **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if WhiteBitRetryPolicy is not None and self.retry_policy is None:
-            self.retry_policy = WhiteBitRetryPolicy()
-        self.whitebit_conn_id = whitebit_conn_id
+        if _RETRY_POLICY is not None and self.retry_policy is None:
+            self.retry_policy = _RETRY_POLICY
+        self.whitebit_conn_id: Any = whitebit_conn_id
+
+    @classmethod
+    def partial(cls, **kwargs: Any) -> OperatorPartial:
+        """Map the operator, as every operator of Airflow. Values are checked when the DAG file is parsed."""
+        from airflow_provider_whitebit.operators.mapping import CheckedPartial
+
+        made = super().partial(**kwargs)
+        # Airflow warns of each one that is not expanded.
+        made._expand_called = True
+        return CheckedPartial(operator_class=cls, kwargs=made.kwargs, params=made.params)
+
+    if TYPE_CHECKING:
+        # Airflow declares XComArg, of which type checkers cannot tell that output["plan_id"] works.
+        @property
+        def output(self) -> PlainXComArg: ...
 
     @cached_property
     def hook(self) -> WhiteBitHook:
-        """The hook of this task."""
+        """The hook of this task.
+
+        :raises WhiteBitValidationError: the connection's name is empty.
+        """
+        from airflow_provider_whitebit.client.errors import WhiteBitValidationError
         from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
 
-        return WhiteBitHook(self.whitebit_conn_id)
+        conn_id = read_rendered(self.whitebit_conn_id)
+        if conn_id is None:
+            raise WhiteBitValidationError(
+                f"whitebit_conn_id is {self.whitebit_conn_id!r}: write the name of a connection."
+            )
+        return WhiteBitHook(conn_id)
 
-    def ask(self, call: Callable[[], ResultT]) -> ResultT:
-        """Run a call of the hook. What can never succeed fails the task without retries; the rest Airflow retries.
+    def _parameters(self, *names: str) -> dict[str, Any]:
+        """Read templated parameters when the task runs. All operators and sensors read them here.
 
-        Airflow 3.3 and later sees the error itself and asks the task's retry policy. Before, there is none.
-
-        :raises AirflowFailException: before 3.3: wrong parameters or connection, refused, not permitted, in doubt.
-        :raises WhiteBitError: what may pass by itself; with a retry policy, all of them.
+        :param names: of the parameters.
+        :returns: the values by name. ``None`` means that a parameter is not given: its template rendered ``None`` or
+            an empty text.
         """
-        from airflow_provider_whitebit.client.errors import FOR_GOOD
+        return {name: read_rendered(getattr(self, name)) for name in names}
+
+    def _publish(self, document: ResultT, context: Mapping[str, Any]) -> ResultT:
+        """Push each field of a result as an XCom too, so that ``.output["plan_id"]`` can be passed to the next task.
+
+        Airflow's own ``multiple_outputs`` would do the same, but Airflow 3.0 fails on empty fields.
+
+        :param document: the result. Only a mapping has fields.
+        :param context: of the task. Without a task instance, as in unit tests, nothing is pushed.
+        :returns: the result.
+        """
+        task_instance = context.get("ti") if self.do_xcom_push else None
+        if task_instance is not None and isinstance(document, Mapping):
+            for name, value in document.items():
+                if value is not None:
+                    task_instance.xcom_push(name, value)
+        return document
+
+    def _refuse_floats(self, **values: Any) -> None:
+        """Refuse floats when the DAG file is parsed. A mapped task gets its values when it runs.
+
+        :raises WhiteBitValidationError: names the parameter and shows the right spelling.
+        """
+        if not getattr(self, "_BaseOperator__from_mapped", False):
+            refuse_floats(values)
+
+    @contextmanager
+    def airflow_errors(self) -> Iterator[None]:
+        """Let errors that no retry can change fail the task at once.
+
+        With Airflow 3.3 and later the task's retry policy decides that from the error itself.
+
+        :raises AirflowFailException: before Airflow 3.3, for one of ``PERMANENT_ERRORS``.
+        :raises WhiteBitError: every other error; with a retry policy, all of them.
+        """
+        from airflow_provider_whitebit.client.errors import PERMANENT_ERRORS
         from airflow_provider_whitebit.hooks.airflow_compat import AirflowFailException
 
         try:
-            return call()
-        except FOR_GOOD as error:
+            yield
+        except PERMANENT_ERRORS as error:
             if getattr(self, "retry_policy", None) is not None:
                 raise
             raise AirflowFailException(f"{type(error).__name__}: {error}") from error
 
 
 class WhiteBitListOperator(WhiteBitOperator):
-    """Base of the operators that read one list; the filters are the call's own."""
+    """Base of the operators that read one list."""
+
+    #: The client's method that reads the list. The operator's filters are its keyword arguments.
+    method: ClassVar[str]
+    #: Whether records that cannot be read are left out and logged. A list of payments without one would be wrong.
+    skips_unreadable: ClassVar[bool] = True
 
     def records(self) -> Iterable[Any]:
-        """The records, checked filters applied; written by each operator."""
-        raise NotImplementedError
+        """Read the records that match the operator's parameters.
+
+        :raises WhiteBitValidationError: a parameter is wrong.
+        :raises WhiteBitUnavailableError: a record cannot be read, and the list must be complete.
+        """
+        from airflow_provider_whitebit.client.unreadable import warn
+        from airflow_provider_whitebit.operators.filters import read_filters
+
+        filters = read_filters(self)
+        if self.skips_unreadable:
+            filters["on_unreadable"] = warn
+        records: Iterable[Any] = getattr(self.hook.get_conn(), self.method)(**filters)
+        return records
 
     def execute(self, context: Mapping[str, Any]) -> Any:
-        """The records as plain JSON, an empty list where there are none."""
-        return self.ask(lambda: [record.to_json() for record in self.records()])
+        """Return the records as plain JSON; an empty list if there are none."""
+        with self.airflow_errors():
+            return [record.to_json() for record in self.records()]
 
 
 class WhiteBitMoveOperator(WhiteBitOperator):
     """Base of the operators that move money.
 
     Each receipt becomes an event of the assets ``whitebit://<connection>/moves`` and, for example,
-    ``whitebit://<connection>/flex/USDT`` when the task succeeds; a dry run announces nothing.
+    ``whitebit://<connection>/flex/USDT`` when the task succeeds. A dry run causes no events.
 
-    :param dry_run: check everything, send nothing; the receipt's status is ``planned``.
-    :param deferrable: let a triggerer find out what came of a lost answer; Airflow's own default by default.
+    :param idempotency_key: what is moved, in words that no other move has, for example ``"{{ ds }} sweep USDT"``.
+        Nothing moves twice under one key with one API key: whatever the dag run, map index, task or DAG. Without it,
+        a move belongs to the task instance.
+    :param dry_run: check everything, send nothing. The receipt's status is ``planned``.
+    :param deferrable: wait in the triggerer if an answer is lost. By default, Airflow's setting ``default_deferrable``.
+    :param kwargs: the parameters of :class:`WhiteBitOperator`.
     """
 
-    template_fields: Sequence[str] = ("whitebit_conn_id", "dry_run")
+    template_fields: Sequence[str] = ("whitebit_conn_id", "dry_run", "idempotency_key")
 
-    def __init__(self, *, dry_run: bool | str = False, deferrable: bool | None = None, **kwargs: Any) -> None:
-        outlets = kwargs.pop("outlets", None) or []
-        super().__init__(outlets=[*(outlets if isinstance(outlets, list) else [outlets]), _moves_alias()], **kwargs)
-        self.dry_run = dry_run  # type: ignore[assignment]
+    def __init__(
+        self,
+        *,
+        idempotency_key: str | XComArg | None = None,
+        dry_run: bool | str | XComArg = False,
+        deferrable: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.idempotency_key: Any = idempotency_key
+        self._has_idempotency_key = idempotency_key is not None
+        # Not appended: the list may be the one in the DAG's default_args.
+        self.outlets = [*self.outlets, _MOVES]
+        self.dry_run: Any = dry_run
         self.deferrable = deferrable
 
-    def move(self) -> Receipt | list[Receipt]:
-        """Make the move by the hook; written by each operator."""
-        raise NotImplementedError
+    @contextmanager
+    def moving(self) -> Iterator[None]:
+        """Defer the task if the outcome of a move is to be found out by the triggerer; see also :meth:`airflow_errors`.
 
-    def options(self, key: str) -> dict[str, Any]:
-        """What all moves of the hook take, rendered. ``key`` names the move's journal: a task makes only this one."""
+        :raises TaskDeferred: the triggerer waits until the exchange's records can be trusted.
+        """
+        from airflow_provider_whitebit.moves.drivers import ReconcileLater
+
+        try:
+            with self.airflow_errors():
+                yield
+        except ReconcileLater as later:
+            self._defer(later)
+
+    def _options(self) -> dict[str, Any]:
+        """Read the parameters that all moves share.
+
+        An idempotency key whose template renders nothing is refused: without it, the move could be made twice.
+        """
+        shared = self._parameters("dry_run", "idempotency_key")
+        key = shared["idempotency_key"]
+        if key is None and self._has_idempotency_key:
+            shared["idempotency_key"] = ""
+        elif isinstance(key, int) and not isinstance(key, bool):
+            # With render_template_as_native_obj the text "20260131" arrives as a number.
+            shared["idempotency_key"] = str(key)
+        return {**shared, "deferrable": self.is_deferrable}
+
+    @property
+    def is_deferrable(self) -> bool:
+        """Whether the task may wait in the triggerer: its own parameter or Airflow's default."""
         from airflow_provider_whitebit.hooks.airflow_compat import default_deferrable
 
-        return {
-            "dry_run": self._read(key, lambda: as_boolean("dry_run", self.dry_run)),
-            "deferrable": default_deferrable() if self.deferrable is None else self.deferrable,
-            "key": key,
-        }
+        return default_deferrable() if self.deferrable is None else self.deferrable
 
-    def _read(self, key: str, parameters: Callable[[], ResultT]) -> ResultT:
-        """Read rendered parameters. An error says what earlier tries of this task have made nevertheless.
+    def result(self, receipt: Receipt, context: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a receipt as plain JSON, and publish it."""
+        self._log_receipts([receipt])
+        return self._publish(receipt.to_json(), context)
 
-        :param key: name of the move's journal.
-        :param parameters: reads them.
+    def _publish(self, document: ResultT, context: Mapping[str, Any]) -> ResultT:
+        """Publish a result as :meth:`WhiteBitOperator._publish`. An error fails no task whose money has moved."""
+        from airflow_provider_whitebit.hooks.after_move import after_move
+
+        with after_move("its fields are missing among the task's XComs"):
+            super()._publish(document, context)
+        return document
+
+    def _log_receipts(self, receipts: Iterable[Receipt]) -> None:
+        from airflow_provider_whitebit.hooks.after_move import after_move
+
+        for receipt in receipts:
+            with after_move("its receipt is not logged"):
+                self.log.info("%s", receipt)
+
+    def execute_complete(self, context: Mapping[str, Any], event: Mapping[str, Any] | None = None) -> Any:
+        """Continue after the triggerer: pass its result to the hook, then execute the same move again.
+
+        :param event: of :class:`.WhiteBitReconcileTrigger`.
         """
-        from airflow_provider_whitebit.client.errors import WhiteBitError
-
-        try:
-            return parameters()
-        except WhiteBitError as error:
-            self.hook.tell_what_stands(error, key)
-            raise
-
-    def execute(self, context: Mapping[str, Any]) -> dict[str, Any] | list[dict[str, Any]]:
-        """Make the move; the receipt as plain JSON, or the list of them where it takes several."""
-        from airflow_provider_whitebit.moves.drivers import SettleLater
-
-        try:
-            made = self.ask(self.move)
-        except SettleLater as later:
-            self._defer(later)
-        for receipt in made if isinstance(made, list) else [made]:
-            self.log.info("%s", receipt)
-        if isinstance(made, list):
-            return [receipt.to_json() for receipt in made]
-        told = made.to_json()
-        # Each field of the receipt is an XCom too, so that .output["plan_id"] can be handed to the next task. Airflow's
-        # own multiple_outputs would do the same, but Airflow 3.0 fails on fields that are empty.
-        for name, value in told.items():
-            if value is not None:
-                context["ti"].xcom_push(name, value)
-        return told
-
-    def execute_after_wait(
-        self, context: Mapping[str, Any], event: Mapping[str, Any] | None = None
-    ) -> dict[str, Any] | list[dict[str, Any]]:
-        """Go on when the triggerer has settled the doubt."""
         if event is not None:
             self.hook.resume(event)
-        return self.execute(context)
+        return self.execute(context)  # type: ignore[arg-type]
 
-    def _defer(self, later: SettleLater) -> None:
-        from airflow_provider_whitebit.triggers.settle import WhiteBitSettleTrigger
+    def _defer(self, later: ReconcileLater) -> NoReturn:
+        from airflow_provider_whitebit.triggers.reconcile import WhiteBitReconcileTrigger
 
-        self.log.info("The answer to move %s was lost: the triggerer settles what came of it", later.intent.id)
+        self.log.info("The answer to move %s was lost: the triggerer reconciles it", later.intent.id)
         self.defer(
-            trigger=WhiteBitSettleTrigger(self.whitebit_conn_id, later.intent.to_json(), later.sent),
-            method_name="execute_after_wait",
+            trigger=WhiteBitReconcileTrigger(self.whitebit_conn_id, later.intent.to_json(), later.sent),
+            method_name="execute_complete",
             timeout=self.execution_timeout,
         )
+        raise AssertionError("defer() always raises")
 
 
-class WhiteBitPlanMoveOperator(WhiteBitMoveOperator):
-    """Base of the operators that move money into a plan or out of it.
-
-    :param plan_id: the plan; or
-    :param ticker: the asset.
-    """
-
-    template_fields: Sequence[str] = (*WhiteBitMoveOperator.template_fields, "plan_id", "ticker")
-
-    def __init__(self, *, plan_id: str | None = None, ticker: str | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        refuse_both(plan_id, ticker)
-        self.plan_id = plan_id
-        self.ticker = ticker
-
-    def options(self, key: str) -> dict[str, Any]:
-        """What all moves of plans take, rendered."""
-        return {"plan_id": self.plan_id, "ticker": self.ticker, **super().options(key)}
-
-
-def _moves_alias() -> AssetAlias:
-    from airflow_provider_whitebit.hooks.assets import MOVES_ALIAS
-
-    return AssetAlias(MOVES_ALIAS)
+def followed_keys(task: BaseOperator) -> set[str]:
+    """The XComs of a task that the tasks after it refer to by ``.output["..."]``."""
+    if task.get_dag() is None:
+        return set()
+    followers = (getattr(follower, "partial_kwargs", follower) for follower in task.downstream_list)
+    references = (reference for follower in followers for reference in XComArg.iter_xcom_references(follower))
+    return {key for operator, key in references if operator.task_id == task.task_id}

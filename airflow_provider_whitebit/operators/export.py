@@ -1,4 +1,4 @@
-"""Writes records to a file in any storage that Airflow reaches, however many they are: never half a file."""
+"""Write any number of records to a file in any storage that Airflow reaches. Files appear only when complete."""
 
 from __future__ import annotations
 
@@ -8,120 +8,159 @@ import json
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import fields
+from contextlib import suppress
 from decimal import Decimal
 from itertools import islice
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, Any, TypeVar
 
-from airflow_provider_whitebit.client.errors import WhiteBitConfigurationError, WhiteBitValidationError
-from airflow_provider_whitebit.client.models import FlexTransaction, Record
+import pendulum
 
-if TYPE_CHECKING:
-    from airflow.sdk import ObjectStoragePath
+from airflow_provider_whitebit.client.errors import WhiteBitConfigurationError, WhiteBitValidationError, printable
+from airflow_provider_whitebit.client.models import FlexTransaction, Record, field_types, plain
+from airflow_provider_whitebit.treasury.amounts import exact
 
-#: Records in one write of Parquet, some megabytes of memory at most, and of the other formats, some hundred kilobytes.
+#: Most records that a task returns; Airflow keeps what it returns in its database.
+_MOST_RETURNED = 10_000
+#: Records in one write of Parquet (some megabytes of memory), and of the other formats (some hundred kilobytes).
 _BATCH, _LINES = 10_000, 1_000
-#: Parquet keeps amounts exactly, with so many digits and decimals.
+#: A spreadsheet reads a cell that begins so as a formula. Behind an apostrophe it is text.
+_FORMULAS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+#: Columns that are never text. A negative amount must stay a number.
+_NUMBERS = (Decimal, int, bool, pendulum.DateTime)
+#: Digits and decimals of amounts in Parquet, which keeps them exactly.
 _DIGITS, _DECIMALS = 38, 18
 
 RecordT = TypeVar("RecordT", bound=Record)
 
 
-def file_format(path: str, wanted: str | None) -> str:
-    """The format of a file: what is wanted, or what its name says.
+def collect_records(records: Iterable[Record]) -> list[dict[str, Any]]:
+    """Return records as plain JSON.
 
-    :raises WhiteBitValidationError: if it is none of ``jsonl``, ``csv``, ``parquet``.
+    :raises WhiteBitValidationError: there are more than 10,000.
     """
-    found = (wanted or path.rsplit("/", 1)[-1].rpartition(".")[2]).strip().lower()
+    found = [record.to_json() for record in islice(records, _MOST_RETURNED + 1)]
+    if len(found) > _MOST_RETURNED:
+        raise WhiteBitValidationError(
+            f"There are more than {_MOST_RETURNED} records, too many to return.",
+            next_step="Write them to a file with output_path, narrow the dates, or set a limit.",
+        )
+    return found
+
+
+def file_format(path: object, output_format: str | None) -> str:
+    """The format of a file: ``output_format``, or what the file's extension says.
+
+    :raises WhiteBitValidationError: if it is not ``jsonl``, ``csv`` or ``parquet``.
+    """
+    found = str(output_format or str(path).rsplit("/", 1)[-1].rpartition(".")[2]).strip().lower()
     found = {"ndjson": "jsonl", "json": "jsonl", "pq": "parquet"}.get(found, found)
     if found not in _WRITERS:
         raise WhiteBitValidationError(
-            f"output_format is {wanted!r} and output_path ends in {path[-20:]!r}: write one of {', '.join(_WRITERS)}."
+            f"output_format is {output_format!r} and output_path ends in {str(path)[-20:]!r}: "
+            f"write one of {', '.join(_WRITERS)}."
         )
     return found
 
 
 def write_records(
-    records: Iterable[FlexTransaction], path: str, *, wanted: str | None = None, conn_id: str | None = None
+    records: Iterable[FlexTransaction], path: object, *, output_format: str | None = None, conn_id: str | None = None
 ) -> dict[str, Any]:
-    """Write records to a file as they come. The file is written beside, and put in place when it is whole.
+    """Write transactions to a file as they arrive.
 
-    :param records: what to write; read once, never all at a time.
-    :param path: any path of Airflow's ``ObjectStoragePath``, for example ``s3://bucket/flex.parquet``.
-    :param wanted: ``jsonl``, ``csv`` or ``parquet``; by default what the path ends in.
+    :param records: the transactions. They are read once, and never all kept in memory.
+    :param path: any path of Airflow's ``ObjectStoragePath``, for example ``s3://bucket/flex.parquet``, or an object
+        that is one.
+    :param output_format: ``jsonl``, ``csv`` or ``parquet``; by default, the file's extension.
     :param conn_id: Airflow connection of the storage, if the path does not name one.
     :raises WhiteBitValidationError: wrong format.
     :raises WhiteBitConfigurationError: Parquet without pyarrow.
     :returns: ``path``, ``format``, ``count``, ``totals`` (ticker -> amount) and ``totals_by_action`` (ticker ->
         action type -> amount), amounts as decimal strings.
     """
-    form = file_format(path, wanted)
+    form = file_format(path, output_format)
     write = _WRITERS[form](FlexTransaction)
     totals = _Totals()
-    put_in_place(path, lambda file: write(totals.counting(records), file), conn_id=conn_id)
-    return {"path": path, "format": form, **totals.to_json()}
+    replace_file(path, lambda file: write(totals.counting(records), file), conn_id=conn_id)
+    return {"path": str(path), "format": form, **totals.to_json()}
 
 
 def write_table(
-    records: Iterable[RecordT], kind: type[RecordT], path: str, *, wanted: str, conn_id: str | None = None
-) -> None:
-    """Write records of any kind to a file, one line each; parameters and errors as for :func:`write_records`.
+    records: Iterable[RecordT],
+    kind: type[RecordT],
+    path: object,
+    *,
+    output_format: str | None = None,
+    conn_id: str | None = None,
+) -> dict[str, Any]:
+    """Write records of any kind to a file. Parameters and errors are those of :func:`write_records`.
 
-    :param kind: what the records are; it names the columns, also where there are no records.
+    :param kind: the class of the records. It gives the columns, so a file without records has them too.
+    :returns: ``path``, ``format`` and ``count``.
     """
-    write = _WRITERS[file_format(path, wanted)](kind)
-    put_in_place(path, lambda file: write(iter(records), file), conn_id=conn_id)
+    form, count = file_format(path, output_format), 0
+    write = _WRITERS[form](kind)
+
+    def counted() -> Iterator[RecordT]:
+        nonlocal count
+        for record in records:
+            count += 1
+            yield record
+
+    replace_file(path, lambda file: write(counted(), file), conn_id=conn_id)
+    return {"path": path, "format": form, "count": count}
 
 
-def put_in_place(path: str, write: Callable[[IO[bytes]], object], *, conn_id: str | None = None) -> None:
-    """Write a file beside its place, and put it there when it is whole.
+def replace_file(path: object, write: Callable[[IO[bytes]], object], *, conn_id: str | None = None) -> None:
+    """Write a temporary file, and move it to its path when it is complete.
 
     :param path: any path of Airflow's ``ObjectStoragePath``.
-    :param write: writes the contents; what it raises leaves the old file as it is.
+    :param write: writes the contents. If it raises, a file that was there before is unchanged.
     :param conn_id: Airflow connection of the storage, if the path does not name one.
     """
     from airflow.sdk import ObjectStoragePath
 
-    target = ObjectStoragePath(path, conn_id=conn_id)
-    beside = ObjectStoragePath(f"{path}.{uuid.uuid4().hex}.part", conn_id=conn_id)
+    options = getattr(path, "storage_options", {})
+    options = {**options, **({} if conn_id is None else {"conn_id": conn_id})}
+    target, temporary = (
+        ObjectStoragePath(f"{path}{suffix}", **options) for suffix in ("", f".{uuid.uuid4().hex}.part")
+    )
     if target.protocol in ("", "file"):
         target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with beside.open("wb") as file:  # type: ignore[no-untyped-call]
+        with temporary.open("wb") as file:  # type: ignore[no-untyped-call]
             write(file)
-        target.fs.mv(beside.path, target.path)
+        target.fs.mv(temporary.path, target.path)
     except BaseException:
-        _remove(beside)
+        # The temporary file may not exist; the original error is the one to report.
+        with suppress(Exception):
+            temporary.unlink()
         raise
 
 
-def _remove(path: ObjectStoragePath) -> None:
-    try:
-        path.unlink()
-    except Exception:
-        # It may never have come to be, and what went wrong before is what counts.
-        return
-
-
 class _Totals:
-    """Counts what passes by."""
+    """Count and add up records while they are written."""
 
     def __init__(self) -> None:
         self.count = 0
+        with exact() as context:
+            # A context of a generator's own would also be that of its caller.
+            self._exact = context.copy()
         self._sums: dict[str, dict[int, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
 
     def counting(self, records: Iterable[FlexTransaction]) -> Iterator[FlexTransaction]:
         for record in records:
             self.count += 1
-            self._sums[record.currency][record.action_type] += record.amount
+            sums = self._sums[record.currency or ""]
+            sums[record.action_type] = self._exact.add(sums[record.action_type], record.amount)
             yield record
 
     def to_json(self) -> dict[str, Any]:
         by_action = {
-            ticker: {str(action): format(total, "f") for action, total in sorted(sums.items())}
+            ticker: {str(action): plain(total) for action, total in sorted(sums.items())}
             for ticker, sums in sorted(self._sums.items())
         }
-        totals = {ticker: format(sum(sums.values(), Decimal(0)), "f") for ticker, sums in sorted(self._sums.items())}
+        with exact():
+            totals = {ticker: plain(sum(sums.values(), Decimal(0))) for ticker, sums in sorted(self._sums.items())}
         return {"count": self.count, "totals": totals, "totals_by_action": by_action}
 
 
@@ -132,7 +171,7 @@ def _jsonl(kind: type[Record]) -> Writer:
     encode = json.JSONEncoder(separators=(",", ":")).encode
 
     def write(records: Iterator[Record], file: IO[bytes]) -> None:
-        # A write to a file of ObjectStoragePath takes longer than a line.
+        # A write to a file of ObjectStoragePath takes longer than encoding a line.
         while lines := [encode(record.to_json()) for record in islice(records, _LINES)]:
             file.write(("\n".join(lines) + "\n").encode())
 
@@ -140,20 +179,27 @@ def _jsonl(kind: type[Record]) -> Writer:
 
 
 def _csv(kind: type[Record]) -> Writer:
+    columns = field_types(kind)
+    texts = [place for place, of in enumerate(columns.values()) if of not in _NUMBERS]
+
+    def cells(record: Record) -> list[Any]:
+        row = record.to_row()
+        for place in texts:
+            if isinstance(text := row[place], str):
+                # A tab or a line break also makes a spreadsheet look at what follows.
+                text = text if text.isprintable() else printable(text)
+                row[place] = f"'{text}" if text.lstrip().startswith(_FORMULAS) else text
+        return row
+
     def write(records: Iterator[Record], file: IO[bytes]) -> None:
-        lines: Iterable[Iterable[Any]] = [_columns(kind)]
+        lines: Iterable[Iterable[Any]] = [columns]
         while lines:
             text = io.StringIO(newline="")
             csv.writer(text, lineterminator="\n").writerows(lines)
             file.write(text.getvalue().encode())
-            lines = [record.to_json().values() for record in islice(records, _LINES)]
+            lines = [cells(record) for record in islice(records, _LINES)]
 
     return write
-
-
-def _columns(kind: type[Record]) -> dict[str, str]:
-    """The columns and what is in them, as the record's annotations write it."""
-    return {field.name: str(field.type).removesuffix(" | None") for field in fields(kind)}  # type: ignore[arg-type]
 
 
 def _parquet(kind: type[Record]) -> Writer:
@@ -166,11 +212,11 @@ def _parquet(kind: type[Record]) -> Writer:
         ) from None
     text = pyarrow.string()
     kinds = {
-        "pendulum.DateTime": pyarrow.timestamp("us", tz="UTC"),
-        "Decimal": pyarrow.decimal128(_DIGITS, _DECIMALS),
-        "int": pyarrow.int32(),
+        pendulum.DateTime: pyarrow.timestamp("us", tz="UTC"),
+        Decimal: pyarrow.decimal128(_DIGITS, _DECIMALS),
+        int: pyarrow.int32(),
     }
-    schema = pyarrow.schema([(name, kinds.get(written, text)) for name, written in _columns(kind).items()])
+    schema = pyarrow.schema([(name, kinds.get(of, text)) for name, of in field_types(kind).items()])
 
     def write(records: Iterator[Record], file: IO[bytes]) -> None:
         with pyarrow.parquet.ParquetWriter(file, schema) as rows:

@@ -6,75 +6,72 @@ return a receipt.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_whitebit.operators.base import (
-    WhiteBitListOperator,
-    WhiteBitMoveOperator,
-    WhiteBitPlanMoveOperator,
-)
-from airflow_provider_whitebit.operators.parameters import (
-    as_identifier,
-    as_number,
-    as_plan_id,
-    as_ticker,
-    refuse_float,
-)
+from airflow_provider_whitebit.operators.base import WhiteBitListOperator, WhiteBitMoveOperator
+from airflow_provider_whitebit.operators.parameters import at_most_one
 
 if TYPE_CHECKING:
-    from airflow_provider_whitebit.moves.intent import Receipt
+    from decimal import Decimal
+    from typing import Unpack
+
+    from airflow.sdk import XComArg
+
+    from airflow_provider_whitebit.operators.arguments import BaseOperatorKwargs
 
 
 class WhiteBitFixedPlansOperator(WhiteBitListOperator):
     """Read the Fixed plans: ``id``, ``ticker``, ``status``, ``percent`` over ``duration`` (minutes), limits, ...
 
     :param ticker: only plans of this asset.
+    :param whitebit_conn_id: the Airflow connection.
+    :param kwargs: the parameters of Airflow's ``BaseOperator``.
     """
 
+    method = "fixed_plans"
     template_fields: Sequence[str] = ("whitebit_conn_id", "ticker")
 
-    def __init__(self, *, ticker: str | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        *,
+        ticker: str | XComArg | None = None,
+        whitebit_conn_id: str | XComArg = "whitebit_default",
+        **kwargs: Unpack[BaseOperatorKwargs],
+    ) -> None:
+        super().__init__(whitebit_conn_id=whitebit_conn_id, **kwargs)
         self.ticker = ticker
-
-    def records(self) -> Iterable[Any]:
-        return self.hook.get_conn().fixed_plans(ticker=as_ticker(self.ticker))
 
 
 class WhiteBitFixedInvestmentsOperator(WhiteBitListOperator):
     """Read the account's Fixed investments: ``id``, ``plan``, ``status``, ``payment_time``, ``amount``, ...
 
-    :param investment: only the investment with this id.
+    :param investment_id: only the investment with this id.
     :param ticker: only of this asset.
-    :param investment_status: 1 active, 2 closed; both by default.
-    :param limit: at most so many; all by default.
+    :param investment_status: ``active`` or ``closed`` (or the exchange's numbers 1, 2); both by default.
+    :param limit: at most this many; all by default.
+    :param whitebit_conn_id: the Airflow connection.
+    :param kwargs: the parameters of Airflow's ``BaseOperator``.
     """
 
-    template_fields: Sequence[str] = ("whitebit_conn_id", "investment", "ticker", "investment_status", "limit")
+    method = "fixed_investments"
+    template_fields: Sequence[str] = ("whitebit_conn_id", "investment_id", "ticker", "investment_status", "limit")
 
     def __init__(
         self,
         *,
-        investment: str | None = None,
-        ticker: str | None = None,
-        investment_status: int | str | None = None,
-        limit: int | str | None = None,
-        **kwargs: Any,
+        investment_id: str | XComArg | None = None,
+        ticker: str | XComArg | None = None,
+        investment_status: str | int | XComArg | None = None,
+        limit: int | str | XComArg | None = None,
+        whitebit_conn_id: str | XComArg = "whitebit_default",
+        **kwargs: Unpack[BaseOperatorKwargs],
     ) -> None:
-        super().__init__(**kwargs)
-        self.investment = investment
+        super().__init__(whitebit_conn_id=whitebit_conn_id, **kwargs)
+        self.investment_id = investment_id
         self.ticker = ticker
         self.investment_status = investment_status
         self.limit = limit
-
-    def records(self) -> Iterable[Any]:
-        return self.hook.get_conn().fixed_investments(
-            investment=as_identifier("investment", self.investment),
-            ticker=as_ticker(self.ticker),
-            investment_status=as_number("investment_status", self.investment_status),
-            limit=as_number("limit", self.limit),
-        )
 
 
 class WhiteBitFixedPaymentsOperator(WhiteBitListOperator):
@@ -82,61 +79,93 @@ class WhiteBitFixedPaymentsOperator(WhiteBitListOperator):
 
     :param plan_id: only of this plan.
     :param ticker: only paid in this asset.
-    :param limit: at most so many; all by default.
+    :param limit: at most this many; all by default.
+    :param whitebit_conn_id: the Airflow connection.
+    :param kwargs: the parameters of Airflow's ``BaseOperator``.
     """
 
+    method = "fixed_payments"
+    skips_unreadable = False
     template_fields: Sequence[str] = ("whitebit_conn_id", "plan_id", "ticker", "limit")
 
     def __init__(
         self,
         *,
-        plan_id: str | None = None,
-        ticker: str | None = None,
-        limit: int | str | None = None,
-        **kwargs: Any,
+        plan_id: str | XComArg | None = None,
+        ticker: str | XComArg | None = None,
+        limit: int | str | XComArg | None = None,
+        whitebit_conn_id: str | XComArg = "whitebit_default",
+        **kwargs: Unpack[BaseOperatorKwargs],
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(whitebit_conn_id=whitebit_conn_id, **kwargs)
         self.plan_id = plan_id
         self.ticker = ticker
         self.limit = limit
 
-    def records(self) -> Iterable[Any]:
-        return self.hook.get_conn().fixed_payments(
-            plan=as_plan_id(self.plan_id), ticker=as_ticker(self.ticker), limit=as_number("limit", self.limit)
-        )
 
-
-class WhiteBitFixedInvestOperator(WhiteBitPlanMoveOperator):
-    """Invest in a Fixed plan, once, whatever is lost, killed or retried. The receipt names the ``investment_id``.
+class WhiteBitFixedInvestOperator(WhiteBitMoveOperator):
+    """Invest in a Fixed plan, exactly once, whatever is lost, killed or retried. The receipt has ``investment_id``.
 
     :param plan_id: the plan; or
-    :param ticker: the asset: the open plan of it with the highest percentage per day that admits the amount is taken.
-    :param days: with ``ticker``: only plans of this term.
-    :param amount: how much, in units of the asset, as a string, an int or a Decimal.
-    :param dry_run: check everything, send nothing.
-    :param deferrable: let a triggerer do the waiting where a lost answer has to be waited out.
+    :param ticker: the asset. The open plan with the highest percentage per day that admits the amount is chosen.
+    :param days: with ``ticker``: only plans of this term, in days.
+    :param amount: units of the asset, as a string, an int or a Decimal.
+    :param idempotency_key: name of the move for all tasks of the account: nothing moves twice under one.
+    :param dry_run: check everything, send nothing. The receipt's status is ``planned``.
+    :param deferrable: wait in the triggerer if an answer is lost. By default, Airflow's setting ``default_deferrable``.
+    :param whitebit_conn_id: the Airflow connection.
+    :param kwargs: the parameters of Airflow's ``BaseOperator``.
     """
 
-    template_fields: Sequence[str] = (*WhiteBitPlanMoveOperator.template_fields, "amount", "days")
+    template_fields: Sequence[str] = (*WhiteBitMoveOperator.template_fields, "plan_id", "ticker", "days", "amount")
 
-    def __init__(self, *, amount: Any, days: int | str | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        refuse_float(amount)
-        self.amount = amount
-        self.days = days
+    def __init__(
+        self,
+        *,
+        plan_id: str | XComArg | None = None,
+        ticker: str | XComArg | None = None,
+        days: int | str | XComArg | None = None,
+        amount: str | int | Decimal | XComArg,
+        idempotency_key: str | XComArg | None = None,
+        dry_run: bool | str | XComArg = False,
+        deferrable: bool | None = None,
+        whitebit_conn_id: str | XComArg = "whitebit_default",
+        **kwargs: Unpack[BaseOperatorKwargs],
+    ) -> None:
+        super().__init__(
+            idempotency_key=idempotency_key,
+            dry_run=dry_run,
+            deferrable=deferrable,
+            whitebit_conn_id=whitebit_conn_id,
+            **kwargs,
+        )
+        at_most_one(plan_id=plan_id, ticker=ticker)
+        self._refuse_floats(amount=amount)
+        self.plan_id: Any = plan_id
+        self.ticker: Any = ticker
+        self.days: Any = days
+        self.amount: Any = amount
 
-    def move(self) -> Receipt:
-        return self.hook.fixed_invest(amount=self.amount, days=self.days, **self.options("fixed_invest"))
+    def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:
+        """Invest. Return the receipt as plain JSON."""
+        with self.moving():
+            receipt = self.hook.fixed_invest(
+                **self._parameters("plan_id", "ticker", "days", "amount"), **self._options()
+            )
+        return self.result(receipt, context)
 
 
 class WhiteBitFixedCloseOperator(WhiteBitMoveOperator):
-    """Close a Fixed investment before its term ends, once: its interest is forfeited.
+    """Close a Fixed investment before its term ends, exactly once. Its interest is forfeited.
 
     :param investment_id: the investment; or
     :param plan_id: the plan, if one investment in it is active; or
     :param ticker: the asset, if one Fixed investment of it is active.
-    :param dry_run: check everything, send nothing.
-    :param deferrable: let a triggerer do the waiting where a lost answer has to be waited out.
+    :param idempotency_key: name of the move for all tasks of the account: nothing moves twice under one.
+    :param dry_run: check everything, send nothing. The receipt's status is ``planned``.
+    :param deferrable: wait in the triggerer if an answer is lost. By default, Airflow's setting ``default_deferrable``.
+    :param whitebit_conn_id: the Airflow connection.
+    :param kwargs: the parameters of Airflow's ``BaseOperator``.
     """
 
     template_fields: Sequence[str] = (*WhiteBitMoveOperator.template_fields, "investment_id", "plan_id", "ticker")
@@ -144,22 +173,29 @@ class WhiteBitFixedCloseOperator(WhiteBitMoveOperator):
     def __init__(
         self,
         *,
-        investment_id: str | None = None,
-        plan_id: str | None = None,
-        ticker: str | None = None,
-        **kwargs: Any,
+        investment_id: str | XComArg | None = None,
+        plan_id: str | XComArg | None = None,
+        ticker: str | XComArg | None = None,
+        idempotency_key: str | XComArg | None = None,
+        dry_run: bool | str | XComArg = False,
+        deferrable: bool | None = None,
+        whitebit_conn_id: str | XComArg = "whitebit_default",
+        **kwargs: Unpack[BaseOperatorKwargs],
     ) -> None:
-        super().__init__(**kwargs)
-        if sum(given is not None for given in (investment_id, plan_id, ticker)) > 1:
-            raise ValueError("give either investment_id, or plan_id, or ticker")
-        self.investment_id = investment_id
-        self.plan_id = plan_id
-        self.ticker = ticker
-
-    def move(self) -> Receipt:
-        return self.hook.fixed_close(
-            investment_id=self.investment_id,
-            plan_id=self.plan_id,
-            ticker=self.ticker,
-            **self.options("fixed_close"),
+        super().__init__(
+            idempotency_key=idempotency_key,
+            dry_run=dry_run,
+            deferrable=deferrable,
+            whitebit_conn_id=whitebit_conn_id,
+            **kwargs,
         )
+        at_most_one(investment_id=investment_id, plan_id=plan_id, ticker=ticker)
+        self.investment_id: Any = investment_id
+        self.plan_id: Any = plan_id
+        self.ticker: Any = ticker
+
+    def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:
+        """Close. Return the receipt as plain JSON."""
+        with self.moving():
+            receipt = self.hook.fixed_close(**self._parameters("investment_id", "plan_id", "ticker"), **self._options())
+        return self.result(receipt, context)

@@ -6,42 +6,45 @@ return a receipt.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_whitebit.operators.base import WhiteBitListOperator, WhiteBitOperator, WhiteBitPlanMoveOperator
-from airflow_provider_whitebit.operators.parameters import (
-    as_boolean,
-    as_identifier,
-    as_moment,
-    as_number,
-    as_numbers,
-    as_plan_id,
-    as_ticker,
-    refuse_both,
-    refuse_float,
-)
+from airflow_provider_whitebit.operators.base import WhiteBitListOperator, WhiteBitMoveOperator, WhiteBitOperator
+from airflow_provider_whitebit.operators.parameters import at_most_one, plain_path
 
 if TYPE_CHECKING:
-    from airflow_provider_whitebit.moves.intent import Receipt
+    from datetime import datetime
+    from decimal import Decimal
+    from typing import Unpack
+
+    from airflow.sdk import XComArg
+
+    from airflow_provider_whitebit.operators.arguments import BaseOperatorKwargs, StoragePath
 
 
 class WhiteBitFlexPlansOperator(WhiteBitListOperator):
     """Read the Flex plans on offer: ``id``, ``ticker``, ``min_investment``, ``max_investment``, ``max_rate``.
 
     :param ticker: only plans of this asset.
-    :param limit: at most so many; all by default.
+    :param limit: at most this many; all by default.
+    :param whitebit_conn_id: the Airflow connection.
+    :param kwargs: the parameters of Airflow's ``BaseOperator``.
     """
 
+    method = "flex_plans"
     template_fields: Sequence[str] = ("whitebit_conn_id", "ticker", "limit")
 
-    def __init__(self, *, ticker: str | None = None, limit: int | str | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        *,
+        ticker: str | XComArg | None = None,
+        limit: int | str | XComArg | None = None,
+        whitebit_conn_id: str | XComArg = "whitebit_default",
+        **kwargs: Unpack[BaseOperatorKwargs],
+    ) -> None:
+        super().__init__(whitebit_conn_id=whitebit_conn_id, **kwargs)
         self.ticker = ticker
         self.limit = limit
-
-    def records(self) -> Iterable[Any]:
-        return self.hook.get_conn().flex_plans(ticker=as_ticker(self.ticker), limit=as_number("limit", self.limit))
 
 
 class WhiteBitFlexInvestmentsOperator(WhiteBitListOperator):
@@ -49,16 +52,19 @@ class WhiteBitFlexInvestmentsOperator(WhiteBitListOperator):
 
     :param ticker: only of this asset.
     :param plan_id: only in this plan.
-    :param investment: only the investment with this id.
-    :param investment_status: 1 active, 0 closed; both by default.
-    :param limit: at most so many; all by default.
+    :param investment_id: only the investment with this id.
+    :param investment_status: ``active`` or ``closed`` (or the exchange's numbers 1, 0); both by default.
+    :param limit: at most this many; all by default.
+    :param whitebit_conn_id: the Airflow connection.
+    :param kwargs: the parameters of Airflow's ``BaseOperator``.
     """
 
+    method = "flex_investments"
     template_fields: Sequence[str] = (
         "whitebit_conn_id",
         "ticker",
         "plan_id",
-        "investment",
+        "investment_id",
         "investment_status",
         "limit",
     )
@@ -66,41 +72,30 @@ class WhiteBitFlexInvestmentsOperator(WhiteBitListOperator):
     def __init__(
         self,
         *,
-        ticker: str | None = None,
-        plan_id: str | None = None,
-        investment: str | None = None,
-        investment_status: int | str | None = None,
-        limit: int | str | None = None,
-        **kwargs: Any,
+        ticker: str | XComArg | None = None,
+        plan_id: str | XComArg | None = None,
+        investment_id: str | XComArg | None = None,
+        investment_status: str | int | XComArg | None = None,
+        limit: int | str | XComArg | None = None,
+        whitebit_conn_id: str | XComArg = "whitebit_default",
+        **kwargs: Unpack[BaseOperatorKwargs],
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(whitebit_conn_id=whitebit_conn_id, **kwargs)
         self.ticker = ticker
         self.plan_id = plan_id
-        self.investment = investment
+        self.investment_id = investment_id
         self.investment_status = investment_status
         self.limit = limit
-
-    def records(self) -> Iterable[Any]:
-        return self.hook.get_conn().flex_investments(
-            ticker=as_ticker(self.ticker),
-            plan=as_plan_id(self.plan_id),
-            investment=as_identifier("investment", self.investment),
-            investment_status=as_number("investment_status", self.investment_status, least=0),
-            limit=as_number("limit", self.limit),
-        )
-
-
-#: Most records that a task returns; Airflow keeps what it returns in its database.
-_LARGEST_RESULT = 10_000
 
 
 class _FlexTransactionsOperator(WhiteBitListOperator):
     """What history and payments share."""
 
+    skips_unreadable = False
     template_fields: Sequence[str] = (
         "whitebit_conn_id",
         "plan_id",
-        "investment",
+        "investment_id",
         "transaction",
         "date_from",
         "date_to",
@@ -113,179 +108,274 @@ class _FlexTransactionsOperator(WhiteBitListOperator):
     def __init__(
         self,
         *,
-        plan_id: str | None = None,
-        investment: str | None = None,
-        transaction: str | None = None,
-        date_from: Any = None,
-        date_to: Any = None,
-        limit: int | str | None = None,
-        output_path: str | None = None,
-        output_format: str | None = None,
-        output_conn_id: str | None = None,
-        **kwargs: Any,
+        plan_id: str | XComArg | None = None,
+        investment_id: str | XComArg | None = None,
+        transaction: str | XComArg | None = None,
+        date_from: str | int | datetime | XComArg | None = None,
+        date_to: str | int | datetime | XComArg | None = None,
+        limit: int | str | XComArg | None = None,
+        output_path: StoragePath | XComArg | None = None,
+        output_format: str | XComArg | None = None,
+        output_conn_id: str | XComArg | None = None,
+        whitebit_conn_id: str | XComArg = "whitebit_default",
+        **kwargs: Unpack[BaseOperatorKwargs],
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(whitebit_conn_id=whitebit_conn_id, **kwargs)
         self.plan_id = plan_id
-        self.investment = investment
+        self.investment_id = investment_id
         self.transaction = transaction
         self.date_from = date_from
         self.date_to = date_to
         self.limit = limit
-        self.output_path = output_path
-        self.output_format = output_format
-        self.output_conn_id = output_conn_id
-
-    def filters(self) -> dict[str, Any]:
-        """The filters that history and payments share, checked."""
-        return {
-            "plan": as_plan_id(self.plan_id),
-            "investment": as_identifier("investment", self.investment),
-            "transaction": as_identifier("transaction", self.transaction),
-            "date_from": as_moment("date_from", self.date_from),
-            "date_to": as_moment("date_to", self.date_to),
-            "limit": as_number("limit", self.limit),
-        }
+        self.output_path: Any = plain_path(output_path)
+        self.output_format: Any = output_format
+        self.output_conn_id: Any = output_conn_id
 
     def execute(self, context: Mapping[str, Any]) -> Any:
-        """The records as plain JSON, or with ``output_path`` where they were written to and what they come to."""
-        return self.ask(self._write if self.output_path else self._read)
+        """Return the records as plain JSON; with ``output_path``, where they were written and their totals."""
+        from airflow_provider_whitebit.operators.export import collect_records, write_records
 
-    def _read(self) -> list[dict[str, Any]]:
-        from itertools import islice
-
-        from airflow_provider_whitebit.client.errors import WhiteBitValidationError
-
-        found = [record.to_json() for record in islice(self.records(), _LARGEST_RESULT + 1)]
-        if len(found) > _LARGEST_RESULT:
-            raise WhiteBitValidationError(
-                f"There are more than {_LARGEST_RESULT} records, too many to return: give output_path to write them to "
-                "a file, or narrow the dates, or give a limit."
-            )
-        return found
-
-    def _write(self) -> dict[str, Any]:
-        from airflow_provider_whitebit.operators.export import write_records
-
-        told = write_records(
-            self.records(), self.output_path or "", wanted=self.output_format, conn_id=self.output_conn_id
-        )
-        self.log.info("Wrote %s records to %s", told["count"], told["path"])
-        return told
-
-
-class WhiteBitFlexHistoryOperator(_FlexTransactionsOperator):
-    """Read Flex transactions, newest first.
-
-    :param plan_id: only of this plan.
-    :param investment: only of the investment with this id.
-    :param transaction: only the transaction with this id.
-    :param date_from: not before: an ISO 8601 time with zone, or Unix seconds.
-    :param date_to: not after: likewise.
-    :param limit: at most so many, newest first; all by default.
-    :param output_path: write them to this file in place of returning them: any path of Airflow's
-        ``ObjectStoragePath``. At most 10,000 records are returned without it.
-    :param output_format: ``jsonl``, ``csv`` or ``parquet``; by default what the path ends in.
-    :param output_conn_id: Airflow connection of the storage.
-    :param action_types: only these: 1 invest, 2 reinvest, 3 withdraw, 4 daily earning, 5 close, 6 open.
-    """
-
-    template_fields: Sequence[str] = (*_FlexTransactionsOperator.template_fields, "action_types")
-
-    def __init__(self, *, action_types: Sequence[int] | str | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.action_types = action_types
-
-    def records(self) -> Iterable[Any]:
-        return self.hook.get_conn().flex_history(**self.filters(), action_types=as_numbers(self.action_types))
+        with self.airflow_errors():
+            path, output_format, conn_id = self._parameters("output_path", "output_format", "output_conn_id").values()
+            if path is None:
+                return collect_records(self.records())
+            written = write_records(self.records(), path, output_format=output_format, conn_id=conn_id)
+        self.log.info("Wrote %s records to %s", written["count"], written["path"])
+        return self._publish(written, context)
 
 
 class WhiteBitFlexPaymentsOperator(_FlexTransactionsOperator):
     """Read daily Flex earnings, newest first.
 
     :param plan_id: only of this plan.
-    :param investment: only of the investment with this id.
+    :param investment_id: only of the investment with this id.
     :param transaction: only the transaction with this id.
     :param date_from: not before: an ISO 8601 time with zone, or Unix seconds.
     :param date_to: not after: likewise.
-    :param limit: at most so many, newest first; all by default.
-    :param output_path: write them to this file in place of returning them: any path of Airflow's
-        ``ObjectStoragePath``. At most 10,000 records are returned without it.
-    :param output_format: ``jsonl``, ``csv`` or ``parquet``; by default what the path ends in.
+    :param limit: at most this many, newest first; all by default.
+    :param output_path: write them to this file instead of returning them: any path of Airflow's
+        ``ObjectStoragePath``. Without it, at most 10,000 records are returned.
+    :param output_format: ``jsonl``, ``csv`` or ``parquet``; by default, the file's extension.
     :param output_conn_id: Airflow connection of the storage.
+    :param whitebit_conn_id: the Airflow connection.
+    :param kwargs: the parameters of Airflow's ``BaseOperator``.
     """
 
-    def records(self) -> Iterable[Any]:
-        return self.hook.get_conn().flex_payments(**self.filters())
+    method = "flex_payments"
 
 
-class WhiteBitFlexInvestOperator(WhiteBitPlanMoveOperator):
-    """Invest in a Flex plan, once, whatever is lost, killed or retried.
+class WhiteBitFlexHistoryOperator(_FlexTransactionsOperator):
+    """Read Flex transactions, newest first.
 
-    :param plan_id: the plan; or
-    :param ticker: the asset: the open plan of it with the highest ``max_rate`` that admits the amount is taken.
-    :param amount: how much, in units of the asset, as a string, an int or a Decimal.
-    :param with_reinvest: whether earnings are added to the investment.
-    :param dry_run: check everything, send nothing.
-    :param deferrable: let a triggerer do the waiting where a lost answer has to be waited out.
+    :param plan_id: only of this plan.
+    :param investment_id: only of the investment with this id.
+    :param transaction: only the transaction with this id.
+    :param date_from: not before: an ISO 8601 time with zone, or Unix seconds.
+    :param date_to: not after: likewise.
+    :param action_types: only these: a list or a comma-separated text of ``invest``, ``reinvest``, ``withdraw``,
+        ``earning``, ``close``, ``open`` (or the exchange's numbers 1, 2, 3, 4, 5, 6).
+    :param limit: at most this many, newest first; all by default.
+    :param output_path: write them to this file instead of returning them: any path of Airflow's
+        ``ObjectStoragePath``. Without it, at most 10,000 records are returned.
+    :param output_format: ``jsonl``, ``csv`` or ``parquet``; by default, the file's extension.
+    :param output_conn_id: Airflow connection of the storage.
+    :param whitebit_conn_id: the Airflow connection.
+    :param kwargs: the parameters of Airflow's ``BaseOperator``.
     """
 
-    template_fields: Sequence[str] = (*WhiteBitPlanMoveOperator.template_fields, "amount", "with_reinvest")
+    method = "flex_history"
+    template_fields: Sequence[str] = (*_FlexTransactionsOperator.template_fields, "action_types")
 
-    def __init__(self, *, amount: Any, with_reinvest: bool | str = False, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        refuse_float(amount)
-        self.amount = amount
-        self.with_reinvest = with_reinvest
-
-    def move(self) -> Receipt:
-        return self.hook.flex_invest(
-            amount=self.amount,
-            with_reinvest=self._read("flex_invest", lambda: as_boolean("with_reinvest", self.with_reinvest)),
-            **self.options("flex_invest"),
+    def __init__(
+        self,
+        *,
+        plan_id: str | XComArg | None = None,
+        investment_id: str | XComArg | None = None,
+        transaction: str | XComArg | None = None,
+        date_from: str | int | datetime | XComArg | None = None,
+        date_to: str | int | datetime | XComArg | None = None,
+        action_types: Sequence[str | int] | str | XComArg | None = None,
+        limit: int | str | XComArg | None = None,
+        output_path: StoragePath | XComArg | None = None,
+        output_format: str | XComArg | None = None,
+        output_conn_id: str | XComArg | None = None,
+        whitebit_conn_id: str | XComArg = "whitebit_default",
+        **kwargs: Unpack[BaseOperatorKwargs],
+    ) -> None:
+        super().__init__(
+            plan_id=plan_id,
+            investment_id=investment_id,
+            transaction=transaction,
+            date_from=date_from,
+            date_to=date_to,
+            limit=limit,
+            output_path=output_path,
+            output_format=output_format,
+            output_conn_id=output_conn_id,
+            whitebit_conn_id=whitebit_conn_id,
+            **kwargs,
         )
+        self.action_types = action_types
 
 
-class WhiteBitFlexWithdrawOperator(WhiteBitPlanMoveOperator):
-    """Withdraw from the investment in a Flex plan, once, whatever is lost, killed or retried.
+class WhiteBitFlexInvestOperator(WhiteBitMoveOperator):
+    """Invest in a Flex plan, exactly once, whatever is lost, killed or retried.
 
     :param plan_id: the plan; or
-    :param ticker: the asset: of its active investments the one is taken that earns least and can give the amount.
-    :param amount: how much, in units of the asset, or ``"all"``. What stays must be the plan's minimum or nothing.
-    :param dry_run: check everything, send nothing.
-    :param deferrable: let a triggerer do the waiting where a lost answer has to be waited out.
+    :param ticker: the asset. The open plan with the highest ``max_rate`` that admits the amount is chosen.
+    :param amount: units of the asset, as a string, an int or a Decimal.
+    :param with_reinvest: whether earnings are added to the investment.
+    :param idempotency_key: name of the move for all tasks of the account: nothing moves twice under one.
+    :param dry_run: check everything, send nothing. The receipt's status is ``planned``.
+    :param deferrable: wait in the triggerer if an answer is lost. By default, Airflow's setting ``default_deferrable``.
+    :param whitebit_conn_id: the Airflow connection.
+    :param kwargs: the parameters of Airflow's ``BaseOperator``.
     """
 
-    template_fields: Sequence[str] = (*WhiteBitPlanMoveOperator.template_fields, "amount")
+    template_fields: Sequence[str] = (
+        *WhiteBitMoveOperator.template_fields,
+        "plan_id",
+        "ticker",
+        "amount",
+        "with_reinvest",
+    )
 
-    def __init__(self, *, amount: Any, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        refuse_float(amount)
-        self.amount = amount
+    def __init__(
+        self,
+        *,
+        plan_id: str | XComArg | None = None,
+        ticker: str | XComArg | None = None,
+        amount: str | int | Decimal | XComArg,
+        with_reinvest: bool | str | XComArg = False,
+        idempotency_key: str | XComArg | None = None,
+        dry_run: bool | str | XComArg = False,
+        deferrable: bool | None = None,
+        whitebit_conn_id: str | XComArg = "whitebit_default",
+        **kwargs: Unpack[BaseOperatorKwargs],
+    ) -> None:
+        super().__init__(
+            idempotency_key=idempotency_key,
+            dry_run=dry_run,
+            deferrable=deferrable,
+            whitebit_conn_id=whitebit_conn_id,
+            **kwargs,
+        )
+        at_most_one(plan_id=plan_id, ticker=ticker)
+        self._refuse_floats(amount=amount)
+        self.plan_id: Any = plan_id
+        self.ticker: Any = ticker
+        self.amount: Any = amount
+        self.with_reinvest: Any = with_reinvest
 
-    def move(self) -> Receipt:
-        return self.hook.flex_withdraw(amount=self.amount, **self.options("flex_withdraw"))
+    def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:
+        """Invest. Return the receipt as plain JSON."""
+        with self.moving():
+            receipt = self.hook.flex_invest(
+                **self._parameters("plan_id", "ticker", "amount", "with_reinvest"), **self._options()
+            )
+        return self.result(receipt, context)
 
 
-class WhiteBitFlexCloseOperator(WhiteBitPlanMoveOperator):
-    """Close the investment in a Flex plan, once, whatever is lost, killed or retried.
+class WhiteBitFlexWithdrawOperator(WhiteBitMoveOperator):
+    """Withdraw from the investment in a Flex plan, exactly once, whatever is lost, killed or retried.
+
+    :param plan_id: the plan; or
+    :param ticker: the asset. Of its active investments, the one that earns least and can give the amount is chosen.
+    :param amount: units of the asset, or ``"all"``, which closes the investment. What remains must be zero or at least
+        the plan's minimum.
+    :param idempotency_key: name of the move for all tasks of the account: nothing moves twice under one.
+    :param dry_run: check everything, send nothing. The receipt's status is ``planned``.
+    :param deferrable: wait in the triggerer if an answer is lost. By default, Airflow's setting ``default_deferrable``.
+    :param whitebit_conn_id: the Airflow connection.
+    :param kwargs: the parameters of Airflow's ``BaseOperator``.
+    """
+
+    template_fields: Sequence[str] = (*WhiteBitMoveOperator.template_fields, "plan_id", "ticker", "amount")
+
+    def __init__(
+        self,
+        *,
+        plan_id: str | XComArg | None = None,
+        ticker: str | XComArg | None = None,
+        amount: str | int | Decimal | XComArg,
+        idempotency_key: str | XComArg | None = None,
+        dry_run: bool | str | XComArg = False,
+        deferrable: bool | None = None,
+        whitebit_conn_id: str | XComArg = "whitebit_default",
+        **kwargs: Unpack[BaseOperatorKwargs],
+    ) -> None:
+        super().__init__(
+            idempotency_key=idempotency_key,
+            dry_run=dry_run,
+            deferrable=deferrable,
+            whitebit_conn_id=whitebit_conn_id,
+            **kwargs,
+        )
+        at_most_one(plan_id=plan_id, ticker=ticker)
+        self._refuse_floats(amount=amount)
+        self.plan_id: Any = plan_id
+        self.ticker: Any = ticker
+        self.amount: Any = amount
+
+    def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:
+        """Withdraw. Return the receipt as plain JSON."""
+        with self.moving():
+            receipt = self.hook.flex_withdraw(**self._parameters("plan_id", "ticker", "amount"), **self._options())
+        return self.result(receipt, context)
+
+
+class WhiteBitFlexCloseOperator(WhiteBitMoveOperator):
+    """Close the investment in a Flex plan, exactly once, whatever is lost, killed or retried.
 
     :param plan_id: the plan; or
     :param ticker: the asset, if one investment of it is active.
-    :param dry_run: check everything, send nothing.
-    :param deferrable: let a triggerer do the waiting where a lost answer has to be waited out.
+    :param idempotency_key: name of the move for all tasks of the account: nothing moves twice under one.
+    :param dry_run: check everything, send nothing. The receipt's status is ``planned``.
+    :param deferrable: wait in the triggerer if an answer is lost. By default, Airflow's setting ``default_deferrable``.
+    :param whitebit_conn_id: the Airflow connection.
+    :param kwargs: the parameters of Airflow's ``BaseOperator``.
     """
 
-    def move(self) -> Receipt:
-        return self.hook.flex_close(**self.options("flex_close"))
+    template_fields: Sequence[str] = (*WhiteBitMoveOperator.template_fields, "plan_id", "ticker")
+
+    def __init__(
+        self,
+        *,
+        plan_id: str | XComArg | None = None,
+        ticker: str | XComArg | None = None,
+        idempotency_key: str | XComArg | None = None,
+        dry_run: bool | str | XComArg = False,
+        deferrable: bool | None = None,
+        whitebit_conn_id: str | XComArg = "whitebit_default",
+        **kwargs: Unpack[BaseOperatorKwargs],
+    ) -> None:
+        super().__init__(
+            idempotency_key=idempotency_key,
+            dry_run=dry_run,
+            deferrable=deferrable,
+            whitebit_conn_id=whitebit_conn_id,
+            **kwargs,
+        )
+        at_most_one(plan_id=plan_id, ticker=ticker)
+        self.plan_id: Any = plan_id
+        self.ticker: Any = ticker
+
+    def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:
+        """Close. Return the receipt as plain JSON."""
+        with self.moving():
+            receipt = self.hook.flex_close(**self._parameters("plan_id", "ticker"), **self._options())
+        return self.result(receipt, context)
 
 
 class WhiteBitFlexAutoReinvestOperator(WhiteBitOperator):
-    """Switch auto-reinvest of the investment in a Flex plan. Moves no money; doing it again changes nothing.
+    """Switch auto-reinvest of the investment in a Flex plan. Moves no money; repeating it changes nothing.
 
     :param plan_id: the plan; or
     :param ticker: the asset, if one investment of it is active.
     :param enabled: on or off.
     :param dry_run: check everything, send nothing.
+    :param whitebit_conn_id: the Airflow connection.
+    :param kwargs: the parameters of Airflow's ``BaseOperator``.
     """
 
     template_fields: Sequence[str] = ("whitebit_conn_id", "plan_id", "ticker", "enabled", "dry_run")
@@ -293,26 +383,22 @@ class WhiteBitFlexAutoReinvestOperator(WhiteBitOperator):
     def __init__(
         self,
         *,
-        plan_id: str | None = None,
-        ticker: str | None = None,
-        enabled: bool | str,
-        dry_run: bool | str = False,
-        **kwargs: Any,
+        plan_id: str | XComArg | None = None,
+        ticker: str | XComArg | None = None,
+        enabled: bool | str | XComArg,
+        dry_run: bool | str | XComArg = False,
+        whitebit_conn_id: str | XComArg = "whitebit_default",
+        **kwargs: Unpack[BaseOperatorKwargs],
     ) -> None:
-        super().__init__(**kwargs)
-        refuse_both(plan_id, ticker)
-        self.plan_id = plan_id
-        self.ticker = ticker
-        self.enabled = enabled
-        self.dry_run = dry_run  # type: ignore[assignment]
+        super().__init__(whitebit_conn_id=whitebit_conn_id, **kwargs)
+        at_most_one(plan_id=plan_id, ticker=ticker)
+        self.plan_id: Any = plan_id
+        self.ticker: Any = ticker
+        self.enabled: Any = enabled
+        self.dry_run: Any = dry_run
 
     def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:
-        """``operation``, ``plan_id``, ``ticker``, ``enabled`` and ``status``."""
-        return self.ask(
-            lambda: self.hook.flex_auto_reinvest(
-                plan_id=self.plan_id,
-                ticker=self.ticker,
-                enabled=as_boolean("enabled", self.enabled),
-                dry_run=as_boolean("dry_run", self.dry_run),
-            )
-        )
+        """Return ``operation``, ``plan_id``, ``ticker``, ``enabled`` and ``status``."""
+        with self.airflow_errors():
+            switched = self.hook.flex_auto_reinvest(**self._parameters("plan_id", "ticker", "enabled", "dry_run"))
+        return self._publish(switched, context)

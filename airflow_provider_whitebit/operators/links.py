@@ -1,4 +1,4 @@
-"""Links of operators to the exchange, shown in Airflow's task pages."""
+"""Links from Airflow's task pages to the exchange."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from airflow.sdk import BaseOperatorLink
 
 
 class WhiteBitLendingLink(BaseOperatorLink):
-    """To the exchange's lending page, on the site of the connection's region; with a sandbox, to its books.
+    """Leads to the exchange's lending page in the connection's region; with a sandbox, to its ledger.
 
     The vendor documents no address of a single plan or transaction, so the link leads to the page of all of them.
     """
@@ -16,13 +16,13 @@ class WhiteBitLendingLink(BaseOperatorLink):
     name = "WhiteBIT lending"
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
-        """The address; empty where the connection cannot be read.
+        """Return the address; empty if the connection cannot be read.
 
         :param operator: the task.
-        :param ti_key: not needed.
+        :param ti_key: not used.
         """
         try:
-            return str(operator.hook.site)
+            return str(operator.hook.lending_url)
         except Exception:
             # A link must never fail a task that has moved money.
             return ""

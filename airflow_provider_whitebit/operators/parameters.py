@@ -1,143 +1,66 @@
-"""Parameters of operators as templates render them, read and checked when the task runs."""
+"""Read the parameters of operators and sensors: checks when a DAG file is parsed, one reading of rendered values."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any
 
-if TYPE_CHECKING:
-    from decimal import Decimal
-
-    import pendulum
-
-# Everything below airflow.sdk is imported when a task runs, not when its DAG file is parsed.
+# Everything else is imported when it is needed: this module is imported with every DAG file.
 
 
-def as_boolean(name: str, value: Any) -> bool:
-    """A boolean, or what a template makes of one.
+def at_most_one(**given: Any) -> None:
+    """Check parameters that exclude each other. What a template or an XCom gives, perhaps nothing, is read later.
 
-    :raises WhiteBitValidationError: if it is neither.
+    :param given: the parameters by name.
+    :raises ValueError: more than one is given.
     """
-    from airflow_provider_whitebit.client.errors import WhiteBitValidationError
-
-    if isinstance(value, bool):
-        return value
-    text = str(value).strip().lower()
-    if text in ("true", "false"):
-        return text == "true"
-    raise WhiteBitValidationError(f"{name} is {value!r}: write true or false.")
+    literal = [value for value in given.values() if isinstance(value, str | int) and value != ""]
+    if sum("{{" not in str(value) and "{%" not in str(value) for value in literal) > 1:
+        raise ValueError(f"give only one of {', '.join(given)}")
 
 
-def refuse_both(plan_id: Any, ticker: Any) -> None:
-    """:raises ValueError: if a plan and a ticker are given, as soon as the DAG file is read."""
-    if plan_id is not None and ticker is not None:
-        raise ValueError("give either plan_id or ticker, not both")
+def refuse_floats(values: Mapping[str, Any]) -> None:
+    """Refuse floats that a DAG file contains, also those inside of mappings and lists.
 
-
-def refuse_float(amount: Any) -> None:
-    """Refuse a float as soon as the DAG file is read. :raises WhiteBitValidationError: with the right spelling."""
-    if isinstance(amount, float):
-        from airflow_provider_whitebit.treasury.choice import read_amount
-
-        read_amount(amount)
-
-
-def as_ticker(raw: str | None) -> str | None:
-    """A ticker in capitals, or nothing. :raises WhiteBitValidationError: if it is none."""
-    from airflow_provider_whitebit.treasury.choice import read_ticker
-
-    return None if raw in (None, "") else read_ticker(raw)
-
-
-def as_tickers(raw: Sequence[str] | str | None) -> list[str] | None:
-    """Tickers in capitals, each once, as a list or comma separated; nothing, also an empty list, is all of them.
-
-    :raises WhiteBitValidationError: if one is none.
+    :param values: the parameters by name.
+    :raises WhiteBitValidationError: names the parameter and shows the right spelling.
     """
-    from airflow_provider_whitebit.treasury.choice import read_ticker
+    for name, value in values.items():
+        if isinstance(value, float):
+            from airflow_provider_whitebit.moves.parsing import read_limit
 
-    if raw is None or raw in ("", "None"):
-        return None
-    # A template writes a list as ['BTC', 'USDT'].
-    entries: Sequence[Any] = (
-        raw.strip("[]() ").replace("'", "").replace('"', "").split(",") if isinstance(raw, str) else raw
-    )
-    return list(dict.fromkeys(read_ticker(entry) for entry in entries if entry != "")) or None
-
-
-def as_plan_id(raw: str | None) -> str | None:
-    """A plan's id, or nothing. :raises WhiteBitValidationError: if it is none."""
-    from airflow_provider_whitebit.treasury.choice import read_plan_id
-
-    return None if raw in (None, "") else read_plan_id(raw)
+            read_limit(name, value)
+        elif isinstance(value, Mapping):
+            refuse_floats({f"{name}.{inner}": entry for inner, entry in value.items()})
+        elif isinstance(value, list | tuple):
+            refuse_floats({f"{name}[{index}]": entry for index, entry in enumerate(value)})
 
 
-def as_amount(name: str, raw: Any) -> Decimal | None:
-    """An amount that may be zero, or nothing. :raises WhiteBitValidationError: if it is none."""
-    from airflow_provider_whitebit.treasury.choice import read_limit
-
-    return None if raw is None or raw in ("", "None") else read_limit(name, raw)
-
-
-def as_number(name: str, raw: int | str | None, *, least: int = 1, most: int | None = None) -> int | None:
-    """A whole number, or nothing. :raises WhiteBitValidationError: if it is none, or too small."""
-    from airflow_provider_whitebit.client.errors import WhiteBitValidationError
-
-    if raw is None or raw in ("", "None"):
-        return None
-    text = str(raw).strip()
-    if isinstance(raw, bool) or not (text.isascii() and text.isdecimal()) or int(text[:12]) < least:
-        raise WhiteBitValidationError(f"{name} is {raw!r}: write a whole number, at least {least}.")
-    number = int(text[:12])
-    if most is not None and number > most:
-        raise WhiteBitValidationError(f"{name} is {raw!r}: write a whole number from {least} to {most}.")
-    return number
+def plain_path(value: Any) -> Any:
+    """Return a ``pathlib`` path as text, so that Airflow renders templates in it. Other values stay."""
+    is_pathlib = isinstance(value, PurePath) and not hasattr(value, "storage_options")
+    return str(value) if is_pathlib else value
 
 
-def as_identifier(name: str, raw: Any) -> str | None:
-    """An identifier of the exchange, or nothing. :raises WhiteBitValidationError: if it is none."""
-    from airflow_provider_whitebit.treasury.choice import read_identifier
+def read_rendered(value: Any) -> Any:
+    """Read a value as templates and XComs give it.
 
-    return None if raw in (None, "", "None") else read_identifier(name, raw)
+    With ``render_template_as_native_obj`` the text ``"100.50"`` arrives as a float. A float of at most 15 significant
+    digits has only one decimal spelling of that length, so it is read as that. Other floats stay and are refused.
 
-
-def as_numbers(raw: Sequence[int] | str | None) -> list[int] | None:
-    """Action types, as a list or as a template writes one. :raises WhiteBitValidationError: if it is none."""
-    if raw is None or raw in ("", "None"):
-        return None
-    entries: Sequence[Any] = raw.strip("[]() ").split(",") if isinstance(raw, str) else raw
-    return [number for entry in entries if (number := as_number("action_types", entry)) is not None]
-
-
-def as_moment(name: str, raw: Any) -> Any:
-    """A time with zone, or Unix seconds, also as a template renders them. :raises WhiteBitValidationError: if not."""
-    from airflow_provider_whitebit.treasury.choice import read_moment
-
-    return read_moment(name, raw)
-
-
-def as_time(name: str, raw: Any) -> pendulum.DateTime | None:
-    """A time in UTC, from what :func:`as_moment` reads, or from a date, which is its beginning in UTC.
-
-    :raises WhiteBitValidationError: if it is none, or has no zone.
+    :returns: ``None`` for a parameter that is not given; amounts and paths as text; other values as they are.
     """
-    from datetime import date, datetime
+    from airflow_provider_whitebit.moves.parsing import given
 
-    import pendulum
+    return given(plain_path(_as_written(value)))
 
-    from airflow_provider_whitebit.client.errors import WhiteBitValidationError
 
-    if isinstance(raw, date) and not isinstance(raw, datetime):
-        raw = raw.isoformat()
-    moment = as_moment(name, raw)
-    if isinstance(raw, str) and len(raw.strip()) == len("2026-01-31") and isinstance(moment, datetime):
-        moment = moment.replace(tzinfo=moment.tzinfo or pendulum.UTC)
-    if moment is None:
-        return None
-    if isinstance(moment, int) and not isinstance(moment, bool):
-        return pendulum.from_timestamp(moment, tz="UTC")
-    if not isinstance(moment, datetime):
-        raise WhiteBitValidationError(f"{name} is {raw!r}: write a time like 2026-01-31T00:00:00+00:00, or a date.")
-    if moment.tzinfo is None:
-        raise WhiteBitValidationError(f"{name} is {raw!r}, which has no time zone: write 2026-01-31T00:00:00+00:00.")
-    return pendulum.instance(moment).in_timezone("UTC")
+def _as_written(value: Any) -> Any:
+    from airflow_provider_whitebit.moves.parsing import spelled
+
+    if isinstance(value, Mapping):
+        return {name: _as_written(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_written(entry) for entry in value]
+    return (spelled(value, most_digits=15) or value) if isinstance(value, float) else value

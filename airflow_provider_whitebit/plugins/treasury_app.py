@@ -1,12 +1,15 @@
-"""The Treasury page and what it asks: a FastAPI application that Airflow's API server mounts. It only ever reads.
+"""The Treasury page and its data: a FastAPI application that Airflow's API server mounts. It only reads.
 
-Every route wants a user who is logged in to Airflow, what belongs to a connection one who may read that connection, and
-what belongs to a DAG one who may read that DAG: Airflow's own auth manager decides. Routes are plain functions, which
-FastAPI runs in threads, so that the API server goes on while the exchange is asked.
+Every route requires a user who is logged in to Airflow. Data of a connection or a DAG requires permission to read it;
+Airflow's own auth manager decides. Routes are plain functions: FastAPI runs them in threads, so requests to the
+exchange do not block the API server.
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,17 +33,17 @@ from fastapi.exception_handlers import http_exception_handler
 from fastapi.responses import FileResponse, PlainTextResponse, Response
 from sqlalchemy import select
 
-from airflow_provider_whitebit.hooks.assets import SCHEME
+from airflow_provider_whitebit.hooks.assets import LONGEST_CONN_ID, SCHEME, decode_conn_id, encode_conn_id
 from airflow_provider_whitebit.hooks.connection_form import CONNECTION_TYPE
-from airflow_provider_whitebit.plugins.treasury_cache import Glances
-from airflow_provider_whitebit.plugins.treasury_data import WINDOWS, Account, look
-from airflow_provider_whitebit.plugins.treasury_records import doubts, keeps_states_elsewhere, last_moves
+from airflow_provider_whitebit.plugins.treasury_cache import SingleFlightCache
+from airflow_provider_whitebit.plugins.treasury_data import Account, load_account
+from airflow_provider_whitebit.plugins.treasury_records import doubts, keeps_states_elsewhere, last_moves, release
 
 DEFAULT_CONNECTION = "whitebit_default"
 
 _STATIC = Path(__file__).resolve().parent.parent / "static"
 _PAGE = _STATIC / "treasury" / "treasury.html"
-#: Everything that is served, by address; nothing else can be asked for.
+#: Every file that is served, with its type. There are no other addresses.
 _FILES = {
     "treasury/treasury.css": "text/css",
     "treasury/treasury.js": "text/javascript",
@@ -56,23 +59,29 @@ _HEADERS = {
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-#: Amounts and moves are nobody's but the viewer's: no cache on the way keeps them.
+#: Amounts and moves are for this user only: no cache may keep them.
 _NO_STORE = {"Cache-Control": "no-store"}
 
-#: What the exchange showed lately, by connection. Asked only after the viewer's permission was.
-glances: Glances[Account] = Glances()
+#: Most requests that are answered at the same time. The others wait, without a thread or a database connection. At most
+#: four of these load accounts, which can take seconds (:class:`.SingleFlightCache`).
+MOST_REQUESTS = 8
+
+#: Accounts by connection, shared by all users. Every request checks the user's permission first.
+accounts: SingleFlightCache[Account] = SingleFlightCache()
 router = APIRouter(dependencies=[Depends(get_user)])
 
 
 def create_app() -> FastAPI:
-    """The application, without the pages that FastAPI adds by itself: those would want no login."""
+    """Create the application, without FastAPI's own pages: those would require no login."""
     app = FastAPI(title="WhiteBIT Treasury", docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(router)
-    app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(HTTPException, _refusal)
+    places = asyncio.Semaphore(MOST_REQUESTS)
 
     @app.middleware("http")
     async def protect(request: Request, call_next: Any) -> Any:
-        response = await call_next(request)
+        async with places:
+            response = await call_next(request)
         response.headers.update(_HEADERS)
         return response
 
@@ -81,13 +90,13 @@ def create_app() -> FastAPI:
 
 @router.get("/treasury")
 def page() -> FileResponse:
-    """The page. It holds no data."""
+    """Return the page. It contains no data."""
     return FileResponse(_PAGE, media_type="text/html", headers={"Cache-Control": "private, no-cache"})
 
 
 @router.get("/static/{folder}/{name}")
 def static(folder: str, name: str) -> FileResponse:
-    """The page's own files."""
+    """Return one of the page's own files."""
     media_type = _FILES.get(f"{folder}/{name}")
     if media_type is None:
         raise HTTPException(404, "There is no such file.")
@@ -96,14 +105,16 @@ def static(folder: str, name: str) -> FileResponse:
 
 @router.get("/api/connections")
 def connections(response: Response, session: SessionDep, user: GetUserDep) -> dict[str, Any]:
-    """The connections of this type that the user may read.
+    """Return the connections of this type that the user may read.
 
-    Those of secrets backends and environment variables cannot be listed, but whatever has moved money has an asset.
+    Airflow cannot list connections of secrets backends and environment variables. Those that have moved money have an
+    asset.
     """
     response.headers.update(_NO_STORE)
-    kept = session.scalars(select(Connection.conn_id).where(Connection.conn_type == CONNECTION_TYPE))
-    moves = session.scalars(select(AssetModel.uri).where(AssetModel.uri.like(f"{SCHEME}://%/moves")))
-    known = {*kept, *(urlsplit(uri).netloc for uri in moves)}
+    stored = session.scalars(select(Connection.conn_id).where(Connection.conn_type == CONNECTION_TYPE))
+    assets = session.scalars(select(AssetModel.uri).where(AssetModel.uri.like(f"{SCHEME}://%/moves")))
+    known = {*stored, *_connections_of(assets)}
+    release(session)
     return {
         "default": DEFAULT_CONNECTION,
         "connections": sorted(conn_id for conn_id in known if _may_read_connection(conn_id, user)),
@@ -115,29 +126,41 @@ def treasury(
     response: Response,
     session: SessionDep,
     user: GetUserDep,
-    conn_id: Annotated[str, Query(min_length=1, max_length=250)] = DEFAULT_CONNECTION,
+    conn_id: Annotated[str, Query(min_length=1, max_length=LONGEST_CONN_ID)] = DEFAULT_CONNECTION,
 ) -> dict[str, Any]:
-    """Everything that the page shows of one connection.
+    """Return everything that the page shows of one connection.
 
     :param conn_id: the Airflow connection.
     """
     response.headers.update(_NO_STORE)
+    try:
+        encode_conn_id(conn_id)
+    except ValueError as error:
+        raise HTTPException(422, str(error)) from None
     if not _may_read_connection(conn_id, user):
-        raise HTTPException(403, f"You may not read the connection {conn_id!r}.")
-    # The exchange first: no session to the database is open while it is asked.
-    account = glances.get(conn_id, lambda: look(conn_id))
+        raise HTTPException(403, f"You are not allowed to read the connection {conn_id!r}.")
+    # The exchange comes first, so that no database transaction is open meanwhile.
+    account = accounts.get(conn_id, lambda: load_account(conn_id))
     return {
         "conn_id": conn_id,
-        "windows": WINDOWS,
         "exchange": None if account is None else account.shown,
         "airflow": _records(session, user, conn_id, None if account is None else account.fingerprint),
     }
 
 
+def _connections_of(uris: Iterable[str]) -> Iterator[str]:
+    for uri in uris:
+        # Anyone who may write DAGs could have stored an address without this package.
+        with suppress(ValueError):
+            yield decode_conn_id(urlsplit(uri).netloc)
+
+
 def _records(session: Any, user: Any, conn_id: str, account: str | None) -> dict[str, Any]:
-    """What Airflow itself knows, as far as the user may read it; ``None`` where that is nothing."""
+    """What Airflow itself knows and the user may read; ``None`` instead of moves if the user may read no assets."""
     manager = get_auth_manager()
     dag_ids = manager.get_authorized_dag_ids(user=user, method="GET")
+    moves = last_moves(session, conn_id, dag_ids) if _may_read_assets(user) else None
+    release(session)
     return {
         "doubts": doubts(
             session,
@@ -146,7 +169,7 @@ def _records(session: Any, user: Any, conn_id: str, account: str | None) -> dict
             may_read_tasks=lru_cache(maxsize=None)(lambda dag_id: _may_read_tasks(dag_id, user)),
             may_read_variable=lambda key: _may_read_variable(key, user),
         ),
-        "moves": last_moves(session, conn_id, dag_ids) if _may_read_assets(user) else None,
+        "moves": moves,
         "states_elsewhere": keeps_states_elsewhere(),
     }
 
@@ -175,13 +198,13 @@ def _may_read_assets(user: Any) -> bool:
 
 
 def _team(model: Any, name: str) -> dict[str, str | None]:
-    """The team that something belongs to, where Airflow has teams (3.1 and later)."""
+    """The team that owns an object, if Airflow has teams (3.1 and later)."""
     return {"team_name": model.get_team_name(name)} if hasattr(model, "get_team_name") else {}
 
 
-async def _refused(request: Request, error: Exception) -> Response:
-    """A refusal: JSON for scripts, a sentence for somebody who has opened the page."""
+async def _refusal(request: Request, error: Exception) -> Response:
+    """Answer a refused request: JSON for scripts, a sentence for a person who opens the page."""
     assert isinstance(error, HTTPException)
     if error.status_code == 401 and "text/html" in request.headers.get("accept", ""):
-        return PlainTextResponse("Log in to Airflow, then load this page again.", 401, headers=error.headers)
+        return PlainTextResponse("Log in to Airflow, then reload this page.", 401, headers=error.headers)
     return await http_exception_handler(request, error)

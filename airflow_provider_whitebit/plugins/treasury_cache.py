@@ -1,4 +1,4 @@
-"""Remembers what was just seen, so that many viewers do not multiply the requests to the exchange."""
+"""A cache for the Treasury page: many viewers make no more requests to the exchange than one."""
 
 from __future__ import annotations
 
@@ -10,49 +10,48 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Glances(Generic[T]):
-    """What was seen under each name, for a few seconds.
+class SingleFlightCache(Generic[T]):
+    """Keep values for a few seconds, and load each of them at most once at a time.
 
-    Only one viewer looks at a time, the others are given what was seen before: nobody waits in line, because those who
-    would wait hold threads that the API server needs for everybody else.
+    No caller waits for another caller's load, because waiting callers would hold threads that the API server needs.
+    They get the previous value.
 
-    :param keep: seconds that something counts as just seen.
-    :param at_once: how many names may be looked at at the same time.
-    :param most: how many names are remembered.
-    :param monotonic: seconds that only go forward.
+    :param keep: seconds for which a value is fresh.
+    :param concurrent: most loads at the same time.
+    :param capacity: most values that are kept.
+    :param clock: seconds that only go forward.
     """
 
     def __init__(
-        self, keep: int = 15, *, at_once: int = 4, most: int = 100, monotonic: Callable[[], float] = time.monotonic
+        self, keep: int = 15, *, concurrent: int = 4, capacity: int = 100, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._keep, self._at_once, self._most = keep, at_once, most
-        self._monotonic = monotonic
-        self._seen: dict[str, tuple[float, T]] = {}
-        self._looking: set[str] = set()
+        self._keep, self._concurrent, self._capacity = keep, concurrent, capacity
+        self._clock = clock
+        self._values: dict[str, tuple[float, T]] = {}
+        self._loading: set[str] = set()
         self._lock = threading.Lock()
 
-    def get(self, name: str, look: Callable[[], T]) -> T | None:
-        """What was seen within the last seconds, or is seen now.
+    def get(self, name: str, load: Callable[[], T]) -> T | None:
+        """Return a fresh value, or load it.
 
-        :param name: what to look at.
-        :param look: looks.
-        :returns: something older if somebody else is looking; ``None`` if there is nothing older either.
+        :param name: name of the value.
+        :param load: loads it; what it raises is raised.
+        :returns: the previous value if it is being loaded or too many others are; ``None`` if there is none.
         """
         with self._lock:
-            at, seen = self._seen.get(name, (None, None))
-            if at is not None and self._monotonic() - at < self._keep:
-                return seen
-            if name in self._looking or len(self._looking) >= self._at_once:
-                return seen
-            self._looking.add(name)
+            at, value = self._values.get(name, (None, None))
+            fresh = at is not None and self._clock() - at < self._keep
+            if fresh or name in self._loading or len(self._loading) >= self._concurrent:
+                return value
+            self._loading.add(name)
         try:
-            found = look()
+            loaded = load()
             with self._lock:
-                self._seen.pop(name, None)
-                self._seen[name] = (self._monotonic(), found)
-                while len(self._seen) > self._most:
-                    del self._seen[next(iter(self._seen))]
-            return found
+                self._values.pop(name, None)
+                self._values[name] = (self._clock(), loaded)
+                if len(self._values) > self._capacity:
+                    del self._values[next(iter(self._values))]
+            return loaded
         finally:
             with self._lock:
-                self._looking.discard(name)
+                self._loading.discard(name)

@@ -1,95 +1,102 @@
-"""What the Treasury page shows of an account at the exchange, as plain JSON. Reading calls only.
+"""The part of the Treasury page that comes from the exchange, as plain JSON. Reading calls only.
 
-Somebody is looking at a screen, in the API server: each question is asked once, the whole takes a few seconds at most,
-and what could not be asked is said and left open. A figure that is not known is ``None``, never 0.
+A person waits for it in front of a screen: each request is sent once, and the whole takes a few seconds at most. What
+could not be loaded is named and left out. A figure that is not known is ``None``, never 0.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Self, TypeVar
+from functools import partial
+from itertools import chain
+from typing import Any, TypeVar
 
 import pendulum
 
 from airflow_provider_whitebit.client.errors import (
     WhiteBitError,
+    WhiteBitMaintenanceError,
     WhiteBitPermissionError,
+    WhiteBitRefusedError,
     WhiteBitUnavailableError,
     WhiteBitValidationError,
+    quoted,
 )
 from airflow_provider_whitebit.client.models import (
     FixedInvestment,
-    FixedInvestmentStatus,
     FlexAction,
     FlexInvestment,
     FlexPlan,
     FlexTransaction,
     to_json,
 )
+from airflow_provider_whitebit.client.records import group_movements
+from airflow_provider_whitebit.client.unreadable import UnreadableRecord
+from airflow_provider_whitebit.treasury.amounts import exact, shortest
+from airflow_provider_whitebit.treasury.rates import RATE_DECIMALS, YEAR, realised_rate, unit_warning
 
-#: Days that earnings are looked at.
+#: Days over which earnings are shown.
 WINDOWS = (30, 90)
-#: Seconds after which nothing more is asked, and that one answer may take.
-BUDGET, ONE_ANSWER = 6, 3
+#: Seconds after which no request is sent, and seconds that one call may take. All is over after their sum.
+BUDGET, ANSWER_TIMEOUT = 6, 3
+#: Unreadable records that a problem names.
+_MOST_NAMED = 5
 
-_DAY, _YEAR = 86_400, 365 * 86_400
-_RATE = Decimal("0.000001")
+_DAY = 86_400
+_RATE = Decimal(1).scaleb(-RATE_DECIMALS)
 _GOING_IN = (FlexAction.INVEST, FlexAction.OPEN_INVESTMENT, FlexAction.REINVEST)
 _GOING_OUT = (FlexAction.WITHDRAW_FROM_INVESTMENT, FlexAction.CLOSE_INVESTMENT)
 
 T = TypeVar("T")
+Grouped = dict[str, list[FlexTransaction]]
 
 
 @dataclass(slots=True)
-class Answers:
-    """What the exchange has answered; ``None`` where it was not asked or did not answer."""
+class ExchangeSnapshot:
+    """What the exchange answered; ``None`` for each list that was not loaded.
+
+    :param now: the exchange's time.
+    :param idle: Main balance by ticker; ``None`` for one that cannot be read.
+    :param plans: Flex plans by id.
+    :param flex: Flex investments, closed ones too.
+    :param fixed: Fixed investments that are not closed.
+    :param payments: Flex earnings by investment id.
+    :param history: Flex amounts that went in and out, by investment id.
+    :param problems: what could not be loaded, and why.
+    :param unreadable: records that cannot be read, by list.
+    """
 
     now: pendulum.DateTime
-    idle: dict[str, Decimal] | None = None
-    plans: list[FlexPlan] | None = None
+    idle: dict[str, Decimal | None] | None = None
+    plans: dict[str, FlexPlan] | None = None
     flex: list[FlexInvestment] | None = None
     fixed: list[FixedInvestment] | None = None
-    payments: list[FlexTransaction] | None = None
-    history: list[FlexTransaction] | None = None
-    problems: list[dict[str, str]] = field(default_factory=list)
+    payments: Grouped | None = None
+    history: Grouped | None = None
+    problems: list[dict[str, Any]] = field(default_factory=list)
+    unreadable: dict[str, list[UnreadableRecord]] = field(default_factory=dict)
 
+    @property
+    def active(self) -> list[FlexInvestment] | None:
+        """The Flex investments that are not closed, by ticker. An unknown status may be an active one."""
+        if self.flex is None:
+            return None
+        return sorted((held for held in self.flex if not held.closed), key=lambda held: held.currency)
 
-@dataclass(frozen=True, slots=True)
-class Books:
-    """The answers in the order in which they are looked up."""
-
-    active: list[FlexInvestment] | None
-    plans: dict[str, FlexPlan]
-    payments: dict[str, list[FlexTransaction]]
-    history: dict[str, list[FlexTransaction]]
-
-    @classmethod
-    def of(cls, answers: Answers) -> Self:
-        flex = answers.flex
-        return cls(
-            None if flex is None else sorted((held for held in flex if held.active), key=lambda held: held.currency),
-            {plan.id: plan for plan in answers.plans or ()},
-            _by_investment(answers.payments or ()),
-            _by_investment(answers.history or ()),
-        )
-
-
-def _by_investment(entries: Iterable[FlexTransaction]) -> dict[str, list[FlexTransaction]]:
-    found: dict[str, list[FlexTransaction]] = {}
-    for entry in entries:
-        found.setdefault(entry.investment_id, []).append(entry)
-    return found
+    def unclear(self, name: str, ticker: str | None = None, plan_id: str | None = None) -> bool:
+        """Whether a list may lack something of an asset or a plan, because a record of it cannot be read."""
+        return any(not one.closed and one.may_be_of(plan_id, ticker) for one in self.unreadable.get(name, ()))
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One look at an account.
+    """An account at one moment.
 
-    :param fingerprint: of host and API key, as journals keep it; ``None`` where the connection is wrong. Not shown.
+    :param fingerprint: of the API key, as journals keep it; ``None`` if the connection is wrong. Not shown.
     :param shown: what the page shows, plain JSON.
     """
 
@@ -97,8 +104,8 @@ class Account:
     shown: dict[str, Any]
 
 
-def look(conn_id: str, *, monotonic: Callable[[], float] = time.monotonic) -> Account:
-    """Look at the account of a connection. Raises nothing that is about the connection or the exchange.
+def load_account(conn_id: str, *, monotonic: Callable[[], float] = time.monotonic) -> Account:
+    """Load the account of a connection. Problems with the connection or the exchange are returned, not raised.
 
     :param conn_id: the Airflow connection.
     :param monotonic: seconds that only go forward.
@@ -109,251 +116,328 @@ def look(conn_id: str, *, monotonic: Callable[[], float] = time.monotonic) -> Ac
     hook = WhiteBitHook(conn_id)
     try:
         settings = hook.settings
-        client = hook.impatient_conn(ONE_ANSWER)
+        client = hook.get_conn(timeout=ANSWER_TIMEOUT, retries=0, all_calls=BUDGET + ANSWER_TIMEOUT)
     except WhiteBitError as error:
-        return Account(None, _nothing(error.message))
+        return Account(None, _failed(_facts(error)))
     except Exception as error:
-        return Account(None, _nothing(_unreadable(conn_id, error)))
+        return Account(None, _failed({"message": _unreadable(conn_id, error)}))
+    about = {"site": hook.lending_url, "host": settings.base_url, "limits": settings.limits.in_words}
     try:
-        about = {"site": hook.site, "host": settings.base_url, "limits": settings.limits_in_words}
-        return Account(settings.account, about | show(ask(client, monotonic() + BUDGET, monotonic)))
+        snapshot = load_snapshot(client, monotonic() + BUDGET, monotonic)
+        return Account(settings.account, about | page_data(snapshot))
     except WhiteBitError as error:
-        return Account(settings.account, about | _nothing(_told(error)))
+        return Account(settings.account, about | _failed(_facts(error)))
     finally:
         client.close()
 
 
-def ask(client: Any, deadline: float, monotonic: Callable[[], float]) -> Answers:
-    """Ask everything that the page shows, the most important first.
+def load_snapshot(client: Any, deadline: float, monotonic: Callable[[], float]) -> ExchangeSnapshot:
+    """Load everything that the page shows, the most important first.
 
     :param client: a :class:`~airflow_provider_whitebit.client.api.WhiteBitClient`.
-    :param deadline: when to stop asking, on ``monotonic``.
-    :raises WhiteBitError: if the exchange does not answer, or not to this key: then there is nothing to show.
+    :param deadline: when to stop, on ``monotonic``.
+    :raises WhiteBitError: if the exchange does not answer, or refuses this key: then there is nothing to show.
     """
-    answers = Answers(client.server_time())
-    since = answers.now.start_of("day").subtract(days=max(WINDOWS))
-    moving = [int(action) for action in (*_GOING_IN, *_GOING_OUT)]
-
-    def whole(records: Iterable[T]) -> list[T]:
-        return list(_in_time(iter(records), deadline, monotonic))
-
-    questions: tuple[tuple[str, str, Callable[[], Any]], ...] = (
-        ("idle", "Main balance", client.main_balance),
-        ("flex", "Flex investments", lambda: whole(client.flex_investments())),
-        ("plans", "Flex plans", lambda: whole(client.flex_plans())),
-        (
-            "fixed",
-            "Fixed investments",
-            lambda: whole(client.fixed_investments(investment_status=FixedInvestmentStatus.ACTIVE)),
-        ),
-        ("payments", "Flex earnings", lambda: whole(client.flex_payments(date_from=since))),
-        ("history", "Flex history", lambda: whole(client.flex_history(date_from=since, action_types=moving))),
-    )
-    for number, (name, what, question) in enumerate(questions, 1):
+    snapshot = ExchangeSnapshot(client.server_time())
+    steps = _loading_steps(client, snapshot, partial(_complete, deadline=deadline, monotonic=monotonic))
+    for number, (name, label, load) in enumerate(steps, 1):
         try:
-            setattr(answers, name, question())
-        except (WhiteBitPermissionError, WhiteBitValidationError) as error:
-            # Of this list only: a key without the permission for Fixed plans may well read everything else.
-            answers.problems.append({"what": what, "text": _told(error)})
+            setattr(snapshot, name, load())
+        except (WhiteBitPermissionError, WhiteBitRefusedError, WhiteBitValidationError) as error:
+            # The other lists may work: a key without permission for Fixed plans can often read everything else.
+            snapshot.problems.append({"what": label, **_facts(error)})
         except WhiteBitError as error:
             if number == 1:
                 raise
-            answers.problems.append({"what": what, "text": _told(error)})
-            unasked = [{"what": rest, "text": "Not asked any more."} for _, rest, _ in questions[number:]]
-            answers.problems.extend(unasked)
+            snapshot.problems.append({"what": label, **_facts(error)})
+            rest = {"message": "Not requested, because the request before it failed."}
+            snapshot.problems += [{"what": label, **rest} for _, label, _ in steps[number:]]
             break
-    return answers
+        snapshot.problems += _unreadable_parts(snapshot, name, label)
+    return snapshot
 
 
-def show(answers: Answers) -> dict[str, Any]:
-    """What the page shows, plain JSON: amounts and rates as decimal strings, times as ISO 8601 UTC strings.
+def _unreadable_parts(snapshot: ExchangeSnapshot, name: str, label: str) -> list[dict[str, Any]]:
+    """The problems with single entries of a list that was loaded."""
+    faults = [str(one) for one in snapshot.unreadable.get(name, ())]
+    if name == "idle":
+        faults = [ticker for ticker, amount in (snapshot.idle or {}).items() if amount is None]
+    more = f" and {len(faults) - _MOST_NAMED} more" if len(faults) > _MOST_NAMED else ""
+    return [{"what": label, "message": f"Cannot be read: {'; '.join(faults[:_MOST_NAMED])}{more}."}] if faults else []
 
-    :param answers: of the exchange.
+
+def _loading_steps(
+    client: Any, snapshot: ExchangeSnapshot, complete: Callable[[Iterable[Any]], list[Any]]
+) -> list[tuple[str, str, Callable[[], Any]]]:
+    """Field of the snapshot, label, and the call that loads it, in order of importance."""
+    since = snapshot.now.start_of("day").subtract(days=max(WINDOWS))
+    moving = [int(action) for action in (*_GOING_IN, *_GOING_OUT)]
+
+    def report(name: str) -> Callable[[UnreadableRecord], None]:
+        return snapshot.unreadable.setdefault(name, []).append
+
+    def grouped(records: Iterable[FlexTransaction]) -> Grouped:
+        return by_investment(complete(records), snapshot.flex or ())
+
+    return [
+        ("idle", "Main balance", client.main_balance),
+        ("flex", "Flex investments", lambda: complete(client.flex_investments(on_unreadable=report("flex")))),
+        (
+            "plans",
+            "Flex plans",
+            lambda: {plan.id: plan for plan in complete(client.flex_plans(on_unreadable=report("plans")))},
+        ),
+        (
+            "fixed",
+            "Fixed investments",
+            # Of every status: one that this package does not know may hold money.
+            lambda: [
+                held for held in complete(client.fixed_investments(on_unreadable=report("fixed"))) if not held.closed
+            ],
+        ),
+        (
+            "payments",
+            "Flex earnings",
+            lambda: grouped(client.flex_payments(date_from=since, on_unreadable=report("payments"))),
+        ),
+        (
+            "history",
+            "Flex history",
+            lambda: grouped(client.flex_history(date_from=since, action_types=moving, on_unreadable=report("history"))),
+        ),
+    ]
+
+
+def _complete(records: Iterable[T], *, deadline: float, monotonic: Callable[[], float]) -> list[T]:
+    """All records. :raises WhiteBitUnavailableError: after the deadline, because a part would look like the whole."""
+    found = []
+    for record in records:
+        if monotonic() > deadline:
+            break
+        found.append(record)
+    if monotonic() > deadline:
+        raise WhiteBitUnavailableError(f"The exchange did not answer completely within {BUDGET} s.")
+    return found
+
+
+def by_investment(entries: Iterable[FlexTransaction], investments: Sequence[FlexInvestment] = ()) -> Grouped:
+    """Group transactions by the id of their investment.
+
+    :param investments: to find the investment of a transaction that does not name it: the latest that was there then.
     """
-    books = Books.of(answers)
-    active = books.active
+    found: Grouped = {}
+    tickers = {held.id: held.currency for held in investments}
+    for entry in entries:
+        name = entry.investment_id or _investment_of(entry, investments)
+        named = entry if entry.currency else replace(entry, currency=tickers.get(name, ""))
+        found.setdefault(name, []).append(named)
+    return found
+
+
+def _investment_of(entry: FlexTransaction, investments: Iterable[FlexInvestment]) -> str:
+    there = [
+        held
+        for held in investments
+        if entry.plan_id in (None, held.plan_id)
+        and entry.currency in (None, held.currency)
+        and _born(held, 0) <= _second(entry)
+    ]
+    return max(there, key=lambda held: _born(held, 0)).id if there else ""
+
+
+def page_data(snapshot: ExchangeSnapshot) -> dict[str, Any]:
+    """Return what the page shows: amounts and rates as decimal strings, times as ISO 8601 UTC strings.
+
+    :param snapshot: of the account.
+    """
+    # With Python's 28 digits, rounding the largest amounts that the exchange may send would fail.
+    with exact():
+        return _page_data(snapshot)
+
+
+def _page_data(snapshot: ExchangeSnapshot) -> dict[str, Any]:
+    active, fixed = snapshot.active, snapshot.fixed
     return {
         "error": None,
-        "as_of": to_json(answers.now),
-        "problems": answers.problems,
-        "positions": _positions(answers, books),
-        "flex": None if active is None else [_flex(held, answers, books) for held in active],
-        "fixed": None if answers.fixed is None else [_fixed(held, answers.now) for held in _by_end(answers.fixed)],
-        "earnings": None if answers.payments is None else _earnings(answers.payments, answers.now),
+        "as_of": to_json(snapshot.now),
+        "problems": snapshot.problems,
+        "warnings": _warnings(snapshot),
+        "positions": _positions(snapshot),
+        "flex": None if active is None else [_flex(held, snapshot) for held in active],
+        "fixed": None if fixed is None else [_fixed(held, snapshot.now) for held in sorted(fixed, key=_end)],
+        "earnings": _earnings(snapshot),
     }
 
 
-def realised_rate(
-    investments: Sequence[FlexInvestment],
-    payments: Mapping[str, Sequence[FlexTransaction]],
-    history: Mapping[str, Sequence[FlexTransaction]],
-    now: datetime,
-    days: int,
-) -> Decimal | None:
-    """What was earned, as a fraction per year of what was invested, second by second.
+def window_rate(snapshot: ExchangeSnapshot, investments: Sequence[FlexInvestment], days: int) -> Decimal | None:
+    """Return the realised rate over the days before today, up to the last earning: later ones are not credited yet.
 
-    The days before today are looked at, up to the last earning: what has accrued since is not credited yet.
-
-    :param investments: those looked at, closed ones too.
-    :param payments: earnings by investment.
-    :param history: what went in and out by investment, over at least so many days.
-    :param now: the exchange's time.
+    :param snapshot: with payments and history over at least these days.
+    :param investments: closed ones too.
     :param days: how many days.
-    :returns: ``None`` if nothing was invested for a whole day of them.
+    :returns: a fraction per year; ``None`` if nothing was invested for a whole day.
     """
-    begin = _midnight(now) - days * _DAY
-    earned = _earned_since(begin, investments, payments)
+    if any(snapshot.unclear(name, plan_id=held.plan_id) for name in ("payments", "history") for held in investments):
+        return None
+    begin = _midnight(snapshot.now) - days * _DAY
+    earned = _earned_since(begin, investments, snapshot)
     if not earned:
         return None
     end = max(_second(paid) for paid in earned)
-    invested = sum((_invested_seconds(held, history.get(held.id, ()), begin, end) for held in investments), Decimal(0))
-    first = min(int(held.created_at.timestamp()) if held.created_at else begin for held in investments)
-    if invested <= 0 or end - max(begin, first) < _DAY:
+    history = snapshot.history or {}
+    first = min(_born(held, begin) for held in investments)
+    if end - max(begin, first) < _DAY:
         return None
-    return (sum(paid.amount for paid in earned) * _YEAR / invested).quantize(_RATE)
+    invested = (_invested_seconds(held, history.get(held.id, ()), begin, end) for held in investments)
+    return realised_rate(sum((paid.amount for paid in earned), Decimal(0)), sum(invested, Decimal(0)))
 
 
 def _earned_since(
-    begin: int, investments: Iterable[FlexInvestment], payments: Mapping[str, Sequence[FlexTransaction]]
+    begin: int, investments: Iterable[FlexInvestment], snapshot: ExchangeSnapshot
 ) -> list[FlexTransaction]:
+    payments = snapshot.payments or {}
     return [paid for held in investments for paid in payments.get(held.id, ()) if _second(paid) > begin]
 
 
 def _invested_seconds(held: FlexInvestment, moved: Sequence[FlexTransaction], begin: int, end: int) -> Decimal:
-    """Amount times seconds between two moments: back from what is invested now, over what went in and out."""
-    born = int(held.created_at.timestamp()) if held.created_at else begin
-    begin = max(begin, born)
-    level = held.invested if held.active else Decimal(0)
-    total, until = Decimal(0), None
-    for entry in sorted(_each_once(moved), key=_second, reverse=True):
-        at = _second(entry)
-        total += level * max(0, (end if until is None else min(until, end)) - max(at, begin))
-        level = max(Decimal(0), level - entry.amount if entry.action_type in _GOING_IN else level + entry.amount)
-        until = at
-    return total + level * max(0, (end if until is None else min(until, end)) - begin)
+    """Amount times seconds between two moments, walked back from what is invested now."""
+    begin = max(begin, _born(held, begin))
+    level = Decimal(0) if held.closed else held.invested
+    total, until = Decimal(0), end
+    for movement in sorted(group_movements(moved), key=lambda one: _second(one.main), reverse=True):
+        if movement.main.action_type not in _GOING_IN + _GOING_OUT:
+            # Its effect is unknown. What is invested now includes it.
+            continue
+        at = _second(movement.main)
+        total += level * max(0, until - max(at, begin))
+        goes_in = movement.main.action_type in _GOING_IN
+        level = max(Decimal(0), level - movement.amount if goes_in else level + movement.amount)
+        until = min(until, at)
+    return total + level * max(0, until - begin)
 
 
-def _each_once(moved: Sequence[FlexTransaction]) -> Iterator[FlexTransaction]:
-    """The same, without what tells of one movement twice: opening and investing, withdrawing all and closing."""
-    twice = {
-        (entry.amount, _second(entry))
-        for entry in moved
-        if entry.action_type in (FlexAction.OPEN_INVESTMENT, FlexAction.CLOSE_INVESTMENT)
-    }
-    for entry in moved:
-        repeated = entry.action_type in (FlexAction.INVEST, FlexAction.WITHDRAW_FROM_INVESTMENT)
-        if not (repeated and (entry.amount, _second(entry)) in twice):
-            yield entry
-
-
-def _positions(answers: Answers, books: Books) -> list[dict[str, Any]]:
-    """One line for each asset that there is anything of: those with investments first, then by name."""
-    active, fixed = books.active, answers.fixed
-    columns = {
-        "idle": answers.idle,
+def _positions(snapshot: ExchangeSnapshot) -> list[dict[str, Any]]:
+    """One line for each asset with an amount or an earning: those with investments first, then by name."""
+    active, fixed = snapshot.active, snapshot.fixed
+    columns: dict[str, Mapping[str, Decimal | None] | None] = {
+        "idle": snapshot.idle,
         "flex": None if active is None else _sums((held.currency, held.invested) for held in active),
         "fixed": None if fixed is None else _sums((held.plan.ticker, held.amount) for held in fixed),
     }
-    there = {ticker for column in columns.values() for ticker, amount in (column or {}).items() if amount}
-    there |= {paid.currency for paid in answers.payments or ()}
-    lines = [_position(ticker, columns, answers, books) for ticker in sorted(there)]
+    present = {ticker for column in columns.values() for ticker, amount in (column or {}).items() if amount != 0}
+    present |= {paid.currency for paid in chain.from_iterable((snapshot.payments or {}).values()) if paid.currency}
+    lines = [_position(ticker, columns, snapshot) for ticker in sorted(present)]
     return sorted(lines, key=lambda line: (line["flex"] or "0", line["fixed"] or "0") == ("0", "0"))
 
 
 def _position(
-    ticker: str, columns: Mapping[str, Mapping[str, Decimal] | None], answers: Answers, books: Books
+    ticker: str, columns: Mapping[str, Mapping[str, Decimal | None] | None], snapshot: ExchangeSnapshot
 ) -> dict[str, Any]:
-    amounts = {name: None if column is None else column.get(ticker, Decimal(0)) for name, column in columns.items()}
+    amounts = {
+        name: None if column is None or snapshot.unclear(name, ticker) else column.get(ticker, Decimal(0))
+        for name, column in columns.items()
+    }
     known = [amount for amount in amounts.values() if amount is not None]
     total = sum(known, Decimal(0)) if len(known) == len(amounts) else None
-    at_work = None if total is None else total - (amounts["idle"] or 0)
-    share = None if at_work is None or not total else (at_work / total).quantize(_RATE)
+    at_work = (total - (amounts["idle"] or 0)) / total if total else None
+    offered = [plan.max_rate for plan in (snapshot.plans or {}).values() if plan.ticker == ticker]
+    # Without one of them, the best is not known.
+    rates = [] if None in offered else [rate for rate in offered if rate is not None]
     return {
         "ticker": ticker,
         **{name: to_json(amount) for name, amount in amounts.items()},
         "total": to_json(total),
-        "at_work": to_json(share),
-        "best_rate": to_json(_best_rate(answers.plans, ticker)),
-        "windows": _windows([held for held in answers.flex or () if held.currency == ticker], answers, books),
+        "at_work": None if at_work is None else to_json(at_work.quantize(_RATE)),
+        "best_rate": to_json(max(rates, default=None)),
+        "windows": _windows([held for held in snapshot.flex or () if held.currency == ticker], snapshot),
     }
 
 
-def _sums(amounts: Iterable[tuple[str, Decimal]]) -> dict[str, Decimal]:
+def _sums(amounts: Iterable[tuple[str, Decimal]]) -> dict[str, Decimal | None]:
     sums: dict[str, Decimal] = {}
     for ticker, amount in amounts:
         sums[ticker] = sums.get(ticker, Decimal(0)) + amount
-    return sums
+    return dict(sums)
 
 
-def _best_rate(plans: list[FlexPlan] | None, ticker: str) -> Decimal | None:
-    return max((plan.max_rate for plan in plans or () if plan.ticker == ticker), default=None)
+def _warnings(snapshot: ExchangeSnapshot) -> list[str]:
+    """What may be wrong with figures that are shown."""
+    plans = snapshot.plans or {}
+    longest = max(WINDOWS)
+    found = [
+        f"Flex investment {held.id} in plan {held.plan_id} has the unknown status {held.status}. It counts as invested."
+        for held in snapshot.active or ()
+        if not held.active
+    ]
+    found += [
+        f"Fixed investment {held.id} has the unknown status {held.status}. It counts as invested."
+        for held in snapshot.fixed or ()
+        if not held.active
+    ]
+    held_plans = [
+        (held.plan_id, plans[held.plan_id].max_rate, window_rate(snapshot, [held], longest))
+        for held in snapshot.active or ()
+        if held.plan_id in plans
+    ]
+    warning = unit_warning([*held_plans, *((plan.id, plan.max_rate, None) for plan in plans.values())])
+    return [*found, *([] if warning is None else [warning])]
 
 
-def _flex(held: FlexInvestment, answers: Answers, books: Books) -> dict[str, Any]:
-    plan = books.plans.get(held.plan_id)
+def _flex(held: FlexInvestment, snapshot: ExchangeSnapshot) -> dict[str, Any]:
+    plan = (snapshot.plans or {}).get(held.plan_id)
+    unclear = plan is None and snapshot.unclear("plans", plan_id=held.plan_id)
     return {
-        "investment_id": held.id,
-        "plan_id": held.plan_id,
-        "ticker": held.currency,
-        "invested": to_json(held.invested),
-        "max_rate": None if plan is None else to_json(plan.max_rate),
-        "on_offer": None if answers.plans is None else plan is not None,
-        "with_auto_reinvest": held.with_auto_reinvest,
-        "since": to_json(held.created_at),
-        "windows": _windows([held], answers, books),
+        **held.to_json(),
+        "max_rate": plan and to_json(plan.max_rate),
+        "on_offer": None if snapshot.plans is None or unclear else plan is not None,
+        "windows": _windows([held], snapshot),
     }
 
 
-def _windows(investments: list[FlexInvestment], answers: Answers, books: Books) -> dict[str, dict[str, Any]]:
-    """What some investments have earned, and the rate that it comes to, by window."""
+def _windows(investments: list[FlexInvestment], snapshot: ExchangeSnapshot) -> dict[str, dict[str, Any]]:
+    """What some investments earned, and their realised rate, by window."""
     shown = {}
     for days in WINDOWS:
         earned = rate = None
-        if answers.payments is not None and answers.flex is not None:
-            paid = _earned_since(_midnight(answers.now) - days * _DAY, investments, books.payments)
+        unclear = any(snapshot.unclear("payments", plan_id=held.plan_id) for held in investments)
+        if snapshot.payments is not None and snapshot.flex is not None and not unclear:
+            paid = _earned_since(_midnight(snapshot.now) - days * _DAY, investments, snapshot)
             earned = sum((entry.amount for entry in paid), Decimal(0))
-            if answers.history is not None:
-                rate = realised_rate(investments, books.payments, books.history, answers.now, days)
+            rate = None if snapshot.history is None else window_rate(snapshot, investments, days)
         shown[str(days)] = {"earned": to_json(earned), "realised_rate": to_json(rate)}
     return shown
 
 
-def _by_end(investments: Iterable[FixedInvestment]) -> list[FixedInvestment]:
-    return sorted(investments, key=lambda held: held.payment_time or held.created)
-
-
 def _fixed(held: FixedInvestment, now: pendulum.DateTime) -> dict[str, Any]:
     plan = held.plan
-    interest = held.amount * plan.percent / 100 / plan.interest_ratio if plan.interest_ratio else None
-    yearly = (plan.percent / 100 * _YEAR / (plan.duration * 60)).quantize(_RATE) if plan.duration > 0 else None
-    left = None if held.payment_time is None else int((held.payment_time - now).total_seconds()) // _DAY
+    # The vendor's ratio is 1 if the interest is paid in the plan's own asset.
+    ratio = Decimal(1) if plan.interest_ratio is None and plan.interest_ticker == plan.ticker else plan.interest_ratio
+    yearly = interest = None
+    if plan.daily_percent is not None:
+        yearly = (plan.daily_percent / 100 * YEAR / _DAY).quantize(_RATE)
+    if plan.percent is not None and ratio:
+        interest = shortest((held.amount * plan.percent / 100 / ratio).quantize(Decimal("1E-8")))
     return {
-        "investment_id": held.id,
-        "plan_id": plan.id,
-        "ticker": plan.ticker,
-        "amount": to_json(held.amount),
-        "percent": to_json(plan.percent),
+        **held.to_json(),
         "yearly_rate": to_json(yearly),
-        "interest": None if interest is None else to_json(interest.quantize(Decimal("1E-8")).normalize()),
-        "interest_ticker": plan.interest_ticker,
-        "began": to_json(held.created),
-        "ends": to_json(held.payment_time),
-        "days_left": left,
+        "interest": to_json(interest),
+        "days_left": None if held.payment_time is None else int((held.payment_time - now).total_seconds()) // _DAY,
     }
 
 
-def _earnings(payments: Iterable[FlexTransaction], now: datetime) -> dict[str, Any]:
+def _earnings(snapshot: ExchangeSnapshot) -> dict[str, Any] | None:
     """What was credited on each day (UTC), by asset; today last."""
-    today = _midnight(now) // _DAY
-    first = today - max(WINDOWS) + 1
+    if snapshot.payments is None:
+        return None
+    length = max(WINDOWS)
+    first = _midnight(snapshot.now) // _DAY - length + 1
     by_ticker: dict[str, list[Decimal]] = {}
-    for paid in payments:
+    for paid in chain.from_iterable(snapshot.payments.values()):
         day = _second(paid) // _DAY - first
-        if 0 <= day < max(WINDOWS):
-            by_ticker.setdefault(paid.currency, [Decimal(0)] * max(WINDOWS))[day] += paid.amount
-    dates = [pendulum.from_timestamp((first + day) * _DAY, tz="UTC").to_date_string() for day in range(max(WINDOWS))]
+        if 0 <= day < length:
+            by_ticker.setdefault(paid.currency or "", [Decimal(0)] * length)[day] += paid.amount
     return {
-        "days": dates,
+        "days": [pendulum.from_timestamp((first + day) * _DAY).to_date_string() for day in range(length)],
         "by_ticker": {ticker: [to_json(amount) for amount in by_ticker[ticker]] for ticker in sorted(by_ticker)},
         "totals": {
             ticker: {str(days): to_json(sum(amounts[-days:], Decimal(0))) for days in WINDOWS}
@@ -362,30 +446,26 @@ def _earnings(payments: Iterable[FlexTransaction], now: datetime) -> dict[str, A
     }
 
 
-def _in_time(records: Iterator[T], deadline: float, monotonic: Callable[[], float]) -> Iterator[T]:
-    """The same records. :raises WhiteBitUnavailableError: when the deadline is over: a part would look like all."""
-    for record in records:
-        if monotonic() > deadline:
-            raise WhiteBitUnavailableError(f"Not answered in full within {BUDGET} s.")
-        yield record
-    if monotonic() > deadline:
-        raise WhiteBitUnavailableError(f"Not answered in full within {BUDGET} s.")
-
-
 def _unreadable(conn_id: str, error: Exception) -> str:
     if type(error).__name__ == "AirflowNotFoundException":
         return f"There is no connection {conn_id!r}."
     return f"Connection {conn_id!r} cannot be read ({type(error).__name__})."
 
 
-def _told(error: WhiteBitError) -> str:
-    """An error in words for somebody who only looks: that no money moved goes without saying."""
-    return " ".join(part for part in (error.message, error.advice) if part)
+def _facts(error: WhiteBitError) -> dict[str, Any]:
+    """The facts of an error for the page, which repeats a request by itself if that can help."""
+    steps = "Wait. This page tries again every minute." if error.retryable else error.next_step
+    return {
+        "message": error.message,
+        "said": quoted(error),
+        "maintenance": isinstance(error, WhiteBitMaintenanceError),
+        "next_steps": [steps] if isinstance(steps, str) else list(steps),
+    }
 
 
-def _nothing(why: str) -> dict[str, Any]:
+def _failed(error: Mapping[str, Any]) -> dict[str, Any]:
     lists = dict.fromkeys(("as_of", "positions", "flex", "fixed", "earnings"))
-    return {"error": why, "problems": [], **lists}
+    return {"error": error, "problems": [], "warnings": [], **lists}
 
 
 def _second(entry: FlexTransaction) -> int:
@@ -394,3 +474,11 @@ def _second(entry: FlexTransaction) -> int:
 
 def _midnight(now: datetime) -> int:
     return int(now.timestamp()) // _DAY * _DAY
+
+
+def _born(held: FlexInvestment, unknown: int) -> int:
+    return int(held.created_at.timestamp()) if held.created_at else unknown
+
+
+def _end(held: FixedInvestment) -> datetime:
+    return held.payment_time or held.created

@@ -1,44 +1,43 @@
-"""What Airflow itself knows about an account's moves: the last receipts, and doubts that want a person.
+"""The part of the Treasury page that comes from Airflow's database: the last receipts, and moves in doubt.
 
-Read from Airflow's own database, by the API server, for one user: of DAGs that this user may read and nothing else.
+The API server reads it for one user: only from DAGs that this user may read.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import pendulum
+from airflow.models.asset import AssetEvent, AssetModel
+from airflow.models.taskinstance import TaskInstance
+from airflow.models.variable import Variable
+from airflow.utils.state import State, TaskInstanceState
+from sqlalchemy import and_, or_, select, tuple_
+from sqlalchemy.orm import Session
 
+from airflow_provider_whitebit.client.errors import clean
 from airflow_provider_whitebit.client.models import parse_amount, to_json
-from airflow_provider_whitebit.moves.intent import Intent, Outcome, merge
+from airflow_provider_whitebit.hooks.assets import address
+from airflow_provider_whitebit.moves.doubts import steps_for
+from airflow_provider_whitebit.moves.history import MoveHistory
+from airflow_provider_whitebit.moves.intent import Intent, Outcome, Receipt
 
-if TYPE_CHECKING:
-    from sqlalchemy.orm import Session
-
-#: How many of the last moves are shown, and how many journals are looked at for doubts.
+#: Most moves that are shown, and most journals that are searched for doubts.
 MOST_MOVES, MOST_JOURNALS = 50, 500
 
 _STATE_KEYS = "whitebit_move."
-_VARIABLE_KEYS = "whitebit_move__"
-#: The description that a journal in a Variable has: the move's identity, see ``hooks/journals.py``.
-_MOVE_OF = re.compile(r"Move of ([^|]+)\|(.+)\|([^|]+)\|(-?\d+)\|(.+)")
-#: A task in one of these states settles its doubt itself, will, or a person has said that it is settled.
-_CARED_FOR = (
-    "success",
-    "running",
-    "queued",
-    "scheduled",
-    "deferred",
-    "restarting",
-    "up_for_retry",
-    "up_for_reschedule",
-    "awaiting_input",
-)
+_VARIABLE_KEYS = ("whitebit_move__", "whitebit_key__")
+#: The name of a journal's document: the journal's own, and the number of its writer. See ``hooks/journals.py``.
+_DOCUMENT = re.compile(r"(whitebit_(?:move\.|move__|key__).+)__(\d{1,9})", re.DOTALL)
+#: The description of a Variable that holds a document: the task that wrote it, and the move.
+_MOVE_OF = re.compile(r"Move of ([^|]+)\|(.+)\|([^|]+)\|(-?\d{1,9})\|(.+)", re.DOTALL)
+#: A task that ended without success does not resolve its doubt by itself.
+_UNATTENDED_STATES = State.finished - {TaskInstanceState.SUCCESS}
 
 
 class Task(NamedTuple):
@@ -50,80 +49,92 @@ class Task(NamedTuple):
     map_index: int
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON, with the address of its page, relative to Airflow's own."""
+        """Return plain JSON, with the address of the task's page relative to Airflow's own."""
         parts = ("dags", self.dag_id, "runs", self.run_id, "tasks", self.task_id)
         mapped = ("mapped", str(self.map_index)) if self.map_index >= 0 else ()
         return {**self._asdict(), "page": "/".join(quote(part, safe="") for part in (*parts, *mapped))}
 
 
 @dataclass(frozen=True, slots=True)
-class Journal:
-    """What one task has written down about one move.
+class StoredJournal:
+    """The journal of one move.
 
-    :param task: the task instance.
-    :param key: name of the entry: of the task state, or the beginning of the Variables' names.
-    :param kept_in: ``task state`` or ``Variables``.
-    :param documents: as they were written, earliest first.
+    :param name: begins the names of its documents.
+    :param kept_in: what these names are of, in words.
+    :param documents: of each writer, in their order: the task that wrote it, and the document as stored.
+    :param variables: the names of the Variables that hold them, if they are kept there.
     """
 
-    task: Task
-    key: str
+    name: str
     kept_in: str
-    documents: list[Any]
+    documents: list[tuple[Task, Any]]
+    variables: tuple[str, ...] = ()
+
+    def in_doubt(self) -> list[tuple[Intent, list[Task]]]:
+        """Return the intents in doubt, and the tasks that know of each.
+
+        An intent is merged from all documents, because a later one may have resolved the doubt of an earlier one.
+
+        :raises ValueError: if a document cannot be read.
+        """
+        known = [(task, MoveHistory.merge([document])) for task, document in self.documents]
+        merged = MoveHistory.merge(document for _, document in self.documents)
+        return [
+            (intent, [task for task, history in known if intent.id in history.intents])
+            for intent in merged.unproven
+            if _sent_at(intent) is not None
+        ]
+
+
+def release(session: Session) -> None:
+    """Give the session's database connection back. The session takes one again when it needs it.
+
+    A request that asks the auth manager must hold none, because the answer can need a connection. If all requests held
+    one and waited for a second one, the whole API server would block.
+    """
+    session.commit()
 
 
 def last_moves(session: Session, conn_id: str, dag_ids: Collection[str]) -> list[dict[str, Any]]:
-    """The last receipts of a connection with the tasks that they come from, newest first, each once.
+    """Return the last receipts of a connection and their tasks, newest first, each once.
 
     :param session: of Airflow's database.
     :param conn_id: the connection.
     :param dag_ids: only of these DAGs.
     """
-    from airflow.models.asset import AssetEvent, AssetModel
-    from sqlalchemy import select
-
     rows = session.scalars(
         select(AssetEvent)
         .join(AssetModel, AssetModel.id == AssetEvent.asset_id)
-        .where(AssetModel.uri == f"whitebit://{conn_id}/moves", AssetEvent.source_dag_id.in_(dag_ids))
+        .where(AssetModel.uri == address(conn_id), AssetEvent.source_dag_id.in_(dag_ids))
         .order_by(AssetEvent.timestamp.desc(), AssetEvent.id.desc())
         # A cleared task announces its old receipt again.
         .limit(2 * MOST_MOVES)
     )
-    moves: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        receipt = row.extra if isinstance(row.extra, dict) else {}
-        name = str(receipt.get("intent_id") or f"event {row.id}")
-        # The first time that it was announced is when it happened.
-        moves.pop(name, None)
-        moves[name] = _move(receipt, row)
-    return sorted(moves.values(), key=lambda move: move["told_at"], reverse=True)[:MOST_MOVES]
+    # The earliest announcement of a receipt, which comes last, is the time of its move.
+    moves = {str(_receipt(row).get("intent_id") or f"event {row.id}"): _move(row) for row in rows}
+    return sorted(moves.values(), key=lambda move: move["announced_at"], reverse=True)[:MOST_MOVES]
 
 
-_TEXTS = (
-    "operation",
-    "transaction_id",
-    "plan_id",
-    "investment_id",
-    "ticker",
-    "status",
-    "executed_at",
-    "intent_id",
-    "source",
-    "target",
-)
+def _receipt(row: Any) -> Mapping[str, Any]:
+    return row.extra if isinstance(row.extra, dict) else {}
 
 
-def _move(receipt: Mapping[str, Any], row: Any) -> dict[str, Any]:
-    """A receipt's own fields only, and each of its kind: whoever may write asset events could put anything there."""
-    task = Task(row.source_dag_id, row.source_run_id, row.source_task_id, row.source_map_index)
-    shown: dict[str, Any] = {name: value if isinstance(value := receipt.get(name), str) else None for name in _TEXTS}
+def _move(row: Any) -> dict[str, Any]:
+    """The fields of a receipt, each checked: anyone who may write asset events could have stored anything there."""
+    receipt = _receipt(row)
     try:
         amount = to_json(parse_amount(receipt.get("amount")))
     except ValueError:
         amount = None
-    shown |= {"amount": amount, "reconciled": receipt.get("reconciled") is True}
-    return {**shown, "told_at": to_json(pendulum.instance(row.timestamp)), "task": task.to_json()}
+    task = Task(row.source_dag_id, row.source_run_id, row.source_task_id, row.source_map_index)
+    values = ((field.name, receipt.get(field.name)) for field in fields(Receipt))
+    return {
+        **{name: clean(value) if isinstance(value, str) else None for name, value in values},
+        "amount": amount,
+        "reconciled": receipt.get("reconciled") is True,
+        "announced_at": to_json(pendulum.instance(row.timestamp)),
+        "task": task.to_json(),
+    }
 
 
 def doubts(
@@ -134,59 +145,69 @@ def doubts(
     may_read_tasks: Callable[[str], bool],
     may_read_variable: Callable[[str], bool],
 ) -> list[dict[str, Any]]:
-    """Moves that nobody settles any more: in doubt, and their task has ended without success.
+    """Return the moves in doubt whose task has ended without success, latest first.
 
-    All of them, whatever the connection: a doubt with a key that was changed since is one too.
+    They are of all connections, because the key of a connection may have changed since.
 
     :param session: of Airflow's database.
     :param dag_ids: only of these DAGs.
-    :param account: fingerprint of the connection that is looked at, to tell its own doubts from others.
+    :param account: fingerprint of the connection that is shown, to mark the doubts of others.
     :param may_read_tasks: whether the user may read the task instances of a DAG.
     :param may_read_variable: whether the user may read a Variable.
     """
-    found = [*_task_states(session, dag_ids), *_variables(session, dag_ids, may_read_variable)]
-    shown = [doubt for journal in found if may_read_tasks(journal.task.dag_id) for doubt in in_doubt(journal, account)]
-    return sorted(shown, key=lambda doubt: doubt["sent_at"] or "", reverse=True)
+    readable = {dag_id for dag_id in dag_ids if may_read_tasks(dag_id)}
+    journals = [*_task_states(session, readable), *_variables(session, readable)]
+    unattended = _unattended(session, {task for stored in journals for task, _ in stored.documents})
+    release(session)
+    journals = [stored for stored in journals if all(map(may_read_variable, stored.variables))]
+    shown = {task for task in unattended if task.dag_id in readable}
+    found = [doubt for stored in journals for doubt in _in_doubt(stored, shown, account)]
+    return sorted(found, key=lambda doubt: doubt["sent_at"] or "", reverse=True)
 
 
-def in_doubt(journal: Journal, account: str | None) -> Iterator[dict[str, Any]]:
-    """What a journal says that is in doubt.
-
-    :param journal: of one task.
-    :param account: fingerprint of the connection that is looked at.
-    """
-    about = {"task": journal.task.to_json(), "key": journal.key, "kept_in": journal.kept_in}
+def _in_doubt(journal: StoredJournal, shown: Collection[Task], account: str | None) -> Iterator[dict[str, Any]]:
+    """:param shown: tasks that have ended without success, and that the user may read."""
+    about = {"key": f"{journal.name}__", "kept_in": journal.kept_in}
     try:
-        intents = merge(Intent.from_json(document) for document in journal.documents)
-        yield from [{**about, **_doubt(intent, account)} for intent in intents.values() if intent.in_doubt]
-    except (ValueError, AttributeError, OverflowError) as error:
-        # There may be money in it: what cannot be read is not passed over.
-        unknown = dict.fromkeys(("operation", "ticker", "amount", "plan_id", "sent_at", "intent_id", "ours"))
-        yield {**about, **unknown, "unreadable": f"The journal's document: {error}"[:300], "attempts": None}
+        for intent, tasks in journal.in_doubt():
+            if task := next((task for task in tasks if task in shown), None):
+                yield {"task": task.to_json(), **about, **_doubt(intent, account)}
+    except Exception as error:
+        # An unreadable journal is shown too, because its move may have run. Anyone who may write Variables could have
+        # stored anything there.
+        why = clean(f"The journal cannot be read: {error}")
+        if task := next((task for task, _ in journal.documents if task in shown), None):
+            unknown = {"operation": None, "sent_at": None, "unreadable": why, "steps": steps_for(None)}
+            yield {"task": task.to_json(), **about, **unknown}
+
+
+def _sent_at(intent: Intent) -> int | None:
+    """The latest nonce whose outcome is not known; ``None`` if there is none."""
+    return max((one.nonce for one in intent.unproven if one.outcome is Outcome.PENDING), default=None)
 
 
 def _doubt(intent: Intent, account: str | None) -> dict[str, Any]:
-    move = intent.move
-    pending = [attempt.nonce for attempt in intent.attempts if attempt.outcome is Outcome.PENDING]
-    return {
+    move, sent_at = intent.move, _sent_at(intent)
+    about = {
         "intent_id": intent.id,
         "operation": str(move.operation),
         "ticker": move.ticker,
         "amount": to_json(move.amount),
         "plan_id": move.plan_id or None,
-        "investment_id": move.investment_id or None,
         "source": move.source or None,
         "target": move.target or None,
+        "sub_account_id": move.sub_account_id or None,
         "attempts": len(intent.attempts),
         # Nonces are milliseconds of the exchange's clock.
-        "sent_at": to_json(pendulum.from_timestamp(max(pending) // 1000, tz="UTC")),
+        "sent_at": None if sent_at is None else to_json(pendulum.from_timestamp(sent_at // 1000)),
         "ours": None if account is None else intent.account == account,
-        "unreadable": None,
     }
+    texts = {name: clean(value) if isinstance(value, str) else value for name, value in about.items()}
+    return {**texts, "steps": steps_for(move.operation)}
 
 
 def keeps_states_elsewhere() -> bool:
-    """Whether task states lie in a store of the administrator's own, where this page cannot look."""
+    """Return whether a custom backend keeps task states, where this page cannot search."""
     try:
         from airflow.state import get_state_backend
         from airflow.state.metastore import MetastoreBackend
@@ -195,88 +216,100 @@ def keeps_states_elsewhere() -> bool:
     return not isinstance(get_state_backend(), MetastoreBackend)
 
 
-def _task_states(session: Session, dag_ids: Collection[str]) -> Iterator[Journal]:
-    """Journals in the state of task instances that nobody cares for any more. Airflow 3.3 and later."""
+def _task_states(session: Session, dag_ids: Collection[str]) -> Iterator[StoredJournal]:
+    """Journals in the state of unattended task instances. Airflow 3.3 and later."""
     try:
-        from airflow.models.task_state_store import TaskStateStoreModel as State
+        from airflow.models.task_state_store import TaskStateStoreModel as Stored
     except ImportError:
         return
-    from airflow.models.taskinstance import TaskInstance
-    from sqlalchemy import and_, select
-
-    same_task = and_(
-        TaskInstance.dag_id == State.dag_id,
-        TaskInstance.run_id == State.run_id,
-        TaskInstance.task_id == State.task_id,
-        TaskInstance.map_index == State.map_index,
-    )
+    columns = [getattr(Stored, name) for name in Task._fields]
     rows = session.execute(
-        select(State.dag_id, State.run_id, State.task_id, State.map_index, State.key, State.value)
-        .join(TaskInstance, same_task)
+        select(*columns, Stored.key)
+        .join(TaskInstance, and_(*(getattr(TaskInstance, column.key) == column for column in columns)))
         .where(
-            State.key.startswith(_STATE_KEYS, autoescape=True),
-            State.dag_id.in_(dag_ids),
-            TaskInstance.state.not_in(_CARED_FOR),
-            # Of all journals ever written those that can be in doubt at all: the rest need not be read.
-            State.value.contains(str(Outcome.PENDING)),
+            Stored.key.startswith(_STATE_KEYS, autoescape=True),
+            Stored.dag_id.in_(dag_ids),
+            TaskInstance.state.in_(_UNATTENDED_STATES),
+            # Only journals with a pending attempt can be in doubt.
+            Stored.value.contains(str(Outcome.PENDING)),
         )
-        .order_by(State.updated_at.desc())
+        .order_by(Stored.updated_at.desc())
         .limit(MOST_JOURNALS)
     )
-    for dag_id, run_id, task_id, map_index, key, value in rows:
-        yield Journal(Task(dag_id, run_id, task_id, map_index), key, "task state", [_decoded(value)])
+    found = {(Task(*task), match[1]) for *task, key in rows if (match := _DOCUMENT.fullmatch(key))}
+    if not found:
+        return
+    written: dict[tuple[Task, str], dict[int, Any]] = {}
+    # Other tries of these tasks may have resolved the doubt.
+    for *task, key, value in session.execute(
+        select(*columns, Stored.key, Stored.value).where(
+            Stored.key.startswith(_STATE_KEYS, autoescape=True),
+            tuple_(*columns).in_({task for task, _ in found}),
+        )
+    ):
+        if (match := _DOCUMENT.fullmatch(key)) and (journal := (Task(*task), match[1])) in found:
+            written.setdefault(journal, {})[int(match[2])] = _decoded(value)
+    for (owner, name), tries in written.items():
+        documents = [(owner, tries[number]) for number in sorted(tries)]
+        yield StoredJournal(name, "all states of this task whose names begin with this", documents)
 
 
-def _variables(session: Session, dag_ids: Collection[str], may_read: Callable[[str], bool]) -> Iterator[Journal]:
-    """Journals in Variables, one for each try, of tasks that nobody cares for any more. Airflow 3.0 to 3.2."""
-    from airflow.models.variable import Variable
-    from sqlalchemy import select
-
-    rows = session.execute(
-        select(Variable.key, Variable.description)
-        .where(Variable.key.startswith(_VARIABLE_KEYS, autoescape=True))
+def _variables(session: Session, dag_ids: Collection[str]) -> Iterator[StoredJournal]:
+    """Journals in Variables: of idempotency keys, and of all moves before Airflow 3.3."""
+    written = _written_in_variables(
+        session,
+        select(Variable)
+        .where(or_(*(Variable.key.startswith(prefix, autoescape=True) for prefix in _VARIABLE_KEYS)))
+        # Signs have other descriptions.
+        .where(Variable.description.startswith("Move of "))
         .order_by(Variable.id.desc())
-        .limit(MOST_JOURNALS)
+        .limit(MOST_JOURNALS),
     )
-    names: dict[tuple[Task, str], list[str]] = {}
-    for key, description in rows:
-        told = _MOVE_OF.fullmatch(description or "")
-        if told is None or told[1] not in dag_ids or not may_read(key):
-            continue
-        task = Task(told[1], told[2], told[3], int(told[4]))
-        names.setdefault((task, key.rpartition("__")[0]), []).append(key)
-    left_alone = _left_alone(session, {task for task, _ in names})
-    for (task, key), keys in names.items():
-        if task in left_alone:
-            tries = sorted(keys, key=lambda name: int(name.rpartition("__")[2]))
-            entries = session.scalars(select(Variable).where(Variable.key.in_(tries))).all()
-            values = {entry.key: entry.val for entry in entries}
-            texts = [text for text in map(values.get, tries) if text]
-            # All tries together: a later one may have found out what came of an earlier one's sending.
-            if any(str(Outcome.PENDING) in text for text in texts):
-                yield Journal(task, key, "Variables", [_decoded(text) for text in texts])
+    found = {
+        name
+        for name, writers in written.items()
+        # Only journals with a pending attempt can be in doubt.
+        if any(task.dag_id in dag_ids and str(Outcome.PENDING) in text for task, text in writers.values())
+    }
+    if not found:
+        return
+    # Older documents of these journals too, which may have resolved the doubt.
+    begin = or_(*(Variable.key.startswith(f"{name}__", autoescape=True) for name in found))
+    for name, writers in _written_in_variables(session, select(Variable).where(begin)).items():
+        if name in found:
+            documents = [(task, _decoded(text)) for _, (task, text) in sorted(writers.items())]
+            variables = tuple(f"{name}__{number}" for number in writers)
+            yield StoredJournal(name, "all Variables whose names begin with this", documents, variables)
 
 
-def _left_alone(session: Session, tasks: Iterable[Task]) -> set[Task]:
-    """Those of some tasks that nobody cares for any more."""
-    from airflow.models.taskinstance import TaskInstance
-    from sqlalchemy import select
+def _written_in_variables(session: Session, query: Any) -> dict[str, dict[int, tuple[Task, str]]]:
+    """The documents in Variables by journal and writer, and the tasks that wrote them."""
+    written: dict[str, dict[int, tuple[Task, str]]] = {}
+    for variable in session.scalars(query):
+        name, of = _DOCUMENT.fullmatch(variable.key), _MOVE_OF.fullmatch(variable.description or "")
+        if name and of and (text := variable.val):
+            task = Task(of[1], of[2], of[3], int(of[4]))
+            written.setdefault(name[1], {})[int(name[2])] = (task, text)
+    return written
 
-    found = set()
-    for task in tasks:
-        state = session.scalar(select(TaskInstance.state).filter_by(**task._asdict()))
-        if state is not None and str(state) not in _CARED_FOR:
-            found.add(task)
-    return found
+
+def _unattended(session: Session, tasks: Collection[Task]) -> set[Task]:
+    """Those of the tasks that have ended without success."""
+    if not tasks:
+        return set()
+    columns = [getattr(TaskInstance, name) for name in Task._fields]
+    rows = session.execute(
+        select(*columns).where(tuple_(*columns).in_(tasks), TaskInstance.state.in_(_UNATTENDED_STATES))
+    )
+    return {Task(*row) for row in rows}
 
 
 def _decoded(value: Any) -> Any:
-    # A store may keep JSON, or a JSON string with JSON in it.
+    """Decode JSON. A store may keep it as a JSON string inside JSON."""
     for _ in range(2):
-        if not isinstance(value, str):
-            break
-        try:
-            value = json.loads(value)
-        except ValueError:
-            break
+        if isinstance(value, str):
+            try:
+                value = json.loads(value)
+            except (ValueError, RecursionError):
+                break
     return value

@@ -1,4 +1,4 @@
-"""The sandbox's one clock: every timestamp, nonce check and rate window uses it."""
+"""The sandbox's single clock. Every timestamp, nonce check and rate limit uses it."""
 
 from __future__ import annotations
 
@@ -8,32 +8,33 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Tells the exchange's time."""
+    """The exchange's time."""
 
     def now_ms(self) -> int:
-        """Milliseconds since the epoch."""
+        """Return milliseconds since the epoch."""
+
+
+#: Dates of the year 10000 cannot be written.
+_LATEST_MS = 253_402_300_000_000
 
 
 class SandboxClock:
-    """Real time plus what :meth:`advance` has added."""
+    """Real time plus ``ahead_ms``, which :meth:`advance` increases."""
 
     def __init__(self) -> None:
-        self._ahead_ms = 0
-
-    @property
-    def ahead_ms(self) -> int:
-        """How far it has been put forward."""
-        return self._ahead_ms
+        self.ahead_ms = 0
 
     def now_ms(self) -> int:
-        return time.time_ns() // 1_000_000 + self._ahead_ms
+        return time.time_ns() // 1_000_000 + self.ahead_ms
 
     def advance(self, seconds: Decimal | int) -> None:
-        """Put the clock forward.
+        """Set the clock forward.
 
-        :param seconds: how far; not negative, because the exchange's time never runs backwards.
-        :raises ValueError: if it is negative.
+        :raises ValueError: if ``seconds`` is negative, because the exchange's time never runs backwards, or leads
+            beyond the year 9999.
         """
         if seconds < 0:
             raise ValueError("seconds must not be negative: the exchange's time never runs backwards")
-        self._ahead_ms += int(seconds * 1000)
+        if self.now_ms() + seconds * 1000 > _LATEST_MS:
+            raise ValueError("seconds lead beyond the year 9999")
+        self.ahead_ms += int(seconds * 1000)

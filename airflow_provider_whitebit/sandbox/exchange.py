@@ -1,4 +1,4 @@
-"""The sandbox exchange without HTTP: one request in, one answer out."""
+"""The sandbox exchange without HTTP: it answers one request at a time."""
 
 from __future__ import annotations
 
@@ -6,69 +6,78 @@ import json
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from decimal import Decimal
-from email.utils import formatdate
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from airflow_provider_whitebit.sandbox import fields
-from airflow_provider_whitebit.sandbox.answers import Answer, Refusal, encode, refuse
-from airflow_provider_whitebit.sandbox.authentication import Caller, authenticate, require
+from airflow_provider_whitebit.sandbox import answers, fields
+from airflow_provider_whitebit.sandbox.answers import Answer, Refusal, Success, refuse
+from airflow_provider_whitebit.sandbox.assets import list_assets
+from airflow_provider_whitebit.sandbox.authentication import Caller, Keys, authenticate, require
 from airflow_provider_whitebit.sandbox.balances import ACCOUNTS, Balances
 from airflow_provider_whitebit.sandbox.clock import Clock, SandboxClock
 from airflow_provider_whitebit.sandbox.faults import Faults
-from airflow_provider_whitebit.sandbox.fields import Success
 from airflow_provider_whitebit.sandbox.fixed import Fixed
 from airflow_provider_whitebit.sandbox.flex import Flex
+from airflow_provider_whitebit.sandbox.gateway import Gateway
 from airflow_provider_whitebit.sandbox.ledger import OUTSIDE, Ledger, LedgerError
-from airflow_provider_whitebit.sandbox.limits import RateLimits
-from airflow_provider_whitebit.sandbox.plans import (
-    ALL_PERMISSIONS,
-    FIXED_STATUSES,
-    STATUSES,
-    AssetFacts,
-    FixedPlan,
-    Key,
-    Plan,
-    ScenarioError,
-    read_amount,
-    read_scenario,
-)
+from airflow_provider_whitebit.sandbox.limits import LARGEST_BODY, RateLimits
+from airflow_provider_whitebit.sandbox.markets import list_markets, list_prices
+from airflow_provider_whitebit.sandbox.nodes import Nodes
+from airflow_provider_whitebit.sandbox.plans import DEFAULT, AssetFacts, Permission, ScenarioError
+from airflow_provider_whitebit.sandbox.quirks import Quirks
+from airflow_provider_whitebit.sandbox.rewriting import as_success, rewrite, unquote_numbers
+from airflow_provider_whitebit.sandbox.sub_accounts import SubAccounts
 
 API = "/api/v4"
 _PUBLIC = f"{API}/public/"
+_PLATFORM_STATUS = f"{_PUBLIC}platform/status"
 _FLEX = f"{API}/main-account/smart-flex"
 _FIXED = f"{API}/main-account/smart"
-#: Calls that move money, of which the books keep a list.
+#: Calls that move money. The ledger keeps a list of them.
+_FLEX_MOVES = tuple(f"{_FLEX}/investments/{name}" for name in ("invest", "withdraw", "close"))
 _MOVES = frozenset(
     {
-        *(f"{_FLEX}/investments/{name}" for name in ("invest", "withdraw", "close")),
+        *_FLEX_MOVES,
         *(f"{_FIXED}/investment{name}" for name in ("", "/close")),
         f"{API}/main-account/transfer",
+        f"{API}/sub-account/transfer",
     }
 )
+_SUCCESS = (200, 201)
+#: Calls whose success is HTTP 201.
+_CREATING = _MOVES - {f"{_FIXED}/investment/close"}
 _WRITES = _MOVES | {f"{_FLEX}/investments/auto-invest"}
-_LARGEST_BODY = 1024 * 1024
+_TRANSACTION = ("at_ms", "account", "plan", "investment", "ticker", "amount", "transaction_id", "action", "nonce")
+_MOVE = ("at_ms", "account", "path", "nonce", "params", "reference")
+_REQUEST = ("at_ms", "method", "path", "status", "api_key", "nonce", "transaction_id", "refusal")
 _REQUESTS_KEPT = 10_000
+_LONGEST_NONCE = 64
+_ENTRY = ("id", "at_ms", "ticker", "amount", "source", "target", "reason")
 
 _log = logging.getLogger(__name__)
 
 Call = Callable[[Caller, int], Success]
 
 
-class Exchange:
-    """A WhiteBIT of one's own: its rules, its books, its clock.
+class UnknownName(ValueError):
+    """A plan or asset that does not exist."""
 
-    :param clock: the exchange's time; by default real time that can be put forward.
-    :param db: where the books are kept: ``":memory:"`` or a file, which is taken up again if it exists.
+
+class Exchange:
+    """A local WhiteBIT: its rules, its ledger, its clock.
+
+    :param clock: the exchange's time; by default real time that can be set forward.
+    :param db: where the ledger is kept: ``":memory:"``, or a file, which is used again if it exists.
     :param seed: decides identifiers and the chances of faults.
-    :param scenario: replaces parts of the default assets, plans, keys and balances, see :func:`~.plans.read_scenario`.
-    :param rate_limits: whether the vendor's limits are enforced.
-    :raises ScenarioError: what is wrong with the scenario.
+    :param scenario: replaces parts of the default assets, plans, keys and balances, see
+        :func:`~.scenario.read_scenario`.
+    :param rate_limits: whether the vendor's rate limits are enforced.
+    :param quirks: how it differs where the vendor's pages leave something open.
+    :raises ScenarioError: with the name of the first wrong field.
     """
 
     def __init__(
@@ -79,29 +88,39 @@ class Exchange:
         seed: int = 0,
         scenario: Mapping[str, Any] | None = None,
         rate_limits: bool = True,
+        quirks: Quirks | None = None,
     ) -> None:
-        self.scenario = read_scenario(scenario)
+        self.quirks = self._first_quirks = quirks or Quirks()
+        self.scenario = DEFAULT
+        if scenario is not None:
+            from airflow_provider_whitebit.sandbox.scenario import read_scenario
+
+            self.scenario = read_scenario(scenario)
         self.ledger = Ledger(db)
         for (ticker,) in self.ledger.db.execute("SELECT DISTINCT ticker FROM balance"):
             if ticker not in self.scenario.assets:
-                raise ScenarioError(f"assets: the books in {db} hold {ticker}, which is not among them")
+                raise ScenarioError(f"assets: the ledger in {db} holds {ticker}, which is not among them")
         self.seed = seed
         self.limited = rate_limits
         self._lock = threading.RLock()
         if clock is None:
-            # A sandbox that comes back on its file must not be earlier than when it left.
+            # A sandbox that is started again on its file must not be earlier than before.
             clock = SandboxClock()
             clock.advance(Decimal(self.ledger.setting("clock_ahead_ms", 0)) / 1000)
         self.clock: Clock = clock
-        self._begin()
+        self._start()
 
-    def _begin(self) -> None:
+    def _start(self) -> None:
+        #: The notice in all answers during maintenance; ``None``: operational. Set it to begin or end maintenance.
+        self.maintenance: str | None = answers.MAINTENANCE if self.quirks.maintenance else None
         self.faults = Faults(self.seed)
+        self.nodes, self.gateway = Nodes(self.seed), Gateway()
         self.limits = RateLimits()
-        self.keys = {key.api_key: key for key in self.scenario.keys}
-        self.flex = Flex(self.ledger, self.scenario, self.seed, lambda: self.faults.history_lag_ms)
-        self.fixed = Fixed(self.ledger, self.scenario, self.seed, lambda: self.faults.history_lag_ms)
-        self.balances = Balances(self.ledger, self.scenario)
+        self.keys = Keys({key.api_key: key for key in self.scenario.keys})
+        self.flex = Flex(self.ledger, self.scenario, self.seed, self.faults, self.quirks)
+        self.fixed = Fixed(self.ledger, self.scenario, self.seed, self.faults, self.quirks)
+        self.balances = Balances(self.ledger, self.scenario, self.faults, self.quirks)
+        self.sub_accounts = SubAccounts(self.ledger, self.scenario, self.seed, self.faults, self.quirks)
         self._requests: deque[dict[str, Any]] = deque(maxlen=_REQUESTS_KEPT)
         with self.ledger.transaction():
             if not self.ledger.setting("begun", 0):
@@ -110,50 +129,71 @@ class Exchange:
                     for ticker, amount in held.items():
                         if amount > 0:
                             self.ledger.enter(ticker, amount, OUTSIDE, f"main:{user}", "deposit", self.clock.now_ms())
-        self._private: dict[str, tuple[str, Call]] = {
-            f"{_FLEX}/plans": ("flex", self.flex.list_plans),
-            f"{_FLEX}/investments": ("flex", self.flex.list_investments),
-            f"{_FLEX}/investments/history": ("flex", self.flex.list_history),
-            f"{_FLEX}/investments/payment-history": ("flex", self.flex.list_payments),
-            f"{_FLEX}/investments/invest": ("flex", self.flex.invest),
-            f"{_FLEX}/investments/withdraw": ("flex", self.flex.withdraw),
-            f"{_FLEX}/investments/close": ("flex", self.flex.close),
-            f"{_FLEX}/investments/auto-invest": ("flex", self.flex.auto_invest),
-            f"{_FIXED}/plans": ("fixed", self.fixed.list_plans),
-            f"{_FIXED}/investment": ("fixed", self.fixed.invest),
-            f"{_FIXED}/investment/close": ("fixed", self.fixed.close),
-            f"{_FIXED}/investments": ("fixed", self.fixed.list_investments),
-            f"{_FIXED}/interest-payment-history": ("fixed", self.fixed.list_payments),
-            f"{API}/main-account/balance": ("balance", self.balances.main),
-            f"{API}/trade-account/balance": ("balance", self.balances.trade),
-            f"{API}/collateral-account/balance": ("balance", self.balances.collateral),
-            f"{API}/main-account/transfer": ("balance", self.balances.transfer),
-        }
+        self._lend_delisted()
+        self._private = self._private_calls()
         self._public: dict[str, Callable[[int], Any]] = {
-            f"{API}/public/time": lambda now_ms: {"time": now_ms // 1000},
-            f"{API}/public/ping": lambda now_ms: ["pong"],
-            f"{API}/public/assets": lambda now_ms: self._assets(),
+            f"{_PUBLIC}time": lambda now_ms: {"time": now_ms // 1000},
+            f"{_PUBLIC}ping": lambda now_ms: ["pong"],
+            f"{_PUBLIC}assets": lambda now_ms: list_assets(self._listed()),
+            f"{_PUBLIC}markets": lambda now_ms: list_markets(self._listed()),
+            f"{_PUBLIC}ticker": lambda now_ms: list_prices(self._listed()),
+            _PLATFORM_STATUS: lambda now_ms: {
+                "status": "system operational" if self.maintenance is None else "system maintenance"
+            },
+        }
+
+    def _listed(self) -> dict[str, AssetFacts]:
+        return {ticker: facts for ticker, facts in self.balances.assets.items() if not self.quirks.delisted(ticker)}
+
+    def _private_calls(self) -> dict[str, tuple[Permission, Call]]:
+        flex, fixed, balances, subs = self.flex, self.fixed, self.balances, self.sub_accounts
+        return {
+            f"{_FLEX}/plans": ("flex", flex.list_plans),
+            f"{_FLEX}/investments": ("flex", flex.list_investments),
+            f"{_FLEX}/investments/history": ("flex", flex.list_history),
+            f"{_FLEX}/investments/payment-history": ("flex", flex.list_payments),
+            f"{_FLEX}/investments/invest": ("flex", flex.invest),
+            f"{_FLEX}/investments/withdraw": ("flex", flex.withdraw),
+            f"{_FLEX}/investments/close": ("flex", flex.close),
+            f"{_FLEX}/investments/auto-invest": ("flex", flex.auto_invest),
+            f"{_FIXED}/plans": ("fixed", fixed.list_plans),
+            f"{_FIXED}/investment": ("fixed", fixed.invest),
+            f"{_FIXED}/investment/close": ("fixed", fixed.close),
+            f"{_FIXED}/investments": ("fixed", fixed.list_investments),
+            f"{_FIXED}/interest-payment-history": ("fixed", fixed.list_payments),
+            f"{API}/main-account/balance": ("balance", balances.main),
+            f"{API}/trade-account/balance": ("balance", balances.trade),
+            f"{API}/collateral-account/balance": ("balance", balances.collateral),
+            f"{API}/main-account/transfer": ("balance", balances.transfer),
+            f"{API}/main-account/history": ("balance", balances.history),
+            f"{API}/sub-account/list": ("balance", subs.list_accounts),
+            f"{API}/sub-account/balances": ("balance", subs.balances),
+            f"{API}/sub-account/transfer": ("balance", subs.transfer),
+            f"{API}/sub-account/transfer/history": ("balance", subs.list_transfers),
         }
 
     def handle(
-        self,
-        method: str,
-        path: str,
-        headers: Mapping[str, str],
-        body: bytes,
-        *,
-        client_ip: str = "127.0.0.1",
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes, *, client_ip: str = "127.0.0.1"
     ) -> Answer:
-        """Answer one request as if it arrived now. No fault is applied here.
+        """Answer one request as if it arrived now. No fault is applied.
 
         :param method: HTTP method.
         :param path: path without query.
         :param headers: HTTP headers, in any spelling.
         :param body: the body's bytes.
-        :param client_ip: whose rate limits count.
+        :param client_ip: the address whose rate limits apply.
         """
         with self._lock:
-            now_ms = self.clock.now_ms()
+            node = self.nodes.choose(self.quirks)
+            now_ms = self.clock.now_ms() + node.skew_ms
+            self.faults.node_lag_ms, self.faults.node_stale_ms = node.lag_ms, node.stale_ms
+            if self.maintenance is not None and path != _PLATFORM_STATUS:
+                self._note_request(now_ms, method, path, 503, *_claimed(headers, body), None, self.maintenance)
+                return answers.unavailable(self.maintenance, now_ms, public=path.startswith(_PUBLIC))
+            gateway = self.gateway.take() if self.quirks.gateway_answers and path in _MOVES else None
+            if gateway is not None and not gateway.executed:
+                self._note_request(now_ms, method, path, gateway.status, *_claimed(headers, body), None, None)
+                return gateway.answer(now_ms)
             caller: Caller | None = None
             try:
                 if self.limited:
@@ -165,43 +205,32 @@ class Exchange:
             except Refusal as refusal:
                 status, answer = refusal.status, refusal.body
             except Exception as error:
-                # A mistake in the sandbox: its transaction was rolled back, and the caller must be able to go on.
+                # A bug in the sandbox. Its transaction was rolled back, so the caller can go on.
                 _log.exception("The sandbox failed on %s", path)
                 status, answer = 500, {"code": 0, "message": f"Sandbox failure: {error!r}", "errors": {}}
-            self._requests.append(
-                {
-                    "at_ms": now_ms,
-                    "method": method,
-                    "path": path,
-                    "status": status,
-                    **(_seen(caller) if caller else _claimed(headers, body)),
-                    "transaction_id": _reference(answer) if status == 201 else None,
-                }
-            )
-            date = _http_date(now_ms // 1000)
-            return Answer(status, {"Content-Type": "application/json", "Date": date}, encode(answer))
+            api_key, nonce = (caller.key.api_key, caller.nonce) if caller else _claimed(headers, body)
+            transaction_id = _reference(answer) if path in _MOVES else None
+            said = answer.get("message") if status >= 400 else None
+            self._note_request(now_ms, method, path, status, api_key, nonce, transaction_id, said)
+            if gateway is not None:
+                return gateway.answer(now_ms)
+            if self.quirks.names:
+                return self._odd(path, status, answer, now_ms)
+            return answers.answer(status, answers.JSON, answers.encode(answer), now_ms)
 
-    def deliver(
-        self,
-        method: str,
-        path: str,
-        headers: Mapping[str, str],
-        body: bytes,
-        *,
-        client_ip: str = "127.0.0.1",
-        wait: Callable[[Decimal], None] = lambda seconds: None,
-    ) -> Answer:
-        """Answer one request as it comes over the wire, with the faults that are on.
+    def _odd(self, path: str, status: int, answer: Any, now_ms: int) -> Answer:
+        """Return an answer as an exchange with these quirks sends it."""
+        if status in _SUCCESS:
+            if self.quirks.investment_answers and path in _FLEX_MOVES:
+                answer = {"data": self.flex.show_moved(answer["data"]["transaction_id"])}
+            answer = rewrite(answer, self.quirks, path=path, now_ms=now_ms)
+        elif self.quirks.ok_refusals and not path.startswith(_PUBLIC):
+            status, answer = 201 if path in _CREATING else 200, as_success(status, answer)
+        body = answers.encode(answer)
+        return answers.answer(status, answers.JSON, unquote_numbers(body) if self.quirks.numbers else body, now_ms)
 
-        :param wait: lets so many seconds pass, for the faults that delay.
-        :raises ConnectionLost: if no whole answer comes back.
-        """
-        return self.faults.perform(
-            self.faults.take(path),
-            lambda: self.handle(method, path, headers, body, client_ip=client_ip),
-            now_ms=self.clock.now_ms,
-            wait=wait,
-        )
+    def _note_request(self, *entry: Any) -> None:
+        self._requests.append(dict(zip(_REQUEST, entry, strict=True)))
 
     def _answer_public(self, method: str, path: str, now_ms: int) -> Any:
         if path not in self._public:
@@ -217,304 +246,243 @@ class Exchange:
             raise refuse(404, "Not found")
         if method != "POST":
             raise refuse(405, "Method not allowed")
-        if len(body) > _LARGEST_BODY:
+        if len(body) > LARGEST_BODY:
             raise refuse(413, "Payload too large")
         permission, call = self._private[path]
         refusal: Refusal | None = None
         self._bring_up_to(now_ms)
-        # A call that only reads writes nothing but its nonce, and that in one statement.
+        # A call that only reads writes nothing but its nonce, in one statement.
         with self.ledger.transaction() if path in _WRITES else nullcontext():
             try:
-                caller = authenticate(self.keys, self.ledger, path, headers, body, now_ms)
-                require(caller, permission)
+                caller = authenticate(
+                    *(self.keys, self.ledger, path, headers, body, now_ms),
+                    used_nonce=422 if self.quirks.nonces_422 else 429,
+                )
+                require(caller, permission, writes=path in _WRITES)
                 status, answer = call(caller, now_ms)
                 if path in _MOVES:
                     self._note_move(path, caller, answer, now_ms)
             except Refusal as error:
-                # Rules refuse before they write; a nonce that was used up stays used up.
+                # Rules refuse before they write; a used nonce stays used.
                 refusal = error
         if refusal is not None:
             raise refusal
         return status, answer, caller
 
     def _bring_up_to(self, now_ms: int) -> None:
-        """Let everything happen that time alone brings: interest and the end of terms."""
+        """Execute what time alone brings: interest and the end of terms."""
         self.flex.bring_up_to(now_ms)
         self.fixed.bring_up_to(now_ms)
 
     def _note_move(self, path: str, caller: Caller, answer: Any, now_ms: int) -> None:
-        self.ledger.db.execute(
-            "INSERT INTO move (at_ms, account, path, nonce, params, reference) VALUES (?,?,?,?,?,?)",
-            (now_ms, caller.account, path, caller.nonce, json.dumps(caller.params, default=str), _reference(answer)),
-        )
-
-    def _assets(self) -> dict[str, Any]:
-        return {
-            ticker: {
-                "name": facts.name,
-                "unified_cryptoasset_id": None,
-                "can_withdraw": facts.withdrawals,
-                "can_deposit": facts.deposits,
-                "min_withdraw": "0",
-                "max_withdraw": "0",
-                "maker_fee": "0.1",
-                "taker_fee": "0.1",
-                "min_deposit": "0",
-                "max_deposit": "0",
-                "currency_precision": facts.precision,
-                "is_memo": False,
-            }
-            for ticker, facts in self.balances.assets.items()
-        }
+        params = json.dumps(caller.params, default=str)
+        values = (now_ms, caller.account, path, caller.nonce, params, _reference(answer))
+        self.ledger.insert("move", **dict(zip(_MOVE, values, strict=True)))
 
     def fund(
-        self, ticker: str, amount: Decimal | str | int, *, api_key: str | None = None, account: str = "main"
+        self,
+        ticker: str,
+        amount: Decimal | str | int,
+        *,
+        api_key: str | None = None,
+        account: str = "main",
+        sub_account: str | None = None,
     ) -> None:
         """Deposit made-up money.
 
         :param ticker: one of the scenario's assets.
-        :param amount: how much, more than nothing, with no more decimals than the asset carries.
-        :param api_key: a key of the account; the first one by default.
+        :param amount: how much, above 0, with no more decimals than the asset allows.
+        :param api_key: a key of the account; by default the first key.
         :param account: ``main``, ``spot`` or ``collateral``.
-        :raises ValueError: what is wrong.
+        :param sub_account: id of the sub-account that gets it, instead of the account.
+        :raises ValueError: with what is wrong.
         """
-        key = self.keys.get(api_key) if api_key else next(iter(self.keys.values()))
-        if key is None:
-            raise ValueError(f"there is no key {api_key!r}")
+        user = self.keys.named(api_key).user if sub_account is None else sub_account
+        if sub_account is not None and sub_account not in self.sub_accounts.accounts:
+            raise ValueError(f"there is no sub-account {sub_account!r}")
         if account not in ACCOUNTS:
             raise ValueError(f"there is no account {account!r}; known are {', '.join(ACCOUNTS)}")
+        exact = self._exact(ticker, amount)
+        with self._lock, self.ledger.transaction():
+            self.ledger.enter(ticker, exact, OUTSIDE, f"{account}:{user}", "deposit", self.clock.now_ms())
+
+    def withdraw(self, ticker: str, amount: Decimal | str | int, *, api_key: str | None = None) -> None:
+        """Take money out of the exchange.
+
+        :param ticker: one of the scenario's assets.
+        :param amount: how much, above 0, at most what Main holds.
+        :param api_key: a key of the account; by default the first key.
+        :raises ValueError: with what is wrong.
+        """
+        main, exact = f"main:{self.keys.named(api_key).user}", self._exact(ticker, amount)
+        with self._lock, self.ledger.transaction():
+            if exact > (held := self.ledger.balance(main, ticker)):
+                raise ValueError(f"Main holds {answers.plain(held)} {ticker}, less than {answers.plain(exact)}")
+            self.ledger.enter(ticker, exact, main, OUTSIDE, "withdrawal", self.clock.now_ms())
+
+    def _exact(self, ticker: str, amount: Decimal | str | int) -> Decimal:
+        """Return an amount of made-up money. :raises ValueError: unknown asset or unusable amount."""
         if ticker not in self.scenario.assets:
             raise ValueError(f"there is no asset {ticker!r}; known are {', '.join(self.scenario.assets)}")
         precision = self.scenario.assets[ticker].precision
         exact = fields.amount(amount, precision)
         if exact is None or exact <= 0:
-            raise ValueError(f"amount is a number above 0 with at most {precision} decimals, not {amount!r}")
-        with self._lock, self.ledger.transaction():
-            self.ledger.enter(ticker, exact, OUTSIDE, f"{account}:{key.user}", "deposit", self.clock.now_ms())
-
-    def add_key(
-        self,
-        api_key: str,
-        secret: str,
-        *,
-        user: str = "sandbox",
-        enabled: bool = True,
-        permissions: Iterable[str] = ALL_PERMISSIONS,
-    ) -> Key:
-        """Add an API key until the next :meth:`reset`, or replace the one of that name.
-
-        :param user: whose account it opens; a new name is a new, empty account.
-        :param permissions: out of ``flex``, ``fixed`` and ``balance``.
-        """
-        key = self.keys[api_key] = Key(api_key, secret, user, enabled, tuple(permissions))
-        return key
-
-    def add_key_like(self, api_key: str, secret: str, like: str | None = None) -> Key:
-        """Add one more API key to an account, with the rights of one that it has, until the next :meth:`reset`.
-
-        :param like: a key of the account; the first one by default.
-        :raises ValueError: if there is no such key, or one of the new name.
-        """
-        known = self.keys.get(like) if like else next(iter(self.keys.values()))
-        if known is None:
-            raise ValueError(f"there is no key {like!r}")
-        if api_key in self.keys:
-            raise ValueError(f"there is a key {api_key!r}")
-        return self.add_key(api_key, secret, user=known.user, permissions=known.permissions)
-
-    def revoke_key(self, api_key: str) -> None:
-        """Delete an API key, until the next :meth:`reset`: the exchange knows it no more.
-
-        :raises ValueError: if there is no such key, or no other.
-        """
-        if api_key not in self.keys:
-            raise ValueError(f"there is no key {api_key!r}")
-        if len(self.keys) == 1:
-            raise ValueError("the last key stays: nobody could use the sandbox without one")
-        del self.keys[api_key]
-
-    def disable_key(self, api_key: str) -> None:
-        """Have an API key refused as the vendor refuses one that was switched off.
-
-        :raises ValueError: if there is no such key.
-        """
-        if api_key not in self.keys:
-            raise ValueError(f"there is no key {api_key!r}")
-        self.keys[api_key] = replace(self.keys[api_key], enabled=False)
+            raise ValueError(f"amount must be a number above 0 with at most {precision} decimals, not {amount!r}")
+        return exact
 
     def advance(self, seconds: Decimal | int) -> None:
-        """Put the clock forward and accrue what that brings.
+        """Set the clock forward and accrue the interest of that time.
 
-        :param seconds: how far; not negative.
-        :raises ValueError: if it is negative, or the clock is not the sandbox's own.
+        :raises ValueError: if ``seconds`` is negative, or the clock is not the sandbox's own.
         """
         if not isinstance(self.clock, SandboxClock):
-            raise ValueError("this sandbox's clock cannot be put forward")
+            raise ValueError("this sandbox's clock cannot be set forward")
         with self._lock:
             self.clock.advance(seconds)
             self._bring_up_to(self.clock.now_ms())
             with self.ledger.transaction():
                 self.ledger.keep_setting("clock_ahead_ms", self.clock.ahead_ms)
 
-    def change_plan(self, identifier: str, **changes: Any) -> Plan:
-        """Change a plan until the next :meth:`reset`. What it has earned so far is kept at its old rate.
+    def switch_quirks(self, switches: Mapping[str, bool]) -> None:
+        """Switch quirks on or off until the next :meth:`reset`. Records that were written stay as they are.
 
-        :param changes: ``status`` (``open``, ``paused``, ``unavailable``), ``rate``, ``minimum``, ``maximum``, ``cap``.
-        :raises ValueError: what is wrong.
+        :param switches: by name, whether it is on.
+        :raises ValueError: if there is no such quirk, or two exclude each other.
         """
-        if identifier not in self.flex.plans:
-            raise ValueError(f"there is no plan {identifier!r}")
-        for name, value in changes.items():
-            if name == "status":
-                if value not in STATUSES:
-                    raise ValueError(f"status is one of {', '.join(STATUSES)}, not {value!r}")
-            elif name in ("rate", "minimum", "maximum", "cap"):
-                changes[name] = read_amount(name, value)
-            else:
-                raise ValueError(f"{name!r} of a plan cannot be changed")
         with self._lock:
-            self.flex.bring_up_to(self.clock.now_ms())
-            return self.flex.set_plan(identifier, **changes)
+            before, self.quirks = self.quirks, self.quirks.switched(switches)
+            for rules in (self.flex, self.fixed, self.balances, self.sub_accounts):
+                rules.quirks = self.quirks
+            if before.maintenance != self.quirks.maintenance:
+                self.maintenance = answers.MAINTENANCE if self.quirks.maintenance else None
+            self._lend_delisted()
 
-    def transactions(self) -> list[dict[str, Any]]:
-        """Every Flex transaction, in the order in which they ran, with the nonce of the request that made it."""
-        rows = self.ledger.db.execute(
-            "SELECT at_ms, account, plan, investment, ticker, amount, transaction_id, action, nonce FROM history "
-            "ORDER BY id"
+    def _lend_delisted(self) -> None:
+        """With the quirk ``delisted_asset``, let money lie in a plan of that asset."""
+        key, now_ms = self.keys.named(None), self.clock.now_ms()
+        plan = next((one for one in self.scenario.plans if self.quirks.delisted(one.ticker)), None)
+        if plan is None or any(shown["planId"] == plan.id for shown in self.flex.show_all()):
+            return
+        with self.ledger.transaction():
+            self.ledger.enter(plan.ticker, plan.minimum, OUTSIDE, f"main:{key.user}", "deposit", now_ms)
+            self.flex.invest(Caller(key, 0, {"plan": plan.id, "amount": answers.plain(plan.minimum)}), now_ms)
+
+    def change(self, kind: Literal["plan", "fixed plan", "asset", "sub-account"], name: str, **changes: Any) -> None:
+        """Change a plan, asset or sub-account until the next :meth:`reset`.
+
+        Interest for the time before keeps the old rate, and Fixed investments keep their terms.
+
+        :param name: the identifier of the plan or sub-account, or the asset's ticker.
+        :param changes: see :class:`~.changes.PlanChanges`, :class:`~.changes.FixedPlanChanges`,
+            :class:`~.changes.AssetChanges` and :class:`~.changes.SubAccountChanges`.
+        :raises UnknownName: if it does not exist.
+        :raises ValueError: with the name of the first wrong field.
+        """
+        from airflow_provider_whitebit.sandbox.changes import (
+            AssetChanges,
+            FixedPlanChanges,
+            PlanChanges,
+            SubAccountChanges,
+            checked,
         )
-        names = ("at_ms", "account", "plan", "investment", "ticker", "amount", "transaction_id", "action", "nonce")
-        return [dict(zip(names, row, strict=True)) for row in rows]
 
-    def moves(self) -> list[dict[str, Any]]:
-        """Every money-moving call that was carried out, Flex, Fixed and transfers, in order; ``reference`` is the
-        identifier that it was answered with, if any."""
-        rows = self.ledger.db.execute("SELECT at_ms, account, path, nonce, params, reference FROM move ORDER BY id")
-        return [
-            {
-                "at_ms": at_ms,
-                "account": account,
-                "path": path,
-                "nonce": nonce,
-                "params": json.loads(params),
-                "reference": reference,
-            }
-            for at_ms, account, path, nonce, params, reference in rows
-        ]
-
-    def change_fixed_plan(self, identifier: str, **changes: Any) -> FixedPlan:
-        """Change a Fixed plan until the next :meth:`reset`. Investments keep the terms under which they were made.
-
-        :param changes: ``status`` (1 to 4), ``percent``, ``minimum``, ``maximum``, ``coins``, ``interest_fund``.
-        :raises ValueError: what is wrong.
-        """
-        if identifier not in self.fixed.plans:
-            raise ValueError(f"there is no fixed plan {identifier!r}")
-        for name, value in changes.items():
-            if name == "status":
-                if value not in FIXED_STATUSES:
-                    raise ValueError(f"status is one of {', '.join(map(str, FIXED_STATUSES))}, not {value!r}")
-            elif name in ("percent", "minimum", "maximum", "coins", "interest_fund"):
-                changes[name] = read_amount(name, value)
-            else:
-                raise ValueError(f"{name!r} of a fixed plan cannot be changed")
-        with self._lock:
-            return self.fixed.set_plan(identifier, **changes)
-
-    def change_asset(self, ticker: str, *, deposits: bool | None = None, withdrawals: bool | None = None) -> AssetFacts:
-        """Let an asset go between balances or not, until the next :meth:`reset`.
-
-        :param deposits: out of Main.
-        :param withdrawals: back to Main.
-        :raises ValueError: if there is no such asset.
-        """
-        if ticker not in self.balances.assets:
-            raise ValueError(f"there is no asset {ticker!r}")
-        given = {"deposits": deposits, "withdrawals": withdrawals}
-        with self._lock:
-            return self.balances.set_asset(ticker, **{n: value for n, value in given.items() if value is not None})
-
-    def ledger_view(self) -> dict[str, Any]:
-        """The books as JSON: balances by account, entries (the last 1000), investments, transactions, and whether
-        it all adds up."""
+        bodies: dict[
+            str, tuple[type[PlanChanges | FixedPlanChanges | AssetChanges | SubAccountChanges], dict[str, Any]]
+        ] = {
+            "plan": (PlanChanges, self.flex.plans),
+            "fixed plan": (FixedPlanChanges, self.fixed.plans),
+            "asset": (AssetChanges, self.balances.assets),
+            "sub-account": (SubAccountChanges, self.sub_accounts.accounts),
+        }
+        body, known = bodies[kind]
+        if name not in known:
+            raise UnknownName(f"there is no {kind} {name!r}")
+        given = checked(body, changes).model_dump(exclude_none=True)
         with self._lock:
             self._bring_up_to(self.clock.now_ms())
-            return self._ledger_view()
+            known[name] = replace(known[name], **given)
 
-    def _ledger_view(self) -> dict[str, Any]:
-        accounts: dict[str, dict[str, str]] = {}
-        for account, ticker, amount in self.ledger.db.execute("SELECT * FROM balance ORDER BY account, ticker"):
-            accounts.setdefault(account, {})[ticker] = fields.plain(Decimal(amount))
-        entries = self.ledger.db.execute(
-            "SELECT id, at_ms, ticker, amount, source, target, reason FROM entry ORDER BY id DESC LIMIT 1000"
-        )
-        names = ("id", "at_ms", "ticker", "amount", "source", "target", "reason")
-        try:
-            self.audit()
-            balanced = True
-        except LedgerError:
-            balanced = False
-        return {
-            "balanced": balanced,
-            "accounts": accounts,
-            "entries": [dict(zip(names, row, strict=True)) for row in entries],
-            "investments": self.flex.show_all(),
-            "transactions": self.transactions(),
-            "fixed_investments": self.fixed.show_all(),
-            "moves": self.moves(),
-        }
+    def transactions(self) -> list[dict[str, Any]]:
+        """Return all Flex transactions in the order in which they ran, with the nonce of each request."""
+        return self.ledger.records("history", _TRANSACTION)
+
+    def moves(self) -> list[dict[str, Any]]:
+        """Return all executed money-moving calls (Flex, Fixed, transfers, sub-accounts) in order.
+
+        ``reference`` is the identifier in the answer, if any.
+        """
+        return [move | {"params": json.loads(move["params"])} for move in self.ledger.records("move", _MOVE)]
+
+    def ledger_view(self) -> dict[str, Any]:
+        """Return as JSON whether the ledger balances, what it holds, and its last 1000 entries."""
+        with self._lock:
+            self._bring_up_to(self.clock.now_ms())
+            accounts: dict[str, dict[str, str]] = {}
+            for account, ticker, amount in self.ledger.db.execute("SELECT * FROM balance ORDER BY account, ticker"):
+                accounts.setdefault(account, {})[ticker] = answers.plain(Decimal(amount))
+            return {
+                "balanced": self._balanced(),
+                "accounts": accounts,
+                "entries": self.ledger.records("entry", _ENTRY, "ORDER BY id DESC LIMIT 1000"),
+                "investments": self.flex.show_all(),
+                "transactions": self.transactions(),
+                "fixed_investments": self.fixed.show_all(),
+                "moves": self.moves(),
+            }
 
     def requests_view(self) -> list[dict[str, Any]]:
-        """The last requests, oldest first. Never a signature, a payload or a secret."""
+        """Return the last requests, oldest first, without secrets."""
         with self._lock:
             return list(self._requests)
 
     def audit(self) -> None:
-        """:raises LedgerError: if the books do not balance, or a closed investment holds money."""
+        """Check the ledger.
+
+        :raises LedgerError: if it does not balance, or an investment holds the wrong amount.
+        """
         with self._lock:
             self.ledger.audit()
             self.flex.audit()
             self.fixed.audit()
 
+    def _balanced(self) -> bool:
+        try:
+            self.audit()
+        except LedgerError:
+            return False
+        return True
+
     def reset(self) -> None:
-        """Begin again: first balances, no history, no faults. The clock stays, because time never runs backwards."""
+        """Return to the initial balances and quirks, without history, faults and maintenance.
+
+        The clock stays: time never runs backwards.
+        """
         with self._lock:
             ahead_ms = self.ledger.setting("clock_ahead_ms", 0)
             with self.ledger.transaction():
                 self.ledger.wipe()
                 self.ledger.keep_setting("clock_ahead_ms", ahead_ms)
-            self._begin()
+            self.quirks = self._first_quirks
+            self._start()
 
     def close(self) -> None:
-        """Close the books' file."""
+        """Close the ledger's file."""
         self.ledger.close()
 
 
-@lru_cache(maxsize=16)
-def _http_date(seconds: int) -> str:
-    return formatdate(seconds, usegmt=True)
-
-
-def _seen(caller: Caller) -> dict[str, Any]:
-    return {"api_key": caller.key.api_key, "nonce": caller.nonce}
-
-
-def _claimed(headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
-    """Key and nonce of a request that was refused, so that whoever reads the list sees why."""
+def _claimed(headers: Mapping[str, str], body: bytes) -> tuple[str | None, Any]:
+    """Return the key and nonce that a refused request names, to show why it was refused."""
     api_key = next((value for name, value in headers.items() if name.lower() == "x-txc-apikey"), None)
     try:
-        params = json.loads(body)
-    except (ValueError, RecursionError):
-        params = None
-    nonce = params.get("nonce") if isinstance(params, dict) else None
-    return {"api_key": api_key, "nonce": nonce if isinstance(nonce, int | str) else None}
+        nonce = json.loads(body).get("nonce")
+    except (ValueError, AttributeError, RecursionError):
+        nonce = None
+    return api_key, nonce[:_LONGEST_NONCE] if isinstance(nonce, str) else nonce if isinstance(nonce, int) else None
 
 
 def _reference(answer: Any) -> str | None:
-    """The identifier in the answer to a money-moving call: of the transaction, or of the Fixed investment."""
+    """Return the identifier in the answer to a money-moving call: of the transaction, or of the Fixed investment."""
     if not isinstance(answer, dict):
         return None
     data = answer.get("data")
-    return data.get("transaction_id") if isinstance(data, dict) else answer.get("id")
-
-
-__all__ = ["Answer", "Exchange"]
+    return (data if isinstance(data, dict) else answer).get("transaction_id", answer.get("id"))

@@ -1,45 +1,59 @@
-"""Flex plans: who may invest what, what it earns, and what the exchange says. Vendor page: Lending (Flex plans).
+"""Flex plans: who may invest what, and what it earns. Vendor page: Lending (Flex plans).
 
-Where the vendor's pages leave something open, the sandbox chooses:
+If the vendor's pages do not say, the sandbox decides:
 
 - A withdrawal of everything closes the investment and leaves one record, of action 5.
-- Closing pays what has accrued and is not yet credited to Main, as a record of action 4.
-- An earning is a record of action 4; with auto-reinvest a record of action 2 follows for what was added.
+- Closing pays to Main what has accrued and is not yet credited, as a record of action 4.
+- An earning is a record of action 4. With auto-reinvest a record of action 2 follows for the added amount.
 - ``withReinvest`` given as true switches auto-reinvest on also when an investment is added to.
-- An amount with more decimals than its asset carries is "not a valid number".
-- Interest accrues at each full hour UTC on what is invested then, cut off at 18 decimals; at 00:00 UTC it is
+- An amount with more decimals than its asset allows is "not a valid number".
+- Interest accrues at each full hour UTC on what is invested then, cut off at 18 decimals. At 00:00 UTC it is
   credited, cut off at the asset's last decimal, and the rest is carried over.
 - Money in a plan that was paused or became unavailable can still be withdrawn.
+- Investments and histories accept any limit. A page has at most 100 entries, and the answer says so.
+
+:class:`~.quirks.Quirks` decide otherwise.
 """
 
 from __future__ import annotations
 
-import random
-import sqlite3
-import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from dataclasses import fields as columns
 from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
-from airflow_provider_whitebit.sandbox import fields
-from airflow_provider_whitebit.sandbox.answers import Validation, inner
+from airflow_provider_whitebit.sandbox.answers import Success, inner, plain
 from airflow_provider_whitebit.sandbox.authentication import Caller
-from airflow_provider_whitebit.sandbox.fields import Success, must_be_among
+from airflow_provider_whitebit.sandbox.faults import Faults
+from airflow_provider_whitebit.sandbox.fields import Fields
 from airflow_provider_whitebit.sandbox.ledger import INTEREST, Ledger, LedgerError
+from airflow_provider_whitebit.sandbox.lending import Lending
+from airflow_provider_whitebit.sandbox.limits import HISTORY_PAGE, LARGEST_LIMIT, LIST_PAGE, MOST_DECIMALS
 from airflow_provider_whitebit.sandbox.plans import OPEN, PAUSED, Plan, Scenario
+from airflow_provider_whitebit.sandbox.quirks import UNKNOWN_ACTION, Quirks
 
-INVEST, REINVEST, WITHDRAW, EARNING, CLOSE, OPENED = 1, 2, 3, 4, 5, 6
-ACTIONS = (INVEST, REINVEST, WITHDRAW, EARNING, CLOSE, OPENED)
+INVEST, REINVEST, WITHDRAW, EARNING, CLOSE, OPENED = ACTIONS = (1, 2, 3, 4, 5, 6)
 ACTIVE, CLOSED = 1, 0
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 _HOURS_A_YEAR = 8_760
 _FINEST = Decimal(1).scaleb(-18)
+#: A record in the histories: the vendor's name of each field, and its column.
+_RECORD = {
+    "createdAt": "at_ms / 1000",
+    "planId": "plan",
+    "investmentId": "investment",
+    "currency": "ticker",
+    "amount": "amount",
+    "transaction_id": "transaction_id",
+    "actionType": "action",
+}
+_RECORD_COLUMNS = tuple(_RECORD.values())
 
 
 @dataclass(frozen=True, slots=True)
 class Investment:
-    """One row of the books."""
+    """One investment, as the ledger keeps it."""
 
     id: str
     account: str
@@ -53,138 +67,91 @@ class Investment:
 
     @property
     def pot(self) -> str:
-        """The ledger's name of what is invested."""
+        """The ledger account that holds the invested amount."""
         return f"invested:{self.id}"
 
 
-@dataclass
-class Flex:
-    """The rules of Flex plans over the books.
+_INVESTMENT = tuple(column.name for column in columns(Investment))
 
-    :param ledger: the books.
-    :param scenario: assets and plans.
-    :param seed: decides identifiers.
-    :param lag_ms: tells how late transactions appear in the histories.
-    """
 
-    ledger: Ledger
-    scenario: Scenario
-    seed: int
-    lag_ms: Callable[[], int] = lambda: 0
-    plans: dict[str, Plan] = field(init=False)
-    _random: random.Random = field(init=False)
-    _accrued_until: int | None = field(init=False, default=None)
+class Flex(Lending[Plan]):
+    """The rules of Flex plans. Its public methods are the vendor's eight calls, and what time brings."""
 
-    def __post_init__(self) -> None:
-        self.plans = {plan.id: plan for plan in self.scenario.plans}
-        rows = self.ledger.db.execute("SELECT COUNT(*) FROM history").fetchone()[0]
-        # A sandbox that comes back on its file must not make the same identifiers again.
-        self._random = random.Random(f"{self.seed}:{rows}")
-
-    def set_plan(self, identifier: str, **changes: Any) -> Plan:
-        """Change a plan while the sandbox runs.
-
-        :raises KeyError: if there is no such plan.
-        """
-        self.plans[identifier] = replace(self.plans[identifier], **changes)
-        return self.plans[identifier]
-
-    # -- the eight calls
+    def __init__(self, ledger: Ledger, scenario: Scenario, seed: int, faults: Faults, quirks: Quirks) -> None:
+        # A sandbox that is started again on its file must not repeat identifiers.
+        super().__init__(ledger, scenario, scenario.plans, f"{seed}:{ledger.count('history')}", faults, quirks)
+        self._accrued_until: int | None = None
 
     def list_plans(self, caller: Caller, now_ms: int) -> Success:
-        wrong = Validation()
-        ticker = caller.params.get("ticker")
-        must_be_among(self.scenario.assets, caller.params, "ticker", wrong)
-        limit, offset = fields.page(caller.params, wrong, 100)
-        wrong.done()
+        fields = Fields(caller.params)
+        ticker = fields.selected("ticker", self.assets)
+        limit, offset = self.quirks.page(fields.page(LIST_PAGE))
+        fields.check()
+        hidden = self._full_plans(caller)
         found = [
             {
                 "id": plan.id,
                 "ticker": plan.ticker,
-                "minInvestment": fields.plain(plan.minimum),
-                "maxInvestment": fields.plain(plan.maximum),
-                "maxRate": fields.plain(plan.rate),
+                "minInvestment": plain(plan.minimum),
+                "maxInvestment": plain(plan.maximum),
+                "maxRate": plain(plan.rate),
             }
             for plan in self.plans.values()
-            if plan.status == OPEN
-            and (ticker is None or plan.ticker == ticker)
-            and (not plan.users or caller.key.user in plan.users)
+            if plan.status == OPEN and ticker in (None, plan.ticker) and _may_use(caller, plan)
+            if plan.id not in hidden and not self.quirks.delisted(plan.ticker)
         ]
         return 200, found[offset : offset + limit]
 
     def list_investments(self, caller: Caller, now_ms: int) -> Success:
-        wrong, params = Validation(), caller.params
-        must_be_among(self.scenario.assets, params, "ticker", wrong)
-        must_be_among(self.plans, params, "plan", wrong)
-        if params.get("investment") is not None and not self._has("investment", "id", caller, params["investment"]):
-            wrong.add("investment", "The selected investment is invalid.")
-        status = fields.whole_number(params.get("investmentStatus"))
-        if params.get("investmentStatus") is not None and status not in (ACTIVE, CLOSED):
-            wrong.add("investmentStatus", "The selected investment status is invalid.")
-        limit, offset = fields.page(params, wrong, 100)
-        wrong.done()
-        where = {"ticker": params.get("ticker"), "plan": params.get("plan"), "id": params.get("investment")}
-        rows = self._visible(self._select(caller.account, **where), now_ms)
+        fields = Fields(caller.params)
+        where = {
+            "account=?": caller.account,
+            "ticker=?": fields.selected("ticker", self.assets),
+            "plan=?": fields.selected("plan", self.plans),
+            "id=?": self._read_investment(caller, fields),
+        }
+        status = fields.number("investmentStatus", (ACTIVE, CLOSED), "investment status")
+        limit, offset = self.quirks.page(fields.page(LIST_PAGE, LARGEST_LIMIT))
+        fields.check()
+        rows = self._visible(self._select(where), now_ms)
         if status is not None:
             rows = [row for row in rows if row["status"] == status]
-        return 200, {
-            "data": rows[offset : offset + limit],
-            "limit": limit,
-            "offset": offset,
-        }
+        return 200, {"data": rows[offset : offset + limit], "limit": limit, "offset": offset}
 
     def list_history(self, caller: Caller, now_ms: int) -> Success:
-        return self._history(caller, now_ms, None)
+        fields = Fields(caller.params)
+        return self._history(caller, now_ms, fields, fields.numbers("actionTypes", ACTIONS, "action type"))
 
     def list_payments(self, caller: Caller, now_ms: int) -> Success:
-        return self._history(caller, now_ms, [EARNING])
+        return self._history(caller, now_ms, Fields(caller.params), [EARNING])
 
     def invest(self, caller: Caller, now_ms: int) -> Success:
-        wrong, params = Validation(), caller.params
-        plan = self._plan(params, wrong)
-        amount = fields.amount(params.get("amount"), self._precision(plan) if plan else 18)
-        if amount is None:
-            wrong.add("amount", "The amount field must be a valid number")
-        if not isinstance(params.get("withReinvest", False), bool):
-            wrong.add("withReinvest", "The with reinvest field must be true or false.")
-        wrong.done()
-        assert plan is not None and amount is not None
+        fields = Fields(caller.params)
+        reinvest = fields.flag("withReinvest", "with reinvest")
+        plan, amount = self._read_plan_and_amount(fields)
         if plan.status != OPEN:
             raise inner(plan="Plan is paused" if plan.status == PAUSED else "Plan is unavailable")
-        if plan.users and caller.key.user not in plan.users:
+        if plan.id in self._full_plans(caller):
+            raise inner(plan="Plan is paused" if self.quirks.paused_plans else "Plan is unavailable")
+        if not _may_use(caller, plan):
             raise inner(plan="Private plan not available for this user")
         if amount <= 0:
             raise inner(amount="Amount is too small")
-        if amount < plan.minimum:
-            raise inner(2, amount="Amount is less than min investment")
-        if amount > plan.maximum:
-            raise inner(3, amount="Amount is more than max investment")
+        self._check_size(plan, amount)
         held = self._active(caller.account, plan.id)
-        invested = self._invested(held) if held else Decimal(0)
-        if plan.cap is not None and invested + amount > plan.cap:
+        if plan.cap is not None and (self._invested(held) if held else 0) + amount > plan.cap:
             raise inner(amount="Investment limit is exceeded")
-        available = self.ledger.balance(caller.account, plan.ticker)
-        if available < amount:
-            raise inner(4, amount=f"Available {fields.plain(available)} < {fields.plain(amount)}")
-        if held is None:
-            investment = self._open(caller.account, plan, now_ms, auto=params.get("withReinvest", False))
-            action = OPENED
-        else:
-            investment, action = held, INVEST
-            if params.get("withReinvest"):
-                self._update(investment, now_ms, auto_reinvest=1)
+        self._check_balance(caller, plan, amount)
+        investment = held or self._open(caller.account, plan, now_ms, auto=reinvest)
         self.ledger.enter(plan.ticker, amount, caller.account, investment.pot, "invest", now_ms)
-        self._touch(investment, now_ms)
-        return 201, self._record(investment, amount, action, now_ms, caller.nonce)
+        self._touch(investment, now_ms, **({"auto_reinvest": 1} if reinvest else {}))
+        answer = self._record(investment, amount, INVEST if held else OPENED, now_ms, caller.nonce)
+        if held is None:
+            self._record_again(investment, amount, INVEST, now_ms, answer)
+        return 201, answer
 
     def withdraw(self, caller: Caller, now_ms: int) -> Success:
-        wrong, params = Validation(), caller.params
-        plan = self._plan(params, wrong)
-        amount = fields.amount(params.get("amount"), self._precision(plan) if plan else 18)
-        if amount is None:
-            wrong.add("amount", "The amount field must be a valid number")
-        wrong.done()
-        assert plan is not None and amount is not None
+        plan, amount = self._read_plan_and_amount(Fields(caller.params))
         investment = self._held(caller.account, plan)
         invested = self._invested(investment)
         if amount <= 0:
@@ -202,31 +169,27 @@ class Flex:
         return 201, self._record(investment, amount, WITHDRAW, now_ms, caller.nonce)
 
     def close(self, caller: Caller, now_ms: int) -> Success:
-        wrong = Validation()
-        plan = self._plan(caller.params, wrong)
-        wrong.done()
+        fields = Fields(caller.params)
+        plan = fields.required("plan", self.plans)
+        fields.check()
         assert plan is not None
         return 201, self._close(self._held(caller.account, plan), now_ms, caller.nonce)
 
     def auto_invest(self, caller: Caller, now_ms: int) -> Success:
-        wrong, params = Validation(), caller.params
-        if not params.get("plan"):
-            wrong.add("plan", "The plan field is required.")
-        else:
-            must_be_among(self.plans, params, "plan", wrong)
-        if not isinstance(params.get("enabled", False), bool):
-            wrong.add("enabled", "The enabled field must be true or false.")
-        wrong.done()
-        investment = self._active(caller.account, params["plan"])
+        fields = Fields(caller.params)
+        plan = fields.selected("plan", self.plans) if caller.params.get("plan") else None
+        if not caller.params.get("plan"):
+            fields.wrong("plan", "The plan field is required.")
+        enabled = fields.flag("enabled")
+        fields.check()
+        investment = self._active(caller.account, str(plan))
         if investment is None:
             raise inner(plan="No existing investments for this plan")
-        self._update(investment, now_ms, auto_reinvest=int(params.get("enabled", False)))
+        self._touch(investment, now_ms, auto_reinvest=int(enabled))
         return 200, {"data": []}
 
-    # -- interest
-
     def bring_up_to(self, now_ms: int) -> None:
-        """Accrue every full hour that has passed since the last time, and credit at each midnight UTC."""
+        """Accrue interest for every full hour since the last time, and credit it at each midnight UTC."""
         last = now_ms // HOUR_MS * HOUR_MS
         if self._accrued_until is not None and self._accrued_until >= last:
             return
@@ -234,155 +197,167 @@ class Flex:
             self._accrue_until(last)
         self._accrued_until = last
 
+    def show_all(self) -> list[dict[str, Any]]:
+        """Return the present investments of all users as JSON, newest first."""
+        return [self._show(investment) for investment in self._select({})]
+
+    def show_moved(self, transaction_id: str) -> dict[str, Any]:
+        """Return the investment that a transaction changed, as JSON."""
+        (name,) = self.ledger.select("history", ("investment",), {"transaction_id=?": transaction_id}).fetchone()
+        return self._show(*self._select({"id=?": name}))
+
+    def audit(self) -> None:
+        """Check that closed investments hold no money.
+
+        :raises LedgerError: if one does.
+        """
+        for investment in self._select({"status=?": CLOSED}):
+            if self._invested(investment):
+                raise LedgerError(f"{investment.id} is closed but holds money")
+
     def _accrue_until(self, last: int) -> None:
         hour = self.ledger.setting("accrued_until", last)
         while hour < last:
-            active = self._select(None, status=ACTIVE)
+            active = self._select({"status=?": ACTIVE})
             if not active:
-                hour = last
                 break
             until = min(last, (hour // DAY_MS + 1) * DAY_MS)
             for investment in active:
                 self._accrue(investment, (until - hour) // HOUR_MS)
             hour = until
             if hour % DAY_MS == 0:
-                for investment in self._select(None, status=ACTIVE):
+                for investment in self._select({"status=?": ACTIVE}):
                     self._credit(investment, hour)
         self.ledger.keep_setting("accrued_until", max(hour, last))
 
     def _accrue(self, investment: Investment, hours: int) -> None:
         rate = self.plans[investment.plan].rate if investment.plan in self.plans else Decimal(0)
         hourly = (self._invested(investment) * rate / _HOURS_A_YEAR).quantize(_FINEST, ROUND_DOWN)
-        self.ledger.db.execute(
-            "UPDATE investment SET accrued=? WHERE id=?",
-            (format(investment.accrued + hours * hourly, "f"), investment.id),
-        )
+        self.ledger.update("investment", investment.id, accrued=investment.accrued + hours * hourly)
 
-    def _credit(self, investment: Investment, at_ms: int) -> None:
-        """Pay what has accrued, in whole units of the asset's last decimal; the rest stays."""
-        unit = Decimal(1).scaleb(-self.scenario.assets[investment.ticker].precision)
-        earned = investment.accrued.quantize(unit, ROUND_DOWN)
+    def _credit(self, investment: Investment, at_ms: int, paid_with: dict[str, Any] | None = None) -> None:
+        """Pay what has accrued, in whole units of the asset's last decimal. The rest is carried over.
+
+        :param paid_with: the answer to the call that closes the investment.
+        """
+        earned = self._cut_off(investment.accrued, investment.ticker)
         if earned <= 0:
             return
         target = investment.pot if investment.auto_reinvest else investment.account
         self.ledger.enter(investment.ticker, earned, INTEREST, target, "interest", at_ms)
-        self.ledger.db.execute(
-            "UPDATE investment SET accrued=? WHERE id=?", (format(investment.accrued - earned, "f"), investment.id)
-        )
-        self._record(investment, earned, EARNING, at_ms, None)
+        self.ledger.update("investment", investment.id, accrued=investment.accrued - earned)
+        if paid_with is None or not self.quirks.interest_in_withdrawals:
+            self._record(investment, earned, EARNING, at_ms, None, self._shared(paid_with))
         if investment.auto_reinvest:
             self._touch(investment, at_ms)
             self._record(investment, earned, REINVEST, at_ms, None)
+        if self.quirks.unknown_numbers and paid_with is None:
+            self._record(investment, Decimal(0), UNKNOWN_ACTION, at_ms, None)
 
-    # -- the books behind
+    def _read_plan_and_amount(self, fields: Fields) -> tuple[Plan, Decimal]:
+        plan = fields.required("plan", self.plans)
+        amount = fields.amount(self.assets[plan.ticker].precision if plan else MOST_DECIMALS)
+        fields.check()
+        assert plan is not None and amount is not None
+        return plan, amount
 
-    def _plan(self, params: dict[str, Any], wrong: Validation) -> Plan | None:
-        name = params.get("plan")
-        plan = self.plans.get(name) if isinstance(name, str) else None
-        if plan is None:
-            wrong.add("plan", "The selected plan is invalid.")
-        return plan
-
-    def _precision(self, plan: Plan) -> int:
-        return self.scenario.assets[plan.ticker].precision
+    def _read_investment(self, caller: Caller, fields: Fields) -> str | None:
+        return fields.existing(
+            "investment", lambda name: self.ledger.exists("investment", {"account=?": caller.account, "id=?": name})
+        )
 
     def _invested(self, investment: Investment) -> Decimal:
         return self.ledger.balance(investment.pot, investment.ticker)
 
+    def _full_plans(self, caller: Caller) -> set[str]:
+        """The plans that a quirk closes for a caller who holds money in them."""
+        if not (self.quirks.paused_plans or self.quirks.vanished_plans):
+            return set()
+        return {held.plan for held in self._select({"account=?": caller.account, "status=?": ACTIVE})}
+
     def _held(self, account: str, plan: Plan) -> Investment:
-        """The active investment in a plan. :raises Refusal: if there is none."""
+        """Return the active investment in a plan.
+
+        :raises Refusal: if it does not exist.
+        """
         held = self._active(account, plan.id)
         if held is not None:
             return held
-        if self._select(account, plan=plan.id):
+        if self.ledger.exists("investment", {"account=?": account, "plan=?": plan.id}):
             raise inner(investment="Cannot withdraw from closed investment")
         raise inner(amount="Investment does not exist")
 
     def _active(self, account: str, plan: str) -> Investment | None:
-        return next(iter(self._select(account, plan=plan, status=ACTIVE)), None)
+        return next(iter(self._select({"account=?": account, "plan=?": plan, "status=?": ACTIVE})), None)
 
-    def _select(self, account: str | None, **where: Any) -> list[Investment]:
-        given = {name: value for name, value in {"account": account, **where}.items() if value is not None}
-        condition = " AND ".join(f"{name}=?" for name in given) or "1"
-        rows = self.ledger.db.execute(
-            f"SELECT * FROM investment WHERE {condition} ORDER BY rowid DESC", tuple(given.values())
-        )
+    def _select(self, where: Mapping[str, Any]) -> list[Investment]:
+        rows = self.ledger.select("investment", _INVESTMENT, where, "ORDER BY rowid DESC")
         return [
             Investment(name, owner, plan, ticker, bool(auto), status, created, updated, Decimal(accrued))
             for name, owner, plan, ticker, auto, status, created, updated, accrued in rows
         ]
 
-    def _has(self, table: str, column: str, caller: Caller, value: Any) -> bool:
-        if fields.text(value) is None:
-            return False
-        query = f"SELECT 1 FROM {table} WHERE account=? AND {column}=? LIMIT 1"
-        return self.ledger.db.execute(query, (caller.account, value)).fetchone() is not None
-
     def _open(self, account: str, plan: Plan, now_ms: int, *, auto: bool) -> Investment:
         second = now_ms // 1000
-        identifier = f"inv_{self._uuid()}"
-        investment = Investment(identifier, account, plan.id, plan.ticker, auto, ACTIVE, second, second, Decimal(0))
-        self.ledger.db.execute(
-            "INSERT INTO investment VALUES (?,?,?,?,?,?,?,?,?)",
-            (identifier, account, plan.id, plan.ticker, int(auto), ACTIVE, second, second, "0"),
+        investment = Investment(
+            self._name("inv_"), account, plan.id, plan.ticker, auto, ACTIVE, second, second, Decimal(0)
         )
+        self.ledger.insert("investment", **asdict(investment))
         return investment
 
     def _close(self, investment: Investment, now_ms: int, nonce: int) -> dict[str, Any]:
         amount = self._invested(investment)
         self.ledger.enter(investment.ticker, amount, investment.pot, investment.account, "close", now_ms)
-        answer = self._record(investment, amount, CLOSE, now_ms, nonce)
-        self._update(investment, now_ms, status=CLOSED, auto_reinvest=0)
-        self._credit(replace(investment, auto_reinvest=False), now_ms)
+        interest = self._cut_off(investment.accrued, investment.ticker) if self.quirks.interest_in_withdrawals else 0
+        answer = self._record(investment, amount + interest, CLOSE, now_ms, nonce)
+        self._record_again(investment, amount + interest, WITHDRAW, now_ms, answer)
+        self._touch(investment, now_ms, status=CLOSED, auto_reinvest=0)
+        self._credit(replace(investment, auto_reinvest=False), now_ms, paid_with=answer)
         return answer
 
-    def _update(self, investment: Investment, now_ms: int, **changes: int) -> None:
-        names = ", ".join(f"{name}=?" for name in changes)
-        self.ledger.db.execute(
-            f"UPDATE investment SET {names}, updated=? WHERE id=?",
-            (*changes.values(), now_ms // 1000, investment.id),
-        )
+    def _touch(self, investment: Investment, now_ms: int, **changes: int) -> None:
+        """Change an investment, and note when."""
+        self.ledger.update("investment", investment.id, updated=now_ms // 1000, **changes)
 
-    def _touch(self, investment: Investment, now_ms: int) -> None:
-        self.ledger.db.execute("UPDATE investment SET updated=? WHERE id=?", (now_ms // 1000, investment.id))
+    def _shared(self, answer: dict[str, Any] | None) -> str | None:
+        """The identifier that a further record of a call has, if it is not one of its own."""
+        return answer["data"]["transaction_id"] if answer and self.quirks.shared_ids else None
+
+    def _record_again(
+        self, investment: Investment, amount: Decimal, action: int, at_ms: int, answer: dict[str, Any]
+    ) -> None:
+        """Add the second record of a call, if there is one."""
+        if self.quirks.two_records:
+            self._record(investment, amount, action, at_ms, None, self._shared(answer))
 
     def _record(
-        self, investment: Investment, amount: Decimal, action: int, at_ms: int, nonce: int | None
+        self,
+        investment: Investment,
+        amount: Decimal,
+        action: int,
+        at_ms: int,
+        nonce: int | None,
+        transaction: str | None = None,
     ) -> dict[str, Any]:
-        transaction = f"tx_{self._uuid()}"
-        self.ledger.db.execute(
-            "INSERT INTO history (at_ms, account, plan, investment, ticker, amount, transaction_id, action, nonce) "
-            "VALUES (?,?,?,?,?,?,?,?,?)",
-            (
-                at_ms,
-                investment.account,
-                investment.plan,
-                investment.id,
-                investment.ticker,
-                fields.plain(amount),
-                transaction,
-                action,
-                nonce,
-            ),
+        """Add a transaction to the history, and return the answer with its identifier."""
+        transaction = transaction or self._name("tx_")
+        self.ledger.insert(
+            "history",
+            at_ms=at_ms,
+            account=investment.account,
+            plan=investment.plan,
+            investment=investment.id,
+            ticker=investment.ticker,
+            amount=plain(amount),
+            transaction_id=transaction,
+            action=action,
+            nonce=nonce,
         )
         return {"data": {"transaction_id": transaction}}
 
-    def _uuid(self) -> str:
-        return str(uuid.UUID(int=self._random.getrandbits(128), version=4))
-
-    def show_all(self) -> list[dict[str, Any]]:
-        """Everybody's investments as they are now, as JSON, newest first."""
-        return [self._show(investment) for investment in self._select(None)]
-
-    def audit(self) -> None:
-        """:raises LedgerError: if a closed investment still holds money."""
-        for investment in self._select(None, status=CLOSED):
-            if self._invested(investment):
-                raise LedgerError(f"{investment.id} is closed and holds money")
-
     def _visible(self, investments: list[Investment], now_ms: int) -> list[dict[str, Any]]:
-        """Investments as the exchange shows them: as late as its histories."""
-        moment = now_ms - self.lag_ms()
+        """Return investments as the exchange shows them: as late as its histories."""
+        moment = now_ms - self.faults.history_lag_ms
         if moment == now_ms:
             return [self._show(investment) for investment in investments]
         return [shown for shown in (self._show_at(investment, moment) for investment in investments) if shown]
@@ -394,80 +369,50 @@ class Flex:
         ).fetchone()
         if not seen:
             return None
-        shown = self._show(investment)
-        shown["invested"] = fields.plain(self.ledger.held_at(investment.pot, investment.ticker, at_ms))
-        shown["status"] = CLOSED if closed else ACTIVE
-        shown["updatedAt"] = latest // 1000
-        return shown
+        return self._show(investment) | {
+            "invested": plain(self.ledger.balance_at(investment.pot, investment.ticker, at_ms)),
+            "status": CLOSED if closed else ACTIVE,
+            "updatedAt": latest // 1000,
+        }
 
     def _show(self, investment: Investment) -> dict[str, Any]:
         return {
             "id": investment.id,
             "planId": investment.plan,
             "currency": investment.ticker,
-            "invested": fields.plain(self._invested(investment)),
+            "invested": plain(self._invested(investment)),
             "withAutoReinvest": investment.auto_reinvest,
             "status": investment.status,
             "createdAt": investment.created,
             "updatedAt": investment.updated,
         }
 
-    def _history(self, caller: Caller, now_ms: int, actions: list[int] | None) -> Success:
-        wrong, params = Validation(), caller.params
-        must_be_among(self.plans, params, "plan", wrong)
-        if params.get("investment") is not None and not self._has("investment", "id", caller, params["investment"]):
-            wrong.add("investment", "The selected investment is invalid.")
-        transaction = params.get("transaction")
-        if transaction is not None and not self._has("history", "transaction_id", caller, transaction):
-            wrong.add("transaction", "The selected transaction is invalid.")
-        since = fields.date(params, "dateFrom", "date from", wrong)
-        until = fields.date(params, "dateTo", "date to", wrong)
-        if actions is None:
-            actions = _actions(params.get("actionTypes"), wrong)
-        limit, offset = fields.page(params, wrong, 50)
-        wrong.done()
-        latest_ms = now_ms - self.lag_ms()
+    def _history(self, caller: Caller, now_ms: int, fields: Fields, actions: list[int]) -> Success:
+        account = caller.account
+        where: dict[str, Any] = {
+            "account=?": account,
+            "plan=?": fields.selected("plan", self.plans),
+            "investment=?": self._read_investment(caller, fields),
+            "transaction_id=?": fields.existing(
+                "transaction",
+                lambda name: self.ledger.exists("history", {"account=?": account, "transaction_id=?": name}),
+            ),
+        }
+        since, until = fields.date("dateFrom", "date from"), fields.date("dateTo", "date to")
+        limit, offset = self.quirks.page(fields.page(HISTORY_PAGE, LARGEST_LIMIT))
+        fields.check()
+        where["at_ms<=?"] = now_ms - self.faults.history_lag_ms
         if until is not None:
             # As one bound: of two, SQLite would look up one and read through everything up to the other.
-            latest_ms = min(latest_ms, until * 1000 + 999)
-        conditions: list[tuple[str, Any]] = [("account=?", caller.account), ("at_ms<=?", latest_ms)]
-        for name, column in (("plan", "plan"), ("investment", "investment"), ("transaction", "transaction_id")):
-            if params.get(name) is not None:
-                conditions.append((f"{column}=?", params[name]))
+            where["at_ms<=?"] = min(where["at_ms<=?"], until * 1000 + 999)
         if since is not None:
-            conditions.append(("at_ms>=?", since * 1000))
-        clause = " AND ".join(text for text, _ in conditions)
-        if actions:
-            clause += f" AND action IN ({','.join(str(action) for action in actions)})"
-        rows = self.ledger.db.execute(
-            f"SELECT at_ms, plan, investment, ticker, amount, transaction_id, action FROM history WHERE {clause} "
-            "ORDER BY at_ms DESC, id DESC LIMIT ? OFFSET ?",
-            (*(value for _, value in conditions), limit, offset),
-        )
-        return 200, {"data": list(_shown(rows)), "limit": limit, "offset": offset}
+            where["at_ms>=?"] = since * 1000
+        tail = f"AND action IN ({', '.join(map(str, actions))}) " if actions else ""
+        tail += "ORDER BY at_ms DESC, id DESC LIMIT ? OFFSET ?"
+        rows = self.ledger.select("history", _RECORD_COLUMNS, where, tail, limit, offset)
+        data = [dict(zip(_RECORD, row, strict=True)) for row in rows]
+        return 200, {"data": data, "limit": limit, "offset": offset}
 
 
-def _shown(rows: sqlite3.Cursor) -> Iterator[dict[str, Any]]:
-    for at_ms, plan, investment, ticker, amount, transaction, action in rows:
-        yield {
-            "createdAt": at_ms // 1000,
-            "planId": plan,
-            "investmentId": investment,
-            "currency": ticker,
-            "amount": amount,
-            "transaction_id": transaction,
-            "actionType": action,
-        }
-
-
-def _actions(raw: Any, wrong: Validation) -> list[int] | None:
-    if raw is None:
-        return None
-    if not isinstance(raw, list):
-        wrong.add("actionTypes", "The action types must be an array.")
-        return None
-    numbers = [fields.whole_number(entry) for entry in raw]
-    for place, number in enumerate(numbers):
-        if number not in ACTIONS:
-            wrong.add(f"actionTypes.{place}", "The selected action type is invalid.")
-    return [number for number in numbers if number is not None]
+def _may_use(caller: Caller, plan: Plan) -> bool:
+    return not plan.users or caller.key.user in plan.users

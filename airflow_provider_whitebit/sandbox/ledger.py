@@ -1,6 +1,6 @@
-"""Double-entry books in SQLite: every amount that appears somewhere leaves somewhere else.
+"""Double-entry ledger in SQLite, which also keeps the exchange's other records.
 
-Each entry names the account that an amount leaves and the one it goes to, so the books balance by construction;
+Each entry names the account that an amount leaves and the account that it enters, so the ledger always balances.
 :meth:`Ledger.audit` proves it from the entries. Amounts are exact decimals, kept as text.
 """
 
@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from decimal import Context, Decimal, localcontext
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
-#: Where deposits come from. The only accounts that may be negative: they stand for the world outside.
+#: The source of deposits. It may be negative: it represents the world outside.
 OUTSIDE = "outside"
-#: Pays interest; what it is in the red is what the exchange has paid out.
+#: The source of interest. It may be negative: it shows what the exchange has paid.
 INTEREST = "interest"
-# Python's default of 28 digits rounds; books must not. Wide enough for any amount that a field accepts.
+# Python's default of 28 digits rounds; a ledger must not. Wide enough for any amount that a field accepts.
 _EXACT = Context(prec=100)
 
 _SCHEMA = """
@@ -47,49 +48,48 @@ CREATE TABLE IF NOT EXISTS fixed_investment (
 CREATE TABLE IF NOT EXISTS fixed_payment (
     id INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, account TEXT NOT NULL, plan TEXT NOT NULL,
     investment TEXT NOT NULL, ticker TEXT NOT NULL, amount TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS sub_transfer (
+    id INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, account TEXT NOT NULL, direction TEXT NOT NULL,
+    ticker TEXT NOT NULL, amount TEXT NOT NULL, transaction_id TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS sub_transfer_by_account ON sub_transfer (account, id);
 CREATE TABLE IF NOT EXISTS move (
     id INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, account TEXT NOT NULL, path TEXT NOT NULL, nonce INTEGER NOT NULL,
     params TEXT NOT NULL, reference TEXT);
 CREATE TABLE IF NOT EXISTS setting (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 """
-_TABLES = (
-    *("entry", "balance", "nonce", "last_nonce", "investment", "history"),
-    *("fixed_investment", "fixed_payment", "move", "setting"),
-)
 
 
 @lru_cache(maxsize=1)
-def _empty_books() -> bytes:
+def _empty_ledger() -> bytes:
     with closing(sqlite3.connect(":memory:")) as db:
         db.executescript(_SCHEMA)
         return db.serialize()
 
 
 class LedgerError(AssertionError):
-    """The books do not balance: a mistake in the sandbox."""
+    """The ledger does not balance. This is a bug in the sandbox."""
 
 
 class Ledger:
-    """The books, in memory or in a file.
+    """The ledger, in memory or in a file.
 
-    :param path: ``":memory:"`` or a file, which is made if it is missing.
+    :param path: ``":memory:"``, or a file, which is created if it is missing.
     """
 
     def __init__(self, path: str | Path = ":memory:") -> None:
         self.db = sqlite3.connect(str(path), isolation_level=None, check_same_thread=False, cached_statements=256)
-        self.in_memory = str(path) == ":memory:"
-        if not self.in_memory:
-            # The answer to a request leaves only after its commit, so a killed sandbox never forgets what it said.
+        if str(path) == ":memory:":
+            # Simulations open thousands of ledgers. Copying an empty one is much faster than creating its tables.
+            self.db.deserialize(_empty_ledger())
+        else:
+            # The answer to a request leaves only after its commit, so a killed sandbox never forgets an answer.
             self.db.execute("PRAGMA journal_mode=WAL")
             self.db.execute("PRAGMA synchronous=FULL")
             self.db.executescript(_SCHEMA)
-        else:
-            # Simulations open thousands of books: a copy of empty ones takes a fraction of making the tables.
-            self.db.deserialize(_empty_books())
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing, and nothing is rounded meanwhile."""
+        """Commit everything or nothing. Decimal arithmetic inside is exact."""
         self.db.execute("BEGIN IMMEDIATE")
         try:
             with localcontext(_EXACT):
@@ -101,14 +101,23 @@ class Ledger:
             raise
 
     def balance(self, account: str, ticker: str) -> Decimal:
-        """What an account holds of an asset."""
+        """Return the balance of an account in one asset."""
         row = self.db.execute("SELECT amount FROM balance WHERE account=? AND ticker=?", (account, ticker)).fetchone()
         return Decimal(row[0]) if row else Decimal(0)
 
     def balances(self, account: str) -> dict[str, Decimal]:
-        """What an account holds, by asset."""
+        """Return the balances of an account by asset."""
         rows = self.db.execute("SELECT ticker, amount FROM balance WHERE account=? ORDER BY ticker", (account,))
         return {ticker: Decimal(amount) for ticker, amount in rows}
+
+    def balance_at(self, account: str, ticker: str, at_ms: int) -> Decimal:
+        """Return the balance of an account at a moment, added up from the entries."""
+        rows = self.db.execute(
+            "SELECT amount, source=? FROM entry WHERE (source=? OR target=?) AND ticker=? AND at_ms<=?",
+            (account, account, account, ticker, at_ms),
+        )
+        with localcontext(_EXACT):
+            return sum((-Decimal(amount) if leaves else Decimal(amount) for amount, leaves in rows), Decimal(0))
 
     def enter(self, ticker: str, amount: Decimal, source: str, target: str, reason: str, at_ms: int) -> None:
         """Move an amount from one account to another.
@@ -116,7 +125,7 @@ class Ledger:
         :raises LedgerError: if it is not positive, or the source does not hold it.
         """
         if amount <= 0:
-            raise LedgerError(f"an entry of {amount} {ticker} makes no sense")
+            raise LedgerError(f"an entry of {amount} {ticker} is not positive")
         left = self.balance(source, ticker) - amount
         if left < 0 and source not in (OUTSIDE, INTEREST):
             raise LedgerError(f"{source} does not hold {amount} {ticker}")
@@ -130,6 +139,39 @@ class Ledger:
     def _set(self, account: str, ticker: str, amount: Decimal) -> None:
         self.db.execute("INSERT OR REPLACE INTO balance VALUES (?,?,?)", (account, ticker, format(amount, "f")))
 
+    def insert(self, table: str, **values: Any) -> None:
+        """Add a row. Decimals become text."""
+        self.db.execute(_insertion(table, tuple(values)), _stored(values))
+
+    def update(self, table: str, identifier: str, **values: Any) -> None:
+        """Change the row with an ``id``."""
+        self.db.execute(_update(table, tuple(values)), (*_stored(values), identifier))
+
+    def select(
+        self, table: str, columns: tuple[str, ...], where: Mapping[str, Any], tail: str = "", *more: Any
+    ) -> sqlite3.Cursor:
+        """Query a table.
+
+        :param where: conditions with one placeholder each, such as ``at_ms<=?``, and their values. ``None`` leaves a
+            condition out.
+        :param tail: the end of the query, such as its order.
+        :param more: the values of the placeholders in ``tail``.
+        """
+        given = {condition: value for condition, value in where.items() if value is not None}
+        return self.db.execute(_query(table, columns, tuple(given), tail), (*given.values(), *more))
+
+    def exists(self, table: str, where: Mapping[str, Any]) -> bool:
+        """Return whether a table has such a row."""
+        return self.select(table, ("1",), where, "LIMIT 1").fetchone() is not None
+
+    def count(self, table: str) -> int:
+        """Return the number of rows of a table."""
+        return int(self.db.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0])
+
+    def records(self, table: str, columns: tuple[str, ...], tail: str = "ORDER BY id") -> list[dict[str, Any]]:
+        """Return the rows of a table as JSON objects."""
+        return [dict(zip(columns, row, strict=True)) for row in self.select(table, columns, {}, tail)]
+
     def setting(self, name: str, default: int) -> int:
         row = self.db.execute("SELECT value FROM setting WHERE name=?", (name,)).fetchone()
         return int(row[0]) if row else default
@@ -138,47 +180,56 @@ class Ledger:
         self.db.execute("INSERT OR REPLACE INTO setting VALUES (?,?)", (name, value))
 
     def audit(self) -> None:
-        """Add all entries up again and compare.
+        """Add up all entries and compare them with the balances.
 
-        :raises LedgerError: if an account differs, is negative, or an asset does not sum up to nothing.
+        :raises LedgerError: if a balance differs or is negative, or the balances of an asset do not add up to zero.
         """
         with localcontext(_EXACT):
-            self._audit()
+            kept, totals = self._audit_balances(), defaultdict[str, Decimal](Decimal)
+            for (_, ticker), amount in kept.items():
+                totals[ticker] += amount
+        for ticker, total in totals.items():
+            if total != 0:
+                raise LedgerError(f"the balances of {ticker} add up to {total}, not to zero")
 
-    def held_at(self, account: str, ticker: str, at_ms: int) -> Decimal:
-        """What an account held at a moment, added up from the entries."""
-        rows = self.db.execute(
-            "SELECT amount, source=? FROM entry WHERE (source=? OR target=?) AND ticker=? AND at_ms<=?",
-            (account, account, account, ticker, at_ms),
-        )
-        with localcontext(_EXACT):
-            return sum((-Decimal(amount) if left else Decimal(amount) for amount, left in rows), Decimal(0))
-
-    def _audit(self) -> None:
+    def _audit_balances(self) -> dict[tuple[str, str], Decimal]:
         sums: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
         for ticker, amount, source, target in self.db.execute("SELECT ticker, amount, source, target FROM entry"):
             sums[source, ticker] -= Decimal(amount)
             sums[target, ticker] += Decimal(amount)
-        kept = {
-            (account, ticker): Decimal(amount)
-            for account, ticker, amount in self.db.execute("SELECT account, ticker, amount FROM balance")
-        }
+        kept: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
+        for account, ticker, amount in self.db.execute("SELECT account, ticker, amount FROM balance"):
+            kept[account, ticker] = Decimal(amount)
         for place in sums.keys() | kept.keys():
-            if sums.get(place, Decimal(0)) != kept.get(place, Decimal(0)):
-                raise LedgerError(f"{place}: entries give {sums.get(place)}, the balance is {kept.get(place)}")
+            if sums[place] != kept[place]:
+                raise LedgerError(f"{place}: the entries give {sums[place]}, the balance is {kept[place]}")
             if sums[place] < 0 and place[0] not in (OUTSIDE, INTEREST):
                 raise LedgerError(f"{place} is negative: {sums[place]}")
-        by_ticker: dict[str, Decimal] = defaultdict(Decimal)
-        for (_, ticker), amount in kept.items():
-            by_ticker[ticker] += amount
-        for ticker, amount in by_ticker.items():
-            if amount != 0:
-                raise LedgerError(f"{ticker} does not sum up to nothing: {amount}")
+        return kept
 
     def wipe(self) -> None:
-        """Forget everything."""
-        for table in _TABLES:
+        """Delete all rows."""
+        for (table,) in self.db.execute("SELECT name FROM sqlite_master WHERE type='table'").fetchall():
             self.db.execute(f"DELETE FROM {table}")
 
     def close(self) -> None:
         self.db.close()
+
+
+@lru_cache
+def _insertion(table: str, names: tuple[str, ...]) -> str:
+    return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
+
+
+@lru_cache
+def _update(table: str, names: tuple[str, ...]) -> str:
+    return f"UPDATE {table} SET {', '.join(f'{name}=?' for name in names)} WHERE id=?"
+
+
+@lru_cache
+def _query(table: str, columns: tuple[str, ...], conditions: tuple[str, ...], tail: str) -> str:
+    return f"SELECT {', '.join(columns)} FROM {table} WHERE {' AND '.join(conditions) or '1'} {tail}"
+
+
+def _stored(values: Mapping[str, Any]) -> list[Any]:
+    return [format(value, "f") if isinstance(value, Decimal) else value for value in values.values()]

@@ -1,33 +1,59 @@
-"""What the sandbox offers: assets, plans, keys and first balances, by default or from a scenario."""
+"""What the sandbox offers: assets, plans, keys and first balances, by default or from a scenario.
+
+The minimums and maximums of the default plans are in :data:`DEFAULT`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from decimal import Decimal, InvalidOperation
-from typing import Any
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Le, MaxLen, MinLen, Predicate
+
+# How pydantic reads these classes from a scenario.
+_STRICT = {"extra": "forbid", "coerce_numbers_to_str": True}
+
+#: Beyond these, calculating with amounts would round, and the largest would fill the memory.
+_MOST, _FINEST = 10**30, 30
+
+
+def at_most_30_decimals(amount: Decimal) -> bool:
+    """Whether an amount has no more decimals, a zero included: ``0e-999999999`` has far more."""
+    exponent = amount.as_tuple().exponent
+    return isinstance(exponent, int) and exponent >= -_FINEST
+
+
+Amount = Annotated[Decimal, Ge(0), Le(_MOST), Predicate(at_most_30_decimals)]
+Text = Annotated[str, MinLen(1), MaxLen(1000)]
+Permission = Literal["flex", "fixed", "balance"]
+ALL_PERMISSIONS: tuple[Permission, ...] = ("flex", "fixed", "balance")
 
 OPEN, PAUSED, UNAVAILABLE = "open", "paused", "unavailable"
-STATUSES = (OPEN, PAUSED, UNAVAILABLE)
+FlexStatus = Literal["open", "paused", "unavailable"]
 #: Status of a Fixed plan, as the vendor numbers it.
-ACTIVE_PLAN, NO_COINS, INACTIVE_PLAN, PAUSED_PLAN = FIXED_STATUSES = (1, 2, 3, 4)
-ALL_PERMISSIONS = ("flex", "fixed", "balance")
+ACTIVE_PLAN, NO_COINS, INACTIVE_PLAN, PAUSED_PLAN = 1, 2, 3, 4
+FixedStatus = Annotated[int, Ge(ACTIVE_PLAN), Le(PAUSED_PLAN)]
+ACTIVE_SUB_ACCOUNT = "active"
 
 
 class ScenarioError(ValueError):
-    """A scenario is wrong; the message names the field."""
+    """A scenario is wrong. The message names the field."""
 
 
 @dataclass(frozen=True, slots=True)
 class AssetFacts:
-    """One asset: its name, how many decimals an amount may carry, and whether it can be moved between balances.
+    """One asset.
 
-    :param deposits: whether Main gives it to the trade and collateral balances.
-    :param withdrawals: whether it comes back.
+    :param precision: how many decimals an amount may have.
+    :param deposits: whether it can be transferred from Main to the trade and collateral balances.
+    :param withdrawals: whether it can be transferred back.
     """
 
+    __pydantic_config__ = _STRICT
+
     name: str
-    precision: int
+    precision: Annotated[int, Ge(0), Le(30)]
     deposits: bool = True
     withdrawals: bool = True
 
@@ -37,20 +63,22 @@ class Plan:
     """One Flex plan.
 
     :param rate: interest as a fraction per year.
-    :param cap: most that one user may have invested in it; ``None``: only ``maximum`` for each investment.
-    :param users: names of the users who may use it; empty: everybody.
+    :param cap: the most that one user may have invested in it; ``None``: no cap besides ``maximum`` for each invest.
+    :param users: names of the users who may use it; empty: everyone.
     :param min_withdraw: smallest partial withdrawal.
     """
 
+    __pydantic_config__ = _STRICT
+
     id: str
     ticker: str
-    minimum: Decimal
-    maximum: Decimal
-    rate: Decimal
-    status: str = OPEN
-    cap: Decimal | None = None
+    minimum: Amount
+    maximum: Amount
+    rate: Amount
+    status: FlexStatus = "open"
+    cap: Amount | None = None
     users: tuple[str, ...] = ()
-    min_withdraw: Decimal | None = None
+    min_withdraw: Amount | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,59 +87,97 @@ class FixedPlan:
 
     :param percent: interest over the whole term, in percent of the amount.
     :param duration: the term in minutes.
-    :param interest_ticker: what interest is paid in.
+    :param interest_ticker: the asset in which interest is paid; by default ``ticker``.
     :param interest_ratio: units of ``ticker`` for one unit of ``interest_ticker``.
     :param status: 1 active, 2 no coins left, 3 inactive, 4 paused.
-    :param coins: most that may be invested in it by all users together; ``None``: any amount.
-    :param interest_fund: most interest that its running investments may come to; ``None``: any amount.
+    :param coins: the most that all users together may have invested; ``None``: any amount.
+    :param interest_fund: the most interest that active investments may promise together; ``None``: any amount.
     :param several: whether one user may hold several investments in it.
-    :param special: a special offer, which the API does not give.
+    :param special: whether it is a special offer, which the API does not list.
     :param disabled: whether it is switched off altogether.
     """
 
+    __pydantic_config__ = _STRICT
+
     id: str
     ticker: str
-    percent: Decimal
-    duration: int
-    minimum: Decimal
-    maximum: Decimal
-    interest_ticker: str
-    interest_ratio: Decimal = Decimal(1)
-    status: int = 1
-    coins: Decimal | None = None
-    interest_fund: Decimal | None = None
+    percent: Amount
+    duration: Annotated[int, Ge(1), Le(10**8)]
+    minimum: Amount
+    maximum: Amount
+    interest_ticker: str = ""
+    interest_ratio: Annotated[Amount, Gt(0)] = Decimal(1)
+    status: FixedStatus = ACTIVE_PLAN
+    coins: Amount | None = None
+    interest_fund: Amount | None = None
     several: bool = False
     special: bool = False
     disabled: bool = False
 
+    def __post_init__(self) -> None:
+        if not self.interest_ticker:
+            object.__setattr__(self, "interest_ticker", self.ticker)
+
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """An API key. ``permissions`` out of ``flex``, ``fixed`` and ``balance``."""
+    """An API key.
 
-    api_key: str
-    secret: str
-    user: str
+    :param user: the owner of the account; a new name is a new, empty account.
+    :param permissions: the groups of endpoints that are enabled for it.
+    :param lending: whether lending is enabled for the account.
+    :param read_only: whether it lacks the right to change anything.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    api_key: Text
+    secret: Text
+    user: Text = "sandbox"
     enabled: bool = True
-    permissions: tuple[str, ...] = ALL_PERMISSIONS
+    permissions: tuple[Permission, ...] = ALL_PERMISSIONS
+    lending: bool = True
+    read_only: bool = False
 
     def __repr__(self) -> str:
         return f"Key(user={self.user!r}, enabled={self.enabled}, permissions={self.permissions})"
 
 
 @dataclass(frozen=True, slots=True)
+class SubAccount:
+    """A sub-account.
+
+    :param user: the owner of its main account.
+    :param status: the exchange's word; only ``active`` sub-accounts can be read and take part in transfers.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    id: Text
+    alias: str
+    user: Text = "sandbox"
+    email: str = "s***@example.com"
+    status: Text = ACTIVE_SUB_ACCOUNT
+
+
+@dataclass(frozen=True, slots=True)
 class Scenario:
-    """Everything that a sandbox starts with."""
+    """Everything that a sandbox starts with.
+
+    :param balances: first Main balances: user, or id of a sub-account -> ticker -> amount.
+    """
+
+    __pydantic_config__ = _STRICT
 
     assets: dict[str, AssetFacts]
     plans: tuple[Plan, ...]
-    keys: tuple[Key, ...]
-    balances: dict[str, dict[str, Decimal]] = field(default_factory=dict)
+    keys: Annotated[tuple[Key, ...], MinLen(1)]
+    balances: dict[str, dict[str, Amount]] = field(default_factory=dict)
     fixed_plans: tuple[FixedPlan, ...] = ()
+    sub_accounts: tuple[SubAccount, ...] = ()
 
 
 def _fixed(identifier: str, ticker: str, percent: str, days: int, least: str, most: str, **more: Any) -> FixedPlan:
-    more.setdefault("interest_ticker", ticker)
     return FixedPlan(identifier, ticker, Decimal(percent), days * 1440, Decimal(least), Decimal(most), **more)
 
 
@@ -160,9 +226,10 @@ DEFAULT = Scenario(
     ),
     keys=(
         Key("sandbox-key", "sandbox-secret", "sandbox"),
-        Key("sandbox-key-no-lending", "sandbox-secret-no-lending", "sandbox", permissions=("balance",)),
+        Key("sandbox-key-no-lending", "sandbox-secret-no-lending", "sandbox", lending=False),
         Key("sandbox-key-disabled", "sandbox-secret-disabled", "sandbox", enabled=False),
         Key("sandbox-key-no-fixed", "sandbox-secret-no-fixed", "sandbox", permissions=("flex", "balance")),
+        Key("sandbox-key-read-only", "sandbox-secret-read-only", "sandbox", read_only=True),
         Key("sandbox-key-second-user", "sandbox-secret-second-user", "second"),
     ),
     balances={
@@ -176,174 +243,9 @@ DEFAULT = Scenario(
         },
         "second": {"USDT": Decimal(500)},
     },
+    sub_accounts=(
+        SubAccount("a4b7c8d9-0e1f-4a2b-8c3d-4e5f60718293", "trading"),
+        SubAccount("b5c8d9e0-1f2a-4b3c-9d4e-5f60718293a4", "reserve"),
+        SubAccount("c6d9e0f1-2a3b-4c4d-8e5f-60718293a4b5", "new", status="unconfirmed"),
+    ),
 )
-
-
-_FIELDS = ("assets", "plans", "fixed_plans", "keys", "balances")
-
-
-def read_scenario(raw: Mapping[str, Any] | None) -> Scenario:
-    """A scenario out of JSON-like data: any of ``assets``, ``plans``, ``fixed_plans``, ``keys``, ``balances`` replaces
-    the default; default Fixed plans of assets that are not there are left out.
-
-    ``assets``: ticker -> ``{name, precision}`` and optionally ``deposits``, ``withdrawals``; ``plans``: list of
-    ``{id, ticker, minimum, maximum, rate}`` and optionally ``status``, ``cap``, ``users``, ``min_withdraw``;
-    ``fixed_plans``: list of ``{id, ticker, percent, duration, minimum, maximum}`` and optionally what else
-    :class:`FixedPlan` has; ``keys``: list of ``{api_key, secret, user}`` and optionally ``enabled``, ``permissions``;
-    ``balances``: user -> ticker -> amount.
-
-    :raises ScenarioError: what is wrong, with the name of the field.
-    """
-    if raw is None:
-        return DEFAULT
-    if not isinstance(raw, Mapping):
-        raise ScenarioError("a scenario is an object")
-    unknown = sorted(set(raw) - set(_FIELDS))
-    if unknown:
-        raise ScenarioError(f"unknown field {unknown[0]!r}; known are {', '.join(_FIELDS)}")
-    scenario = DEFAULT
-    try:
-        if "assets" in raw:
-            assets = {t: _read_asset(t, f) for t, f in raw["assets"].items()}
-            kept = (plan for plan in DEFAULT.fixed_plans if {plan.ticker, plan.interest_ticker} <= assets.keys())
-            scenario = replace(scenario, assets=assets, fixed_plans=tuple(kept))
-        if "plans" in raw:
-            scenario = replace(scenario, plans=tuple(map(_read_plan, raw["plans"])))
-        if "fixed_plans" in raw:
-            scenario = replace(scenario, fixed_plans=tuple(map(_read_fixed_plan, raw["fixed_plans"])))
-        if "keys" in raw:
-            scenario = replace(scenario, keys=tuple(map(_read_key, raw["keys"])))
-        if "balances" in raw:
-            balances = {
-                user: {t: read_amount(f"balances.{user}.{t}", a) for t, a in held.items()}
-                for user, held in raw["balances"].items()
-            }
-            scenario = replace(scenario, balances=balances)
-    except ScenarioError:
-        raise
-    except KeyError as error:
-        raise ScenarioError(f"a field is missing: {error}") from None
-    except (TypeError, ValueError, AttributeError) as error:
-        raise ScenarioError(f"a field has the wrong shape: {error}") from None
-    for plan in scenario.plans:
-        if plan.ticker not in scenario.assets:
-            raise ScenarioError(f"plan {plan.id}: ticker {plan.ticker!r} is not among the assets")
-    for fixed in scenario.fixed_plans:
-        for ticker in (fixed.ticker, fixed.interest_ticker):
-            if ticker not in scenario.assets:
-                raise ScenarioError(f"fixed plan {fixed.id}: ticker {ticker!r} is not among the assets")
-    if not scenario.keys:
-        raise ScenarioError("keys: at least one is needed")
-    for user, held in scenario.balances.items():
-        for ticker in held:
-            if ticker not in scenario.assets:
-                raise ScenarioError(f"balances.{user}: ticker {ticker!r} is not among the assets")
-    return scenario
-
-
-def read_amount(name: str, raw: Any) -> Decimal:
-    """An amount out of JSON; floats are refused because they are not exact.
-
-    :raises ScenarioError: with the name of the field.
-    """
-    if isinstance(raw, bool) or not isinstance(raw, str | int | Decimal):
-        raise ScenarioError(f"{name}: write amounts as strings, not {raw!r}")
-    try:
-        amount = Decimal(raw)
-    except InvalidOperation:
-        amount = Decimal("NaN")
-    if not amount.is_finite() or amount < 0:
-        raise ScenarioError(f"{name}: {raw!r} is not an amount")
-    return amount
-
-
-def _read_plan(raw: Mapping[str, Any]) -> Plan:
-    identifier = str(raw["id"])
-    status = raw.get("status", OPEN)
-    if status not in STATUSES:
-        raise ScenarioError(f"plan {identifier}: status is one of {', '.join(STATUSES)}, not {status!r}")
-    numbers = {name: read_amount(f"plan {identifier}: {name}", raw[name]) for name in ("minimum", "maximum", "rate")}
-    return Plan(
-        id=identifier,
-        ticker=str(raw["ticker"]),
-        status=status,
-        cap=None if raw.get("cap") is None else read_amount(f"plan {identifier}: cap", raw["cap"]),
-        users=_read_names(f"plan {identifier}: users", raw.get("users", ())),
-        min_withdraw=None
-        if raw.get("min_withdraw") is None
-        else read_amount(f"plan {identifier}: min_withdraw", raw["min_withdraw"]),
-        **numbers,
-    )
-
-
-def _read_asset(ticker: str, raw: Mapping[str, Any]) -> AssetFacts:
-    return AssetFacts(
-        str(raw["name"]),
-        int(raw["precision"]),
-        _read_flag(f"asset {ticker}: deposits", raw.get("deposits", True)),
-        _read_flag(f"asset {ticker}: withdrawals", raw.get("withdrawals", True)),
-    )
-
-
-def _read_fixed_plan(raw: Mapping[str, Any]) -> FixedPlan:
-    identifier = str(raw["id"])
-    where = f"fixed plan {identifier}"
-    status, duration = int(raw.get("status", ACTIVE_PLAN)), int(raw["duration"])
-    if status not in FIXED_STATUSES:
-        raise ScenarioError(f"{where}: status is one of {', '.join(map(str, FIXED_STATUSES))}, not {status!r}")
-    if duration < 1:
-        raise ScenarioError(f"{where}: duration is a number of minutes, not {raw['duration']!r}")
-    ratio = read_amount(f"{where}: interest_ratio", raw.get("interest_ratio", "1"))
-    if ratio == 0:
-        raise ScenarioError(f"{where}: interest_ratio is above 0")
-    ticker = str(raw["ticker"])
-
-    def amount(name: str) -> Decimal:
-        return read_amount(f"{where}: {name}", raw[name])
-
-    def limit(name: str) -> Decimal | None:
-        return None if raw.get(name) is None else amount(name)
-
-    def flag(name: str) -> bool:
-        return _read_flag(f"{where}: {name}", raw.get(name, False))
-
-    return FixedPlan(
-        id=identifier,
-        ticker=ticker,
-        percent=amount("percent"),
-        duration=duration,
-        minimum=amount("minimum"),
-        maximum=amount("maximum"),
-        interest_ticker=str(raw.get("interest_ticker", ticker)),
-        interest_ratio=ratio,
-        status=status,
-        coins=limit("coins"),
-        interest_fund=limit("interest_fund"),
-        several=flag("several"),
-        special=flag("special"),
-        disabled=flag("disabled"),
-    )
-
-
-def _read_flag(name: str, raw: Any) -> bool:
-    # YAML is read without guessing types, so that amounts stay text; flags are text there too.
-    flag = {"true": True, "false": False}.get(raw.lower()) if isinstance(raw, str) else raw
-    if not isinstance(flag, bool):
-        raise ScenarioError(f"{name} is true or false, not {raw!r}")
-    return flag
-
-
-def _read_names(name: str, raw: Any) -> tuple[str, ...]:
-    if isinstance(raw, str) or not all(isinstance(entry, str) for entry in raw):
-        raise ScenarioError(f"{name} is a list of names, not {raw!r}")
-    return tuple(raw)
-
-
-def _read_key(raw: Mapping[str, Any]) -> Key:
-    return Key(
-        str(raw["api_key"]),
-        str(raw["secret"]),
-        str(raw["user"]),
-        _read_flag(f"key {raw['api_key']}: enabled", raw.get("enabled", True)),
-        _read_names(f"key {raw['api_key']}: permissions", raw.get("permissions", ALL_PERMISSIONS)),
-    )

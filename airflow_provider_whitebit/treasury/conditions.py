@@ -1,16 +1,18 @@
-"""What is waited for: conditions on what the exchange shows. Pure, and plain JSON on the way to a trigger.
+"""Conditions that sensors wait for, judged on what the exchange shows. Pure, with a JSON form for triggers.
 
 Many conditions share one question: all balances of an account, all investments, all earnings since a moment. So ten
-thousand who wait cost one request for each question, not one each.
+thousand waiting sensors cost one request for each question, not one each.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, ClassVar, Self
+from itertools import chain
+from typing import Any, ClassVar, Protocol, Self
 
 from airflow_provider_whitebit.client.errors import WhiteBitValidationError
 from airflow_provider_whitebit.client.models import (
@@ -18,12 +20,17 @@ from airflow_provider_whitebit.client.models import (
     FlexInvestment,
     FlexInvestmentStatus,
     FlexTransaction,
+    PlatformStatus,
+    parse_amount,
     to_json,
 )
+from airflow_provider_whitebit.client.unreadable import UnreadableRecord, readable, split, warn
+
+log = logging.getLogger(__name__)
 
 
 class Question(StrEnum):
-    """What the exchange is asked."""
+    """What to ask the exchange."""
 
     MAIN_BALANCE = "main"
     SPOT_BALANCE = "spot"
@@ -32,48 +39,118 @@ class Question(StrEnum):
     FLEX_PAYMENTS = "flex_payments"
     FLEX_CLOSURES = "flex_closures"
     FIXED_INVESTMENTS = "fixed_investments"
+    PLATFORM_STATUS = "platform_status"
+
+
+class Selection(Protocol):
+    """A plan and an asset, each of which may be left open."""
+
+    @property
+    def plan_id(self) -> str | None: ...
+
+    @property
+    def ticker(self) -> str | None: ...
+
+
+def selects(selection: Selection, plan_id: str | None, ticker: str | None) -> bool:
+    """Whether a record of a plan and an asset is selected. One that does not name them is not, if it must."""
+    return (selection.plan_id is None or (plan_id or "").lower() == selection.plan_id) and (
+        selection.ticker is None or ticker == selection.ticker
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What a condition names; ``None``: it names none.
+
+    :param ticker: an asset.
+    :param plan_id: a plan.
+    :param investment_id: a Fixed investment.
+    """
+
+    ticker: str | None = None
+    plan_id: str | None = None
+    investment_id: str | None = None
+
+    def __bool__(self) -> bool:
+        return self != Names()
+
+    @classmethod
+    def of(cls, condition: object) -> Names:
+        """Read them from a condition's or a watch's fields."""
+        return cls(*(getattr(condition, one.name, None) for one in fields(cls)))
+
+    def unseen(self, answer: Any) -> Names:
+        """The names that an answer of the exchange does not show.
+
+        :param answer: balances by ticker, or a list of records.
+        """
+        if isinstance(answer, Mapping):
+            return Names(None if self.ticker in answer else self.ticker)
+        shown = [_names_in(record) for record in answer] if self else []
+        return Names(
+            None if any(self.ticker == one.ticker for one in shown) else self.ticker,
+            None if any(self.plan_id == (one.plan_id or "").lower() for one in shown) else self.plan_id,
+            None if any(self.investment_id == one.investment_id for one in shown) else self.investment_id,
+        )
+
+
+def _names_in(record: FlexInvestment | FlexTransaction | FixedInvestment | UnreadableRecord) -> Names:
+    match record:
+        case FixedInvestment():
+            return Names(record.plan.ticker, record.plan.id, record.id)
+        case UnreadableRecord():
+            return Names(record.ticker, record.plan_id, record.known.get("id"))
+        case _:
+            return Names(record.currency, record.plan_id)
 
 
 class Condition:
-    """Common to all conditions: how they turn into plain JSON and back."""
+    """Base of the conditions."""
 
     __slots__ = ()
     kind: ClassVar[str]
 
     @property
     def question(self) -> Question:
-        """What has to be asked to judge it."""
+        """The question whose answer is judged."""
         raise NotImplementedError
 
     @property
+    def names(self) -> Names:
+        """What the exchange must know; otherwise the condition could never be met, or be met by a typing error."""
+        return Names.of(self)
+
+    @property
     def since(self) -> int | None:
-        """The Unix second from which on records matter; ``None``: all of them."""
+        """The Unix second from which records matter; ``None``: all of them."""
         return None
 
     def judge(self, answer: Any) -> dict[str, Any] | None:
-        """What fulfils the condition, as plain JSON; ``None`` if nothing does.
+        """Return what fulfils the condition, as plain JSON; ``None`` if nothing does.
 
-        :param answer: what the exchange answered to the question, possibly more than was asked for.
+        :param answer: the exchange's answer to the question; it may contain more than the condition needs.
         """
         raise NotImplementedError
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON; :func:`condition_from_json` reads it."""
+        """Return plain JSON that :func:`condition_from_json` reads."""
         values = {field.name: to_json(getattr(self, field.name)) for field in fields(self)}  # type: ignore[arg-type]
         return {"kind": self.kind, **values}
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Self:
+        """Read what :meth:`to_json` returned."""
         values = {name: value for name, value in raw.items() if name != "kind"}
         for name in ("at_least", "at_most", "invested_at_least"):
             if values.get(name) is not None:
-                values[name] = Decimal(values[name])
+                values[name] = parse_amount(values[name])
         return cls(**values)
 
 
 @dataclass(frozen=True, slots=True)
 class BalanceCondition(Condition):
-    """A balance lies within limits.
+    """A balance is within limits.
 
     :param account: ``main``, ``spot`` or ``collateral``.
     :param ticker: the asset.
@@ -91,8 +168,17 @@ class BalanceCondition(Condition):
     def question(self) -> Question:
         return Question(self.account)
 
-    def judge(self, answer: Mapping[str, Decimal]) -> dict[str, Any] | None:
-        held = answer.get(self.ticker, Decimal(0))
+    def is_unknown(self, answer: Mapping[str, Decimal | None]) -> bool:
+        """Whether the balance cannot be read. That is logged."""
+        unknown = answer.get(self.ticker, Decimal(0)) is None
+        if unknown:
+            log.warning("Waiting: the %s balance of %s cannot be read", self.account, self.ticker)
+        return unknown
+
+    def judge(self, answer: Mapping[str, Decimal | None]) -> dict[str, Any] | None:
+        if self.is_unknown(answer):
+            return None
+        held = answer.get(self.ticker) or Decimal(0)
         if self.at_least is not None and held < self.at_least:
             return None
         if self.at_most is not None and held > self.at_most:
@@ -102,34 +188,30 @@ class BalanceCondition(Condition):
 
 @dataclass(frozen=True, slots=True)
 class FlexInvestmentCondition(Condition):
-    """A Flex investment is active, with so much in it; or is closed.
+    """A Flex investment is active and holds an amount, or is closed.
 
     :param plan_id: in this plan; or
     :param ticker: of this asset.
     :param status: 1 active, 0 closed: then none may be active.
-    :param invested_at_least: for an active one, so much in it.
+    :param invested_at_least: smallest amount in an active investment, in units of the asset.
     """
 
     kind: ClassVar[str] = "flex_investment"
+    question: ClassVar[Question] = Question.FLEX_INVESTMENTS
     plan_id: str | None = None
     ticker: str | None = None
     status: int = FlexInvestmentStatus.ACTIVE
     invested_at_least: Decimal | None = None
 
-    @property
-    def question(self) -> Question:
-        return Question.FLEX_INVESTMENTS
-
-    def judge(self, answer: Iterable[FlexInvestment]) -> dict[str, Any] | None:
-        meant = [
-            entry
-            for entry in answer
-            if (self.plan_id is None or entry.plan_id.lower() == self.plan_id)
-            and (self.ticker is None or entry.currency == self.ticker)
-        ]
+    def judge(self, answer: Iterable[FlexInvestment | UnreadableRecord]) -> dict[str, Any] | None:
+        entries, unreadable = split(answer)
+        meant = [entry for entry in entries if selects(self, entry.plan_id, entry.currency)]
+        unknown = _unknown(meant, [one for one in unreadable if one.may_be_of(self.plan_id, self.ticker)])
         if self.status == FlexInvestmentStatus.CLOSED:
-            closed = [entry for entry in meant if not entry.active]
-            return closed[0].to_json() if closed and len(closed) == len(meant) else None
+            if unknown or any(entry.active for entry in meant):
+                return None
+            hidden = (one for one in unreadable if one.closed and selects(self, one.plan_id, one.ticker))
+            return next((one.to_json() for one in chain(meant, hidden)), None)  # type: ignore[attr-defined]
         for entry in meant:
             if entry.active and (self.invested_at_least is None or entry.invested >= self.invested_at_least):
                 return entry.to_json()
@@ -138,7 +220,7 @@ class FlexInvestmentCondition(Condition):
 
 @dataclass(frozen=True, slots=True)
 class FlexEarningCondition(Condition):
-    """A Flex earning has been credited.
+    """A Flex earning has been credited. Of several, the first is meant: a run that is repeated gets the same one.
 
     :param from_second: since this Unix second, inclusive.
     :param plan_id: of this plan; all by default.
@@ -146,32 +228,28 @@ class FlexEarningCondition(Condition):
     """
 
     kind: ClassVar[str] = "flex_earning"
+    question: ClassVar[Question] = Question.FLEX_PAYMENTS
     from_second: int
     plan_id: str | None = None
     ticker: str | None = None
 
     @property
-    def question(self) -> Question:
-        return Question.FLEX_PAYMENTS
-
-    @property
     def since(self) -> int | None:
         return self.from_second
 
-    def judge(self, answer: Iterable[FlexTransaction]) -> dict[str, Any] | None:
-        for entry in answer:
-            if (
-                entry.created_at.timestamp() >= self.from_second
-                and (self.plan_id is None or entry.plan_id.lower() == self.plan_id)
-                and (self.ticker is None or entry.currency == self.ticker)
-            ):
-                return entry.to_json()
-        return None
+    def judge(self, answer: Iterable[FlexTransaction | UnreadableRecord]) -> dict[str, Any] | None:
+        meant = (
+            entry
+            for entry in readable(answer, warn)
+            if entry.created_at.timestamp() >= self.from_second and selects(self, entry.plan_id, entry.currency)
+        )
+        first = min(meant, key=lambda entry: (entry.created_at, entry.transaction_id or ""), default=None)
+        return None if first is None else first.to_json()
 
 
 @dataclass(frozen=True, slots=True)
 class FixedMaturityCondition(Condition):
-    """A Fixed investment has come to its end; of several, all of them.
+    """A Fixed investment has ended; if several match, all of them.
 
     :param investment_id: this investment; or
     :param plan_id: those in this plan; or
@@ -179,39 +257,79 @@ class FixedMaturityCondition(Condition):
     """
 
     kind: ClassVar[str] = "fixed_maturity"
+    question: ClassVar[Question] = Question.FIXED_INVESTMENTS
     investment_id: str | None = None
     plan_id: str | None = None
     ticker: str | None = None
 
-    @property
-    def question(self) -> Question:
-        return Question.FIXED_INVESTMENTS
-
-    def judge(self, answer: Iterable[FixedInvestment]) -> dict[str, Any] | None:
+    def judge(self, answer: Iterable[FixedInvestment | UnreadableRecord]) -> dict[str, Any] | None:
+        entries, unreadable = split(answer)
         meant = [
             entry
-            for entry in answer
+            for entry in entries
             if (self.investment_id is None or entry.id == self.investment_id)
-            and (self.plan_id is None or entry.plan.id.lower() == self.plan_id)
-            and (self.ticker is None or entry.plan.ticker == self.ticker)
+            and selects(self, entry.plan.id, entry.plan.ticker)
         ]
-        if not meant or any(entry.active for entry in meant):
+        hidden = [
+            one
+            for one in unreadable
+            if self.investment_id in (None, one.known.get("id", self.investment_id))
+            and one.may_be_of(self.plan_id, self.ticker)
+        ]
+        if _unknown(meant, hidden) or any(entry.active for entry in meant):
             return None
-        return max(meant, key=lambda entry: entry.updated).to_json()
+        if meant:
+            return max(meant, key=lambda entry: entry.updated).to_json()
+        return next((one.to_json() for one in hidden if self._names(one)), None)
+
+    def _names(self, record: UnreadableRecord) -> bool:
+        """Whether what can be read of a record says that it is meant."""
+        named = self.investment_id is None or record.known.get("id") == self.investment_id
+        return named and selects(self, record.plan_id, record.ticker)
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformCondition(Condition):
+    """The exchange says that it is operational."""
+
+    kind: ClassVar[str] = "platform"
+    question: ClassVar[Question] = Question.PLATFORM_STATUS
+
+    def judge(self, answer: PlatformStatus) -> dict[str, Any] | None:
+        return answer.to_json() if answer.operational else None
+
+
+def _unknown(meant: Iterable[FlexInvestment | FixedInvestment], unreadable: Iterable[UnreadableRecord]) -> list[str]:
+    """The investments of which it is not known whether they are over, in words. They are logged."""
+    found = [
+        f"investment {entry.id} has the unknown status {entry.status}"
+        for entry in meant
+        if not entry.active and not entry.closed
+    ]
+    found += [f"unreadable {record}" for record in unreadable if not record.closed]
+    if found:
+        log.warning("Neither active nor closed: %s", "; ".join(found))
+    return found
 
 
 _KINDS: dict[str, type[Condition]] = {
     condition.kind: condition
-    for condition in (BalanceCondition, FlexInvestmentCondition, FlexEarningCondition, FixedMaturityCondition)
+    for condition in (
+        BalanceCondition,
+        FlexInvestmentCondition,
+        FlexEarningCondition,
+        FixedMaturityCondition,
+        PlatformCondition,
+    )
 }
 
 
 def condition_from_json(raw: Mapping[str, Any]) -> Condition:
-    """A condition out of what its ``to_json`` gave.
+    """Read what the ``to_json`` of a condition returned.
 
-    :raises WhiteBitValidationError: if it is none.
+    :raises WhiteBitValidationError: this is not a condition.
     """
     kind = _KINDS.get(str(raw.get("kind")))
     if kind is None:
-        raise WhiteBitValidationError(f"{raw.get('kind')!r} is no condition; known are {', '.join(_KINDS)}.")
+        raise WhiteBitValidationError(f"{raw.get('kind')!r} is not a condition; known are {', '.join(_KINDS)}.")
     return kind.from_json(raw)

@@ -1,21 +1,26 @@
-"""What happens on the exchange, each thing told once: earnings, closures, maturities, balances within limits. Pure.
+"""What happens on the exchange: earnings, closures, maturities, balances within limits. Each is emitted once. Pure.
 
-A watch reads answers of the exchange and finds what a memory does not know yet. The memory is plain JSON, so that
-whoever keeps it can go on where another has stopped.
+A watch reads answers of the exchange and finds what its state does not contain yet. The state is plain JSON, so
+another process can continue from it.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, ClassVar
 
 from airflow_provider_whitebit.client.models import FixedInvestment, FlexTransaction
-from airflow_provider_whitebit.treasury.conditions import BalanceCondition, Question
+from airflow_provider_whitebit.client.records import record_keys
+from airflow_provider_whitebit.client.unreadable import UnreadableRecord, readable, warn
+from airflow_provider_whitebit.treasury.conditions import BalanceCondition, Names, Question, selects
 
-#: Seconds for which told occurrences are remembered by name. Everything older than the newest one by more than this
-#: counts as told: the exchange's records appear within seconds, not days.
+log = logging.getLogger(__name__)
+
+#: Seconds for which the ids of emitted occurrences are kept. Everything that is older than the newest one by more than
+#: this counts as emitted: the exchange's records appear within seconds, not days.
 KEPT = 3 * 86_400
 
 
@@ -23,9 +28,9 @@ KEPT = 3 * 86_400
 class Occurrence:
     """Something that happened once.
 
-    :param id: names it, the same for whoever sees it.
-    :param second: when, in Unix seconds.
-    :param record: what the exchange shows of it, as plain JSON.
+    :param id: identifies it: always the same for the same occurrence.
+    :param second: its time, in Unix seconds.
+    :param record: the exchange's record of it, as plain JSON.
     """
 
     id: str
@@ -33,55 +38,59 @@ class Occurrence:
     record: dict[str, Any]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON."""
+        """Return plain JSON."""
         return {"id": self.id, "second": self.second, "record": self.record}
 
 
 @dataclass(slots=True)
-class Memory:
-    """Which occurrences have been told.
+class WatchState:
+    """Which occurrences have been emitted.
 
-    :param since: nothing before this Unix second is told; ``None``: not decided yet.
-    :param armed_after: for a balance: the number of the last occurrence after which it lay outside the limits again.
-    :param told: Unix second of each occurrence that was told lately, by its id.
+    :param since: occurrences before this Unix second are ignored; ``None``: not decided yet.
+    :param armed_after: for a balance: number of the last occurrence after which it was outside the limits again.
+    :param emitted: Unix second of each occurrence that was emitted lately, by its id.
     """
 
     since: int | None = None
     armed_after: int = 0
-    told: dict[str, int] = field(default_factory=dict)
+    emitted: dict[str, int] = field(default_factory=dict)
 
     @property
     def floor(self) -> int | None:
-        """The Unix second from which on the exchange's records matter; ``None``: not decided yet."""
-        if self.since is None or not self.told:
+        """The Unix second from which the exchange's records matter; ``None``: not decided yet."""
+        if self.since is None or not self.emitted:
             return self.since
-        return max(self.since, max(self.told.values()) - KEPT)
+        return max(self.since, max(self.emitted.values()) - KEPT)
 
-    def tell(self, occurrence: Occurrence) -> None:
-        """Remember that this one has been told."""
-        self.told[occurrence.id] = occurrence.second
-        self.told = pruned(self.told)
+    def oldest(self, now: int) -> int:
+        """The Unix second from which records must be read, also if that is not decided yet."""
+        return now - KEPT if self.floor is None else self.floor
 
-    def add(self, told: Mapping[str, int]) -> None:
-        """Remember what somebody else has told."""
-        self.told = pruned({**self.told, **told})
+    def mark_emitted(self, occurrence: Occurrence) -> None:
+        """Add one occurrence."""
+        self.add({occurrence.id: occurrence.second})
+
+    def add(self, emitted: Mapping[str, int]) -> None:
+        """Add occurrences: Unix seconds by id."""
+        self.emitted = pruned({**self.emitted, **emitted})
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON; :meth:`from_json` reads it."""
-        return {"since": self.since, "armed_after": self.armed_after, "told": dict(self.told)}
+        """Return plain JSON that :meth:`from_json` reads."""
+        return {"since": self.since, "armed_after": self.armed_after, "emitted": dict(self.emitted)}
 
     @classmethod
-    def from_json(cls, raw: Mapping[str, Any]) -> Memory:
-        return cls(raw.get("since"), int(raw.get("armed_after", 0)), dict(raw.get("told") or {}))
+    def from_json(cls, raw: Mapping[str, Any]) -> WatchState:
+        """Read what :meth:`to_json` returned."""
+        return cls(raw.get("since"), int(raw.get("armed_after", 0)), dict(raw.get("emitted") or {}))
 
 
-def pruned(told: Mapping[str, int]) -> dict[str, int]:
-    """Without what lies so far back that everything there counts as told.
+def pruned(emitted: Mapping[str, int]) -> dict[str, int]:
+    """Leave out occurrences that are so old that they count as emitted anyway.
 
-    :param told: Unix second of each occurrence by its id.
+    :param emitted: Unix second of each occurrence by its id.
     """
-    newest = max(told.values(), default=0)
-    return {name: second for name, second in told.items() if second >= newest - KEPT}
+    newest = max(emitted.values(), default=0)
+    return {name: second for name, second in emitted.items() if second >= newest - KEPT}
 
 
 class Watch:
@@ -92,28 +101,33 @@ class Watch:
 
     @property
     def question(self) -> Question:
-        """What has to be asked."""
+        """What to ask the exchange."""
         raise NotImplementedError
 
-    def begin(self, answer: Any, memory: Memory, now: int) -> None:
-        """Decide from the very first answer what has happened before the watch began.
+    @property
+    def names(self) -> Names:
+        """What the exchange must know."""
+        return Names.of(self)
+
+    def begin(self, answer: Any, state: WatchState, now: int) -> None:
+        """Decide from the first answer what happened before the watch began.
 
         :param now: Unix second.
         """
-        memory.since = now - KEPT
+        state.since = now - KEPT
         for occurrence in self._occurrences(answer):
-            memory.tell(occurrence)
+            state.mark_emitted(occurrence)
 
-    def news(self, answer: Any, memory: Memory, now: int) -> list[Occurrence]:
-        """What an answer shows and the memory does not know, oldest first.
+    def new_events(self, answer: Any, state: WatchState, now: int) -> list[Occurrence]:
+        """Find the occurrences in an answer that the state does not contain, oldest first.
 
         :param now: Unix second.
         """
-        floor = memory.floor or 0
+        floor = state.floor or 0
         fresh = {
             occurrence.id: occurrence
             for occurrence in self._occurrences(answer)
-            if occurrence.second >= floor and occurrence.id not in memory.told
+            if occurrence.second >= floor and occurrence.id not in state.emitted
         }
         return sorted(fresh.values(), key=lambda occurrence: (occurrence.second, occurrence.id))
 
@@ -122,78 +136,73 @@ class Watch:
 
 
 @dataclass(frozen=True, slots=True)
-class FlexEarnings(Watch):
+class _FlexRecords(Watch):
+    plan_id: str | None = None
+    ticker: str | None = None
+
+    def _occurrences(self, answer: Iterable[FlexTransaction | UnreadableRecord]) -> Iterable[Occurrence]:
+        for key, entry in record_keys(readable(answer, warn)):
+            if selects(self, entry.plan_id, entry.currency):
+                yield Occurrence(key, entry.created_at.int_timestamp, entry.to_json())
+
+
+class FlexEarnings(_FlexRecords):
     """A Flex earning is credited.
 
     :param plan_id: of this plan; all by default.
     :param ticker: of this asset; all by default.
     """
 
-    event: ClassVar[str] = "flex_earning_credited"
-    plan_id: str | None = None
-    ticker: str | None = None
-
-    @property
-    def question(self) -> Question:
-        return Question.FLEX_PAYMENTS
-
-    def _occurrences(self, answer: Iterable[FlexTransaction]) -> Iterable[Occurrence]:
-        return _transactions(answer, self.plan_id, self.ticker)
+    __slots__ = ()
+    event = "flex_earning_credited"
+    question = Question.FLEX_PAYMENTS
 
 
-@dataclass(frozen=True, slots=True)
-class FlexClosures(Watch):
-    """A Flex investment is closed, by whomever.
+class FlexClosures(_FlexRecords):
+    """A Flex investment is closed, by this package or otherwise.
 
     :param plan_id: in this plan; all by default.
     :param ticker: of this asset; all by default.
     """
 
-    event: ClassVar[str] = "flex_investment_closed"
-    plan_id: str | None = None
-    ticker: str | None = None
-
-    @property
-    def question(self) -> Question:
-        return Question.FLEX_CLOSURES
-
-    def _occurrences(self, answer: Iterable[FlexTransaction]) -> Iterable[Occurrence]:
-        return _transactions(answer, self.plan_id, self.ticker)
+    __slots__ = ()
+    event = "flex_investment_closed"
+    question = Question.FLEX_CLOSURES
 
 
 @dataclass(frozen=True, slots=True)
 class FixedMaturities(Watch):
-    """A Fixed investment comes to the end of its term. One that is closed before has not matured.
+    """The term of a Fixed investment ends. One that is closed before has not matured.
 
     :param plan_id: in this plan; all by default.
     :param ticker: of this asset; all by default.
     """
 
     event: ClassVar[str] = "fixed_investment_matured"
+    question: ClassVar[Question] = Question.FIXED_INVESTMENTS
     plan_id: str | None = None
     ticker: str | None = None
 
-    @property
-    def question(self) -> Question:
-        return Question.FIXED_INVESTMENTS
-
-    def _occurrences(self, answer: Iterable[FixedInvestment]) -> Iterable[Occurrence]:
-        for entry in answer:
+    def _occurrences(self, answer: Iterable[FixedInvestment | UnreadableRecord]) -> Iterable[Occurrence]:
+        for entry in readable(answer, warn):
+            if not entry.active and not entry.closed:
+                log.warning(
+                    "Neither active nor closed: investment %s has the unknown status %s", entry.id, entry.status
+                )
             if (
-                not entry.active
+                entry.closed
                 and entry.payment_time is not None
                 and entry.updated >= entry.payment_time
-                and (self.plan_id is None or entry.plan.id.lower() == self.plan_id)
-                and (self.ticker is None or entry.plan.ticker == self.ticker)
+                and selects(self, entry.plan.id, entry.plan.ticker)
             ):
                 yield Occurrence(entry.id, entry.payment_time.int_timestamp, entry.to_json())
 
 
 @dataclass(frozen=True, slots=True)
 class BalanceLevels(Watch):
-    """A balance is seen within limits, from outside or with another amount than the one told before.
+    """A balance is within limits: it was outside before, or the amount has changed since the last occurrence.
 
-    Money can leave and come between two looks; told by its amount, it is not overlooked.
+    Money can leave and return between two polls. The amount in the id makes that visible.
 
     :param condition: the limits.
     """
@@ -205,27 +214,27 @@ class BalanceLevels(Watch):
     def question(self) -> Question:
         return self.condition.question
 
-    def begin(self, answer: Any, memory: Memory, now: int) -> None:
-        memory.since = 0
-        # Deliveries may be known although nothing else is: numbers go on.
-        memory.armed_after, _ = self._last_told(memory)
+    @property
+    def names(self) -> Names:
+        return self.condition.names
 
-    def news(self, answer: Mapping[str, Decimal], memory: Memory, now: int) -> list[Occurrence]:
-        number, amount = self._last_told(memory)
+    def begin(self, answer: Any, state: WatchState, now: int) -> None:
+        state.since = 0
+        # Deliveries may be known although no state was written: continue their numbers.
+        state.armed_after, _ = self._last_emitted(state)
+
+    def new_events(self, answer: Mapping[str, Decimal | None], state: WatchState, now: int) -> list[Occurrence]:
+        if self.condition.is_unknown(answer):
+            return []
+        number, amount = self._last_emitted(state)
         found = self.condition.judge(answer)
         if found is None:
-            memory.armed_after = number
+            state.armed_after = number
             return []
-        if number > memory.armed_after and Decimal(found["amount"]) == Decimal(amount):
+        if number > state.armed_after and Decimal(found["amount"]) == Decimal(amount):
             return []
         return [Occurrence(f"{number + 1}/{found['amount']}", now, found)]
 
-    def _last_told(self, memory: Memory) -> tuple[int, str]:
-        told = [name.partition("/") for name in memory.told]
-        return max(((int(number), amount) for number, _, amount in told), default=(memory.armed_after, ""))
-
-
-def _transactions(answer: Iterable[FlexTransaction], plan_id: str | None, ticker: str | None) -> Iterable[Occurrence]:
-    for entry in answer:
-        if (plan_id is None or entry.plan_id.lower() == plan_id) and (ticker is None or entry.currency == ticker):
-            yield Occurrence(entry.transaction_id, entry.created_at.int_timestamp, entry.to_json())
+    def _last_emitted(self, state: WatchState) -> tuple[int, str]:
+        parts = [name.partition("/") for name in state.emitted]
+        return max(((int(number), amount) for number, _, amount in parts), default=(state.armed_after, ""))

@@ -1,8 +1,8 @@
 """Triggers that start DAGs: for ``AssetWatcher``. Vendor pages: Lending (Flex and Fixed plans), balances.
 
-Each event's payload is plain JSON: ``event`` says what happens, ``whitebit_conn_id`` with which connection, and
-``occurrences`` lists what was new at one look, oldest first: ``id`` names each, ``second`` is its time in Unix seconds,
-``record`` what the exchange shows of it. In a DAG that is scheduled on the asset the payload stands in
+Each event's payload is plain JSON: ``event`` says what happened, ``whitebit_conn_id`` names the connection, and
+``occurrences`` lists what one poll found, oldest first: ``id`` identifies each, ``second`` is its time in Unix seconds,
+``record`` is the exchange's record of it. A DAG that is scheduled on the asset finds the payload in
 ``triggering_asset_events``, at ``extra["payload"]``.
 
 All such triggers, and all deferred sensors, of one triggerer share their requests.
@@ -19,41 +19,48 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 if TYPE_CHECKING:
-    from airflow_provider_whitebit.treasury.occurrences import Memory, Watch
-    from airflow_provider_whitebit.triggers.memory import AssetKeeper, VariableKeeper
+    from datetime import datetime
+    from decimal import Decimal
 
-# These triggers are made when DAG files are parsed: the rest of the package is imported when they run.
+    from airflow_provider_whitebit.treasury.occurrences import Occurrence, Watch, WatchState
+    from airflow_provider_whitebit.triggers.state_store import AssetStateStore, VariableStateStore
+
+# These triggers are created when DAG files are parsed: the rest of the package is imported when they run.
 
 _monotonic = time.monotonic
 
-#: Seconds after which an event that was handed to Airflow is taken for stored although its delivery is not noted: the
-#: plugin that notes it may be switched off.
+#: Seconds after which an event that was passed to Airflow counts as stored although its delivery is not recorded: the
+#: plugin that records deliveries may be switched off.
 _STORED_AFTER = 3600
-#: Shortest time between two questions, in seconds.
+#: Shortest time between two polls, in seconds.
 _LEAST_INTERVAL = 1
-#: Shortest time between two events of one trigger, in seconds. Of events that come faster than the scheduler looks,
-#: Airflow starts a run for the first; the others wait for whatever event comes next.
+#: Shortest time between two events of one trigger, in seconds. If events come faster than the scheduler looks for
+#: them, Airflow starts a run for the first one only; the others wait for the next event.
 _SPACING = 10
-#: Most occurrences in one event. The rest comes with the next one.
+#: Most occurrences in one event. The rest is sent with the next one.
 _MOST = 500
 
 
 class WhiteBitEventTrigger(BaseEventTrigger):
     """Base of the event triggers.
 
-    Told occurrences are remembered, so that a restarted triggerer goes on where it was. Each one is stored in exactly
-    one event: the provider's plugin notes the delivery in the transaction that stores it.
+    The trigger keeps what it has emitted, so a restarted triggerer continues where it was. Each occurrence is stored
+    in exactly one event: the provider's plugin records the delivery in the transaction that stores the event.
 
-    An error never ends the trigger: it is logged, and the question asked again.
+    An error never ends the trigger: it is logged, and the next poll follows. While the exchange does not know the
+    ticker or the plan, each poll logs an error that names it, and nothing is emitted.
 
     :param whitebit_conn_id: the Airflow connection.
-    :param poke_interval: seconds between two questions.
-    :param since: what happened before this time is not told: an aware time, ISO 8601, or Unix seconds; by default the
-        moment at which the trigger ran for the first time.
+    :param poke_interval: seconds between two polls.
+    :param since: occurrences before this time are ignored: an aware time, ISO 8601, or Unix seconds. By default, the
+        moment at which the trigger first ran.
     """
 
     def __init__(
-        self, whitebit_conn_id: str = "whitebit_default", poke_interval: float = 60, since: Any = None
+        self,
+        whitebit_conn_id: str = "whitebit_default",
+        poke_interval: float = 60,
+        since: str | int | datetime | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         if not isinstance(poke_interval, int | float) or poke_interval < _LEAST_INTERVAL:
@@ -63,15 +70,15 @@ class WhiteBitEventTrigger(BaseEventTrigger):
         self.since = _second(since)
 
     def watch(self) -> Watch:
-        """What is watched for; written by each trigger."""
+        """Return what the trigger watches for. Each trigger defines this."""
         raise NotImplementedError
 
     def arguments(self) -> dict[str, Any]:
-        """What the watch is made of; written by each trigger."""
+        """The parameters of the watch. Each trigger defines this."""
         raise NotImplementedError
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """The class and what makes it anew."""
+        """Return the class and the parameters from which Airflow creates the trigger again."""
         return (
             f"{type(self).__module__}.{type(self).__qualname__}",
             {
@@ -83,124 +90,122 @@ class WhiteBitEventTrigger(BaseEventTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """One event for each occurrence, without end."""
-        diary = self._diary()
-        while True:
-            try:
-                async with aclosing(self._events(diary)) as events:  # type: ignore[type-var]
-                    async for event in events:
-                        yield event
-            except Exception as error:
-                self._complain(error)
-            await asyncio.sleep(self.poke_interval)
-
-    def _complain(self, error: Exception) -> None:
+        """Emit events until the triggerer stops the trigger."""
         from airflow_provider_whitebit.client.errors import WhiteBitError
 
-        if isinstance(error, WhiteBitError):
-            self.log.error("%s; asked again in %s s", error, self.poke_interval)
-        else:
-            self.log.exception("Watching failed; tried again in %s s", self.poke_interval)
+        progress = self._progress()
+        while True:
+            try:
+                async with aclosing(self._events(progress)) as events:  # type: ignore[type-var]
+                    async for event in events:
+                        yield event
+            except WhiteBitError as error:
+                self.log.error("Watching failed, next poll in %s s: %s", self.poke_interval, error)
+            except Exception:
+                self.log.exception("Watching failed, next poll in %s s", self.poke_interval)
+            await asyncio.sleep(self.poke_interval)
 
-    async def _events(self, diary: _Diary) -> AsyncIterator[TriggerEvent]:
+    async def _events(self, progress: _Progress) -> AsyncIterator[TriggerEvent]:
         from airflow_provider_whitebit.triggers.polls import shared_poll
 
         watch = self.watch()
-        memory = await diary.open(self.since)
+        state = await progress.open(self.since)
         last: float | None = None
-
-        def since() -> int:
-            return _oldest(memory, int(time.time()))
-
         poll = shared_poll(self.whitebit_conn_id, watch.question, self.poke_interval)
-        async with aclosing(poll.answers(since)) as answers:  # type: ignore[type-var]
+        answered = poll.answers(lambda: state.oldest(int(time.time())), watch.names)
+        async with aclosing(answered) as answers:  # type: ignore[type-var]
             async for answer in answers:
                 now = int(time.time())
-                if memory.since is None:
-                    watch.begin(answer, memory, now)
-                news = watch.news(answer, memory, now)[:_MOST]
-                await diary.note()
-                if not news or (last is not None and _monotonic() - last < _SPACING):
+                if state.since is None:
+                    watch.begin(answer, state, now)
+                found = watch.new_events(answer, state, now)[:_MOST]
+                await progress.save()
+                if not found or (last is not None and _monotonic() - last < _SPACING):
                     continue
                 last = _monotonic()
-                for occurrence in news:
-                    memory.tell(occurrence)
-                    diary.handed_over(occurrence.id)
-                self.log.info("%s: %s", watch.event, ", ".join(occurrence.id for occurrence in news))
-                yield TriggerEvent(  # type: ignore[no-untyped-call]
-                    {
-                        "event": watch.event,
-                        "whitebit_conn_id": self.whitebit_conn_id,
-                        "occurrences": [occurrence.to_json() for occurrence in news],
-                        "whitebit_trigger": diary.trigger,
-                    }
-                )
+                for occurrence in found:
+                    state.mark_emitted(occurrence)
+                    progress.passed_on(occurrence.id)
+                self.log.info("%s: %s", watch.event, ", ".join(occurrence.id for occurrence in found))
+                yield self._event(watch.event, found, progress.trigger)
 
-    def _diary(self) -> _Diary:
-        from airflow_provider_whitebit.triggers.memory import AssetKeeper, VariableKeeper, fingerprint
+    def _event(self, name: str, found: list[Occurrence], trigger: str) -> TriggerEvent:
+        payload = {
+            "event": name,
+            "whitebit_conn_id": self.whitebit_conn_id,
+            "occurrences": [occurrence.to_json() for occurrence in found],
+            "whitebit_trigger": trigger,
+        }
+        return TriggerEvent(payload)  # type: ignore[no-untyped-call]
+
+    def _progress(self) -> _Progress:
+        from airflow_provider_whitebit.triggers.state_store import AssetStateStore, VariableStateStore, fingerprint
 
         classpath, arguments = self.serialize()
-        # Asking more often is no other watch.
+        # The interval does not change what is watched.
         name = fingerprint(classpath, {key: value for key, value in arguments.items() if key != "poke_interval"})
-        store = getattr(self, "asset_state_store", None)
-        return _Diary(name, VariableKeeper(name) if store is None else AssetKeeper(store, name))
+        accessors = getattr(self, "asset_state_store", None)
+        return _Progress(name, VariableStateStore(name) if accessors is None else AssetStateStore(accessors, name))
 
 
-class _Diary:
-    """What a trigger has told, and how much of it may be noted: only what Airflow has stored by now."""
+class _Progress:
+    """What a trigger has emitted. Only what Airflow has stored is saved, so that nothing is lost in between."""
 
-    def __init__(self, trigger: str, keeper: AssetKeeper | VariableKeeper) -> None:
+    def __init__(self, trigger: str, store: AssetStateStore | VariableStateStore) -> None:
         self.trigger = trigger
-        self._keeper = keeper
-        self._memory: Memory | None = None
-        self._handed_over: dict[str, float] = {}
-        self._noted: dict[str, Any] | None = None
+        self._store = store
+        self._state: WatchState | None = None
+        self._passed_on: dict[str, float] = {}
+        self._saved: dict[str, Any] | None = None
 
-    async def open(self, since: int | None) -> Memory:
-        """What was told, in earlier runs too."""
-        if self._memory is None:
-            kept = await self._keeper.read()
-            if kept.since is None:
-                kept.since = since
-            self._memory = kept
-        return self._memory
+    async def open(self, since: int | None) -> WatchState:
+        """Read the state, once."""
+        if self._state is None:
+            state = await self._store.read()
+            if state.since is None:
+                state.since = since
+            self._state = state
+        return self._state
 
-    def handed_over(self, name: str) -> None:
-        """An event is given to Airflow, which stores it within a moment."""
-        self._handed_over[name] = _monotonic()
+    def passed_on(self, name: str) -> None:
+        """Remember that an occurrence was passed to Airflow, which stores it within a moment."""
+        self._passed_on[name] = _monotonic()
 
-    async def note(self) -> None:
-        """Keep all that is stored by now, if there is anything new."""
-        from airflow_provider_whitebit.treasury.occurrences import Memory
+    async def save(self) -> None:
+        """Save all that Airflow has stored, if that has changed."""
+        from airflow_provider_whitebit.treasury.occurrences import WatchState
 
-        assert self._memory is not None
-        if self._handed_over:
-            delivered, now = await self._keeper.delivered(), _monotonic()
-            self._handed_over = {
-                name: at for name, at in self._handed_over.items() if name not in delivered and now - at < _STORED_AFTER
+        assert self._state is not None
+        if self._passed_on:
+            delivered, now = await self._store.delivered(), _monotonic()
+            self._passed_on = {
+                name: at for name, at in self._passed_on.items() if name not in delivered and now - at < _STORED_AFTER
             }
-        document = self._memory.to_json()
-        document["told"] = {name: at for name, at in document["told"].items() if name not in self._handed_over}
-        if document != self._noted:
-            await self._keeper.write(Memory.from_json(document))
-            self._noted = document
+        document = self._state.to_json()
+        document["emitted"] = {name: at for name, at in document["emitted"].items() if name not in self._passed_on}
+        if document != self._saved:
+            await self._store.write(WatchState.from_json(document))
+            self._saved = document
 
 
-class WhiteBitPlanEventTrigger(WhiteBitEventTrigger):
-    """Base of the triggers for what happens in plans.
-
-    :param plan_id: in this plan; all by default.
-    :param ticker: of this asset; all by default.
-    :param arguments: those of :class:`WhiteBitEventTrigger`.
-    """
+class _PlanEventTrigger(WhiteBitEventTrigger):
+    """What the triggers for plans share."""
 
     #: Name of the watch in ``treasury.occurrences``.
     watch_name: ClassVar[str]
 
-    def __init__(self, *, plan_id: str | None = None, ticker: str | None = None, **arguments: Any) -> None:
-        from airflow_provider_whitebit.treasury.choice import read_plan_id, read_ticker
+    def __init__(
+        self,
+        *,
+        plan_id: str | None = None,
+        ticker: str | None = None,
+        whitebit_conn_id: str = "whitebit_default",
+        poke_interval: float = 60,
+        since: str | int | datetime | None = None,
+    ) -> None:
+        from airflow_provider_whitebit.moves.parsing import read_plan_id, read_ticker
 
-        super().__init__(**arguments)
+        super().__init__(whitebit_conn_id, poke_interval, since)
         self.plan_id = None if plan_id is None else read_plan_id(plan_id)
         self.ticker = None if ticker is None else read_ticker(ticker)
 
@@ -214,33 +219,58 @@ class WhiteBitPlanEventTrigger(WhiteBitEventTrigger):
         return {"plan_id": self.plan_id, "ticker": self.ticker}
 
 
-class WhiteBitFlexEarningTrigger(WhiteBitPlanEventTrigger):
-    """An event for each Flex earning that is credited."""
+class WhiteBitFlexEarningTrigger(_PlanEventTrigger):
+    """Emits an event for Flex earnings that are credited.
+
+    :param plan_id: of this plan; all by default.
+    :param ticker: of this asset; all by default.
+    :param whitebit_conn_id: the Airflow connection.
+    :param poke_interval: seconds between two polls.
+    :param since: occurrences before this time are ignored: an aware time, ISO 8601, or Unix seconds. By default, the
+        moment at which the trigger first ran.
+    """
 
     watch_name = "FlexEarnings"
 
 
-class WhiteBitFlexClosedTrigger(WhiteBitPlanEventTrigger):
-    """An event for each Flex investment that is closed, by whomever."""
+class WhiteBitFlexClosedTrigger(_PlanEventTrigger):
+    """Emits an event for Flex investments that are closed, by this package or otherwise.
+
+    :param plan_id: in this plan; all by default.
+    :param ticker: of this asset; all by default.
+    :param whitebit_conn_id: the Airflow connection.
+    :param poke_interval: seconds between two polls.
+    :param since: occurrences before this time are ignored: an aware time, ISO 8601, or Unix seconds. By default, the
+        moment at which the trigger first ran.
+    """
 
     watch_name = "FlexClosures"
 
 
-class WhiteBitFixedMaturityTrigger(WhiteBitPlanEventTrigger):
-    """An event for each Fixed investment that comes to the end of its term."""
+class WhiteBitFixedMaturityTrigger(_PlanEventTrigger):
+    """Emits an event for Fixed investments whose term ends.
+
+    :param plan_id: in this plan; all by default.
+    :param ticker: of this asset; all by default.
+    :param whitebit_conn_id: the Airflow connection.
+    :param poke_interval: seconds between two polls.
+    :param since: occurrences before this time are ignored: an aware time, ISO 8601, or Unix seconds. By default, the
+        moment at which the trigger first ran.
+    """
 
     watch_name = "FixedMaturities"
 
 
 class WhiteBitBalanceTrigger(WhiteBitEventTrigger):
-    """An event when a balance is seen within limits: at first, after it was outside, and again with another amount.
+    """Emits an event when a balance is within limits: first, after it was outside, and again if the amount changes.
 
     :param account: ``main``, ``spot`` (also ``trade``) or ``collateral``.
     :param ticker: the asset.
     :param at_least: lower limit, inclusive.
-    :param at_most: upper limit, inclusive; at least one of the two.
+    :param at_most: upper limit, inclusive. At least one of the two is needed.
     :param whitebit_conn_id: the Airflow connection.
-    :param poke_interval: seconds between two questions.
+    :param poke_interval: seconds between two polls.
+    :param since: not used; a balance has no history.
     """
 
     def __init__(
@@ -248,22 +278,21 @@ class WhiteBitBalanceTrigger(WhiteBitEventTrigger):
         *,
         account: str = "main",
         ticker: str,
-        at_least: Any = None,
-        at_most: Any = None,
+        at_least: str | int | Decimal | None = None,
+        at_most: str | int | Decimal | None = None,
         whitebit_conn_id: str = "whitebit_default",
         poke_interval: float = 60,
         since: None = None,
     ) -> None:
-        from airflow_provider_whitebit.client.models import to_json
-        from airflow_provider_whitebit.treasury.choice import read_account, read_limit, read_ticker
+        from airflow_provider_whitebit.moves.parsing import read_account, read_limit, read_ticker
 
         super().__init__(whitebit_conn_id, poke_interval, since)
         if at_least is None and at_most is None:
             raise ValueError("give at_least, or at_most, or both")
         self.account = read_account("account", account)
         self.ticker = read_ticker(ticker)
-        self.at_least = None if at_least is None else to_json(read_limit("at_least", at_least))
-        self.at_most = None if at_most is None else to_json(read_limit("at_most", at_most))
+        self.at_least = None if at_least is None else format(read_limit("at_least", at_least), "f")
+        self.at_most = None if at_most is None else format(read_limit("at_most", at_most), "f")
 
     def watch(self) -> Watch:
         from airflow_provider_whitebit.treasury.conditions import BalanceCondition
@@ -280,16 +309,10 @@ class WhiteBitBalanceTrigger(WhiteBitEventTrigger):
         }
 
 
-def _second(since: Any) -> int | None:
+def _second(since: str | int | datetime | None) -> int | None:
     if since is None or isinstance(since, int):
         return since
     from airflow_provider_whitebit.client.api import unix_seconds
-    from airflow_provider_whitebit.treasury.choice import read_moment
+    from airflow_provider_whitebit.moves.parsing import read_moment
 
     return unix_seconds("since", read_moment("since", since))
-
-
-def _oldest(memory: Memory, now: int) -> int:
-    from airflow_provider_whitebit.treasury.occurrences import KEPT
-
-    return now - KEPT if memory.floor is None else memory.floor

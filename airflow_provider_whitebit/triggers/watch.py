@@ -1,4 +1,4 @@
-"""The trigger that waits for a condition, with as few requests as it takes for all who wait."""
+"""The trigger that waits for a condition. Triggers that wait for similar conditions share their requests."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_whitebit.client.errors import WhiteBitError
+from airflow_provider_whitebit.client.errors import WhiteBitError, quoted
+from airflow_provider_whitebit.hooks.airflow_compat import AirflowNotFoundException
 from airflow_provider_whitebit.treasury.conditions import Condition, condition_from_json
 from airflow_provider_whitebit.triggers.polls import shared_poll
 
 
 class WhiteBitConditionTrigger(BaseTrigger):
-    """Waits until a condition is fulfilled. All such triggers of one triggerer share their requests.
+    """Waits until a condition is met. All such triggers of one triggerer share their requests.
 
-    Its one event has ``status`` ``met`` (with ``found``), ``timeout`` or ``error`` (with ``error`` and ``message``).
-    It holds no secret and no state: any triggerer can run it again at any time.
+    It emits one event, with ``status`` ``met`` (and ``found``), ``timeout`` or ``error`` (and ``error``, the error's
+    class, ``message``, ``said``). It has no secret and no state: any triggerer can run it again at any time.
 
     :param whitebit_conn_id: the Airflow connection.
-    :param condition: what is waited for, as ``Condition.to_json`` gives it.
-    :param poke_interval: seconds between two questions.
-    :param until: Unix seconds at which it gives up; ``None``: never.
+    :param condition: the condition, as ``Condition.to_json`` returns it.
+    :param poke_interval: seconds between two polls.
+    :param until: Unix seconds at which it ends with ``timeout``; ``None``: never.
     """
 
     def __init__(
@@ -40,7 +41,7 @@ class WhiteBitConditionTrigger(BaseTrigger):
         self.until = until
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """The class and what makes it anew."""
+        """Return the class and the parameters from which Airflow creates the trigger again."""
         return (
             f"{type(self).__module__}.{type(self).__qualname__}",
             {
@@ -52,7 +53,7 @@ class WhiteBitConditionTrigger(BaseTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """One event, when the condition is fulfilled, the time is over, or no further question can help."""
+        """Emit one event: the condition is met, the time is over, or no further request can help."""
         left = None if self.until is None else max(0, self.until - time.time())
         event: dict[str, Any]
         try:
@@ -61,16 +62,28 @@ class WhiteBitConditionTrigger(BaseTrigger):
         except TimeoutError:
             event = {"status": "timeout"}
         except WhiteBitError as error:
-            event = {"status": "error", "error": type(error).__name__, "message": error.message}
+            event = {
+                "status": "error",
+                "error": type(error).__name__,
+                "message": error.message,
+                "said": quoted(error),
+                "next_step": error.next_step if isinstance(error.next_step, str) else list(error.next_step),
+            }
+        except AirflowNotFoundException as error:
+            event = {
+                "status": "error",
+                "error": type(error).__name__,
+                "message": f"Airflow has no connection {self.whitebit_conn_id!r}",
+            }
         except Exception as error:
-            # A connection that is gone, for example. Its text may hold anything, so only its name is told.
+            # The text may contain anything, so only the class is passed on.
             event = {"status": "error", "error": type(error).__name__, "message": "see the triggerer's log"}
-            self.log.exception("Waiting came to an end")
+            self.log.exception("Waiting failed")
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
     async def _found(self, condition: Condition) -> dict[str, Any]:
         poll = shared_poll(self.whitebit_conn_id, condition.question, self.poke_interval)
-        answers = poll.answers(lambda: condition.since)
+        answers = poll.answers(lambda: condition.since, condition.names)
         try:
             async for answer in answers:
                 if (found := condition.judge(answer)) is not None:

@@ -1,6 +1,6 @@
 """One way of making a signed call, timed in a process and an environment of its own.
 
-``python caller.py NAME PORT``: reads a number of calls from each line of standard input, makes so many, and
+``python caller.py NAME PORT``: reads a number of calls from each line of standard input, makes that many, and
 prints the microseconds of one call. So the parent can let all ways take turns on the same machine and server.
 """
 
@@ -74,7 +74,7 @@ def bare_urllib3(url: str) -> Callable[[], object]:
 
 
 def raise_limits(url: str, *, share: int) -> None:
-    """Count calls in shared memory as ever, but under limits that nobody reaches.
+    """Count calls in shared memory as usual, but under limits that are never reached.
 
     :param url: the server without a limit.
     :param share: percent of the vendor's limits.
@@ -82,7 +82,7 @@ def raise_limits(url: str, *, share: int) -> None:
     from airflow_provider_whitebit.client import shared, throttle
 
     throttle._SHARED[url] = throttle.Throttle(
-        share=share, count=lambda length: shared.numbers(f"throttle|{url}|{length}", length)
+        share=share, count=lambda length: shared.shared_array(f"throttle|{url}|{length}", length)
     )
 
 

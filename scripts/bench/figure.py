@@ -1,4 +1,4 @@
-"""A figure, and what every benchmark shares: its own process, told on the last line of its output."""
+"""A figure, and what all benchmarks share. Each runs in its own process and prints its figures on the last line."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ REPO = HERE.parent.parent
 sys.path.insert(0, str(REPO / "scripts"))
 
 
+#: Units of figures that compare two values of the same run.
+RATIOS = ("ratio", "of a bare session", "of all calls")
+
+
 @dataclass(frozen=True, slots=True)
 class Figure:
     """One measured value.
@@ -27,10 +31,11 @@ class Figure:
     :param value: how much.
     :param unit: of what. ``ms/DAG`` with a load in ``DAGs``, or ``records/s`` with one in ``records``, says that the
         figure is the cost of one unit of the load; any other, that it belongs to the load as a whole.
-    :param load: how much there was to do; ``None`` where there is no such thing.
+    :param load: how much there was to do; ``None`` if the figure has no load.
     :param load_unit: of what.
     :param better: ``lower`` or ``higher``.
-    :param goal: the value must be at most so much, or at least where higher is better; ``None``: no goal.
+    :param goal: most that the value may be, or least if higher is better; ``None``: no goal. Only ratios have goals:
+        others depend on the machine.
     :param benchmark: the benchmark that it comes from.
     """
 
@@ -44,8 +49,13 @@ class Figure:
     benchmark: str = ""
 
     @property
+    def is_ratio(self) -> bool:
+        """Whether it compares two values of the same run."""
+        return self.unit in RATIOS
+
+    @property
     def reached(self) -> bool | None:
-        """Whether the goal is reached; ``None`` where there is none."""
+        """Whether the goal is reached; ``None`` without a goal."""
         if self.goal is None:
             return None
         return self.value <= self.goal if self.better == "lower" else self.value >= self.goal
@@ -65,13 +75,13 @@ class Figure:
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> Self:
-        """:raises TypeError: if this is no figure."""
+        """:raises TypeError: if this is not a figure."""
         return cls(**raw)
 
 
 def slopes(figures: Sequence[Figure]) -> dict[tuple[str, str], float]:
-    """By benchmark and name: the value under the largest load over that under the smallest, turned round where higher
-    is better. What 1 means there is said by :attr:`Figure.of_one_unit`."""
+    """By benchmark and name: the value under the largest load over that under the smallest, inverted if higher is
+    better. :attr:`Figure.of_one_unit` says what 1 means."""
     by_name: dict[tuple[str, str], list[Figure]] = {}
     for figure in figures:
         if figure.load is not None:
@@ -110,7 +120,7 @@ def child(
 
 
 def best_of(rounds: int, work: Callable[[], object], *, clock: Callable[[], float] = time.perf_counter) -> float:
-    """Seconds of the fastest of so many rounds: what else the machine does only ever adds."""
+    """Seconds of the fastest of several rounds: other work of the machine only adds to them."""
     found = []
     for _ in range(rounds):
         begin = clock()
@@ -120,7 +130,7 @@ def best_of(rounds: int, work: Callable[[], object], *, clock: Callable[[], floa
 
 
 def command(measure: Callable[[Path], Sequence[Figure]]) -> None:
-    """Run one benchmark: what it takes goes to standard error, its figures to the last line of standard output.
+    """Run one benchmark and print its figures on the last line of standard output.
 
     :param measure: makes the figures; it is given the folder where files may be kept.
     """

@@ -1,4 +1,4 @@
-"""What writing and reading a move's journal takes in a task, in each store of Airflow.
+"""How long writing and reading a move's journal takes in a task, in each store of Airflow.
 
 A task of ``airflow dags test`` does it: the stores are Airflow's own, in its SQLite, behind its API in this process.
 A scheduler's task speaks to that API over HTTP, and a production database answers in its own time.
@@ -27,15 +27,18 @@ with DAG("bench_journal", schedule=None):
     @task
     def measure():
         from airflow.sdk import get_current_context
-        from airflow_provider_whitebit.hooks.journals import TaskStateJournal, VariableJournal
+        from airflow_provider_whitebit.hooks.journals import TaskJournals
+        from airflow_provider_whitebit.hooks.stores import TaskStateStore
+        from airflow_provider_whitebit.moves.history import MoveHistory
         from airflow_provider_whitebit.moves.intent import Attempt, Intent, Move, Operation
 
-        stores = {{"Variable": VariableJournal("bench|journal", "bench", 1, 1)}}
+        task = ("bench", "run", "measure", "-1")
+        stores = {{"Variable": TaskJournals(task).journal("bench")}}
         store = get_current_context().get("task_state_store")
         if store is not None:
-            stores["task state"] = TaskStateJournal(store, "bench|journal", "bench")
+            stores["task state"] = TaskJournals(task, state=TaskStateStore(store)).journal("bench")
         move = Move(Operation.FLEX_INVEST, "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f", "USDT", Decimal(1))
-        told = []
+        results = []
 
         def took(work):
             begin = time.perf_counter()
@@ -45,14 +48,15 @@ with DAG("bench_journal", schedule=None):
         for attempts in {ATTEMPTS}:
             intent = Intent(id="bench", account="bench", requested={{}}, generation="", move=move, created_at=1)
             for number in range(attempts):
-                intent = intent.trying(Attempt(1_760_000_000_000 + number, 1_760_000_000), ()).last_refused()
+                intent = intent.trying(Attempt(1_760_000_000_000 + number, 1_760_000_000)).last_refused()
+            document = MoveHistory().with_intent(intent).to_json()
             for name, journal in stores.items():
-                journal.write(intent.to_json())
-                writes = [took(lambda: journal.write(intent.to_json())) for _ in range({ROUNDS})]
+                journal.write(document)
+                writes = [took(lambda: journal.write(document)) for _ in range({ROUNDS})]
                 reads = [took(journal.read) for _ in range({ROUNDS})]
-                told.append([name, attempts, statistics.median(writes), statistics.median(reads)])
-        with open(os.environ["BENCH_TOLD"], "w") as file:
-            json.dump(told, file)
+                results.append([name, attempts, statistics.median(writes), statistics.median(reads)])
+        with open(os.environ["BENCH_RESULTS"], "w") as file:
+            json.dump(results, file)
 
     measure()
 """
@@ -64,13 +68,13 @@ def figures(home: Path) -> list[Figure]:
         folder = Path(directory)
         (folder / "dags").mkdir()
         (folder / "dags" / "bench_journal.py").write_text(DAG)
-        env = environment(folder, "{}", dags=folder / "dags") | {"BENCH_TOLD": str(folder / "told.json")}
+        env = environment(folder, "{}", dags=folder / "dags") | {"BENCH_RESULTS": str(folder / "results.json")}
         env["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "WARNING"
         for arguments in (["db", "migrate"], ["dags", "test", "bench_journal"]):
             subprocess.run([BIN / "airflow", *arguments], env=env, capture_output=True, check=True, timeout=300)
-        told = json.loads((folder / "told.json").read_text())
+        results = json.loads((folder / "results.json").read_text())
     found = []
-    for store, attempts, write, read in told:
+    for store, attempts, write, read in results:
         found.append(Figure(f"journal as {store}, write", write, "ms", attempts, "attempts"))
         found.append(Figure(f"journal as {store}, read", read, "ms", attempts, "attempts"))
     return found

@@ -1,6 +1,6 @@
-"""How long it takes from something that happens on the exchange to the run that it starts, on a real Airflow.
+"""How long it takes from an event on the exchange to the start of its run, on a real Airflow.
 
-With up to 100 triggers in its one triggerer, of which the others wait for what does not happen.
+Its one triggerer runs up to 100 triggers. All but one of them wait for a balance that is never reached.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ if others:
 
 
 def latencies(folder: Path, triggers: int) -> list[float]:
-    """Seconds from each deposit on the exchange to the start of the run for it, with so many triggers in all."""
+    """Seconds from each deposit on the exchange to the start of its run, with this many triggers in all."""
     (folder / "dags").mkdir()
     (folder / "dags" / "bench_latency.py").write_text(DAG % triggers)
     port, sandbox = free_port(), SandboxProcess()
@@ -64,8 +64,8 @@ def latencies(folder: Path, triggers: int) -> list[float]:
                 sandbox.fund("ETH", "1000")
 
                 def runs(number: int = number) -> list[dict[str, str]] | None:
-                    told = [run for run in api.call("GET", path)["dag_runs"] if run["start_date"]]
-                    return told if len(told) >= number else None
+                    started = [run for run in api.call("GET", path)["dag_runs"] if run["start_date"]]
+                    return started if len(started) >= number else None
 
                 newest = max(run["start_date"] for run in api.wait("the run", runs, 60, process))
                 found.append(datetime.fromisoformat(newest).timestamp() - begin)
@@ -75,7 +75,7 @@ def latencies(folder: Path, triggers: int) -> list[float]:
 
 
 def running_triggers(folder: Path) -> int:
-    """How many the triggerer has taken on."""
+    """How many triggers the triggerer runs."""
     with contextlib.closing(sqlite3.connect(f"file:{folder / 'airflow.db'}?mode=ro", uri=True)) as db:
         count: int = db.execute('SELECT count(*) FROM "trigger" WHERE triggerer_id IS NOT NULL').fetchone()[0]
         return count

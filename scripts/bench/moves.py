@@ -1,6 +1,6 @@
-"""What a move takes: journal writes, requests, and the package's own time, on virtual time without a network.
+"""What a move takes: journal writes, requests and the package's own time, in virtual time without a network.
 
-The exchange is the sandbox's rules in this process; the time that they take is not counted.
+The exchange is the sandbox's rules in this process; their time is not counted.
 """
 
 from __future__ import annotations
@@ -14,18 +14,22 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import requests
-from exporting import PLAN, Answer, long_history
+from exporting import PLAN, long_history
 from figure import Figure, best_of, command
 
-from airflow_provider_whitebit.client.api import WhiteBitClient
+from airflow_provider_whitebit.client._moving import MovingClient
 from airflow_provider_whitebit.client.clock import ExchangeClock
+from airflow_provider_whitebit.client.errors import WhiteBitUnavailableError
 from airflow_provider_whitebit.client.signing import Credentials
 from airflow_provider_whitebit.client.transport import RetryPolicy, Transport
-from airflow_provider_whitebit.moves.batch import Batch
+from airflow_provider_whitebit.moves.account import Account
 from airflow_provider_whitebit.moves.drivers import execute_move
+from airflow_provider_whitebit.moves.execution import ApiKey, DecidedMove, ExecutionRequest
+from airflow_provider_whitebit.moves.history import MoveHistory
 from airflow_provider_whitebit.moves.intent import Attempt, Intent, Move, Operation, Receipt
-from airflow_provider_whitebit.moves.journal import MemoryJournal, MemoryMarks
+from airflow_provider_whitebit.moves.journal import Journal, MemoryJournal, MemoryMarkers
+from airflow_provider_whitebit.moves.limits import Limits
+from airflow_provider_whitebit.moves.plans import PlanRun
 from airflow_provider_whitebit.sandbox.exchange import Exchange
 
 HISTORIES = (1_000, 10_000, 100_000)
@@ -35,7 +39,7 @@ ROUNDS = 30
 
 
 class Clock:
-    """The one time of exchange and client, in milliseconds. Nobody waits for it."""
+    """The one time of exchange and client, in milliseconds. It never blocks."""
 
     def __init__(self) -> None:
         self.now = int(time.time() * 1000)
@@ -56,27 +60,24 @@ class Wire:
         self.seconds = 0.0
         self.lose_next_answer_of = ""
 
-    def send(self, prepared: Any) -> Any:
+    def send(self, method: str, path: str, headers: dict[str, str], body: bytes | None) -> Any:
         begin = time.process_time()
         # Never the same twice: nonces are milliseconds.
         self._clock.now += 37 + self.requests % 7
         self.requests += 1
-        path = "/" + str(prepared.url).split("//", 1)[1].partition("/")[2]
-        told = self._exchange.handle(str(prepared.method), path, dict(prepared.headers), prepared.body or b"")
-        answer = Answer(told.body)
-        answer.status_code, answer.headers = told.status, dict(told.headers)
+        answer = self._exchange.handle(method, path, headers, body or b"")
         self.seconds += time.process_time() - begin
         if self.lose_next_answer_of and path.endswith(self.lose_next_answer_of):
             self.lose_next_answer_of = ""
-            raise requests.ReadTimeout
+            raise WhiteBitUnavailableError("The answer was lost.", path=path, money_moved=None)
         return answer
 
     def close(self) -> None:
         """Nothing is open."""
 
 
-class Account:
-    """An account on an exchange of its own, and what making moves in it takes."""
+class Task:
+    """A task with its own exchange, and what its moves take."""
 
     def __init__(self, db: str | Path = ":memory:", plans: int = 1) -> None:
         self.clock = Clock()
@@ -90,7 +91,7 @@ class Account:
         }
         exchange = Exchange(clock=self.clock, db=db, scenario=scenario, rate_limits=False)
         self.wire = Wire(exchange, self.clock)
-        self.client = WhiteBitClient(
+        self.client = MovingClient(
             Transport(
                 "http://sandbox",
                 Credentials("sandbox-key", "sandbox-secret"),
@@ -101,91 +102,90 @@ class Account:
             )
         )
         self.client.server_time()
-        self.marks = MemoryMarks()
+        self.api_key = ApiKey(self.client, "bench", "bench", MemoryMarkers())
         self.writes = 0
 
-    def journal(self) -> MemoryJournal:
-        """A journal whose writes are counted."""
-        account = self
+    def execution(self, move: Move) -> ExecutionRequest:
+        """One run of the task for a move, with a new journal whose writes are counted."""
+        task = self
 
         class Counting(MemoryJournal):
             def write(self, document: dict[str, Any]) -> None:
-                account.writes += 1
+                task.writes += 1
                 super().write(document)
 
-        return Counting()
+            def sibling(self, key: str) -> Journal:
+                return siblings.setdefault(key, Counting())
 
-    def make(self, move: Move, journal: MemoryJournal, permit: Callable[[Move], None] = lambda move: None) -> Receipt:
+        siblings: dict[str, Journal] = {}
+        limits, account = Limits("bench"), Account(self.client)
+        return ExecutionRequest(DecidedMove(move), self.api_key, Counting(), limits, account, key="bench")
+
+    def make(self, move: Move) -> Receipt:
         """Make a move once."""
-        return execute_move(
-            self.client,
-            journal,
-            requested={},
-            resolve=lambda: move,
-            permit=permit,
-            marks=self.marks,
-            account="bench",
-            sleep=self.clock.sleep,
-        )
+        receipt = execute_move(self.execution(move), sleep=self.clock.sleep)
+        if receipt is None:
+            raise RuntimeError("the move was not made")
+        return receipt
 
     def own_seconds(self, work: Callable[[], object]) -> float:
-        """Processor seconds that something takes, without the exchange's part of it."""
+        """Processor seconds of some work, without the exchange's part."""
         before, begin = self.wire.seconds, time.process_time()
         work()
         return time.process_time() - begin - (self.wire.seconds - before)
 
 
 def invest(plan: str = PLAN) -> Move:
-    """One unit into a plan."""
+    """Invest one unit in a plan."""
     return Move(Operation.FLEX_INVEST, plan, "USDT", Decimal(1))
 
 
 def in_the_good_case() -> list[Figure]:
-    """A move that nothing disturbs."""
-    account = Account()
-    account.make(invest(), account.journal())
-    before = account.writes
-    own = [account.own_seconds(lambda: account.make(invest(), account.journal())) for _ in range(ROUNDS)]
-    writes = account.writes - before
-    # With no other move like it in the seconds before: then no turn has to be waited for.
-    account.clock.sleep(60)
-    asked = account.wire.requests
-    account.make(invest(), account.journal())
+    """A move without faults."""
+    task = Task()
+    task.make(invest())
+    before = task.writes
+    own = [task.own_seconds(lambda: task.make(invest())) for _ in range(ROUNDS)]
+    writes = task.writes - before
+    # Without an equal move in the seconds before, it does not wait for the lock.
+    task.clock.sleep(60)
+    earlier = task.wire.requests
+    task.make(invest())
     return [
         Figure("one move: journal writes", writes / ROUNDS, "writes"),
-        Figure("one move: requests", account.wire.requests - asked, "requests"),
+        Figure("one move: requests", task.wire.requests - earlier, "requests"),
         Figure("one move: the package's own time", statistics.median(own) * 1000, "ms"),
     ]
 
 
-def settled(count: int) -> list[Figure]:
-    """A move whose answer is lost, and which the exchange's records settle, in an account with so long a history."""
+def reconciled(count: int) -> list[Figure]:
+    """A move whose answer is lost and which the exchange's records reconcile, with a history of this length."""
     with tempfile.TemporaryDirectory() as folder:
-        long_history(Path(folder) / "books.db", count)
-        account = Account(Path(folder) / "books.db")
+        long_history(Path(folder) / "ledger.db", count)
+        task = Task(Path(folder) / "ledger.db")
 
-        def lose_and_settle() -> None:
-            account.wire.lose_next_answer_of = "/invest"
-            if not account.make(invest(), account.journal()).reconciled:
+        def lose_and_reconcile() -> None:
+            task.wire.lose_next_answer_of = "/invest"
+            if not task.make(invest()).reconciled:
                 raise RuntimeError("the answer was not lost")
 
-        lose_and_settle()
-        own, asked = [], []
+        lose_and_reconcile()
+        own, requests = [], []
         for _ in range(ROUNDS):
-            account.clock.sleep(60)
-            before = account.wire.requests
-            own.append(account.own_seconds(lose_and_settle) * 1000)
-            asked.append(account.wire.requests - before)
-    name = "a move with a lost answer, settled"
+            task.clock.sleep(60)
+            before = task.wire.requests
+            own.append(task.own_seconds(lose_and_reconcile) * 1000)
+            requests.append(task.wire.requests - before)
+    name = "a move with a lost answer, reconciled"
     return [
         Figure(f"{name}: the package's own time", statistics.median(own), "ms", count, "transactions"),
-        Figure(f"{name}: requests", statistics.median(asked), "requests", count, "transactions"),
+        Figure(f"{name}: requests", statistics.median(requests), "requests", count, "transactions"),
     ]
 
 
 def of_a_plan(count: int) -> list[Figure]:
-    """A task that makes so many moves."""
-    taken = [_carried_out(count) for _ in range(max(3, 30 // count))]
+    """A task that makes this many moves."""
+    taken = [_executed(count) for _ in range(max(3, 30 // count))]
     own, writes = statistics.median(own for own, _ in taken), taken[0][1]
     return [
         Figure("moves of one plan: the package's own time", own / count * 1000, "ms/move", count, "moves"),
@@ -193,33 +193,28 @@ def of_a_plan(count: int) -> list[Figure]:
     ]
 
 
-def _carried_out(count: int) -> tuple[float, int]:
+def _executed(count: int) -> tuple[float, int]:
     """Processor seconds and journal writes of one such task."""
-    account = Account(plans=count)
-    journals: dict[int, MemoryJournal] = {}
+    task = Task(plans=count)
+    plan = PlanRun(task.execution(invest()), {}, task.clock.sleep)
 
-    def journal(number: int) -> MemoryJournal:
-        return journals.setdefault(number, account.journal())
+    def execute() -> None:
+        plan.recover(announce=True)
+        plan.execute([invest(plan_id) for plan_id in task.plans])
 
-    batch = Batch(
-        diary=account.journal(),
-        journal=journal,
-        plan=lambda made: [invest(plan) for plan in account.plans],
-        make=lambda number, move, permit: account.make(move, journal(number), permit),
-        requested={},
-    )
-    return account.own_seconds(batch.carry_out), account.writes
+    return task.own_seconds(execute), task.writes
 
 
 def journal_of(attempts: int) -> list[Figure]:
-    """Writing and reading the journal in memory, for an intent that was tried so often."""
+    """Writing and reading the journal in memory, for an intent with this many attempts."""
     intent = Intent(id="bench", account="bench", requested={}, generation="", move=invest(), created_at=1_760_000_000)
     for number in range(attempts):
         second = 1_760_000_000 + 10 * number
-        intent = intent.trying(Attempt(second * 1000, second), ()).last_refused()
+        intent = intent.trying(Attempt(second * 1000, second)).last_refused()
     journal, rounds = MemoryJournal(), max(3, 300 // attempts)
-    write = best_of(rounds, lambda: journal.write(intent.to_json()))
-    read = best_of(rounds, lambda: [Intent.from_json(document) for document in journal.read()])
+    history = MoveHistory().with_intent(intent)
+    write = best_of(rounds, lambda: journal.write(history.to_json()))
+    read = best_of(rounds, lambda: MoveHistory.merge(journal.read()))
     return [
         Figure("journal in memory, write", write / attempts * 1e6, "us/attempt", attempts, "attempts"),
         Figure("journal in memory, read", read / attempts * 1e6, "us/attempt", attempts, "attempts"),
@@ -227,11 +222,11 @@ def journal_of(attempts: int) -> list[Figure]:
 
 
 def figures(home: Path) -> list[Figure]:
-    """All of them."""
+    """All figures of moves."""
     logging.disable(logging.CRITICAL)
     found = in_the_good_case()
     for count in HISTORIES:
-        found += settled(count)
+        found += reconciled(count)
     for count in PLANS:
         found += of_a_plan(count)
     for count in ATTEMPTS:

@@ -1,12 +1,12 @@
 """Processes that sign with one API key as fast as they can, through the hook's client, its shared limiter and nonces.
 
 ``one_key.py CALLS LIMITED`` is one of these processes. Both the rate and the refusals are read from the sandbox's own
-list of requests, so that a refusal which the client got over by itself counts as well.
+list of requests, so a refusal after which the client tried again counts too.
 
-Under the limiter the first seconds, in which the whole limit is still free, are not counted. Without any limit, on the
-sandbox's side and on the client's, all make a fixed number of calls together: what they reach then is as much the
-sandbox's speed as theirs, for it shares the machine with them. There is no load of 100 processes: they would measure
-the memory of the machine.
+Under the limiter the first seconds, in which the whole limit is still free, are not counted. Without a limit, on the
+sandbox's side and on the client's, all processes together make a fixed number of calls. That rate depends on the
+sandbox's speed as much as on theirs, because they share the machine. There is no load of 100 processes: it would
+measure the memory of the machine.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from figure import Figure, clean_environment, command
 from airflow_provider_whitebit.testing import SandboxProcess
 
 PROCESSES = (1, 4, 16)
-#: Seconds that are not counted, and those that are: as the vendor's window is 10 s, calls come in a burst each 10 s,
-#: and both ends lie between two bursts.
+#: Seconds that are not counted, and seconds that are. The vendor's window is 10 s, so calls come in a burst every
+#: 10 s. Both ends are between two bursts.
 FIRST, COUNTED = 5, 10
 #: Calls of all together without a limit. Nonces of reading calls are even milliseconds, at most 5 s ahead of the clock:
-#: 500 calls/s go on for ever, and 2,500 can be made at once.
+#: 500 calls/s can go on without end, and 2,500 can be made at once.
 CALLS, ROUNDS, BETWEEN = 2_000, 3, 5
 ENDLESS = 10**9
 #: Percent of the vendor's limits: 2,000 calls in a second.
@@ -39,7 +39,7 @@ REFUSALS = {422: "refused by nonce", 429: "refused by rate limit"}
 
 
 def call(calls: int, limited: bool) -> None:
-    """Make so many calls for each line that comes in."""
+    """Make this many calls for each line of standard input."""
     url = json.loads(os.environ["AIRFLOW_CONN_WHITEBIT_BENCH"])["host"]
     if not limited:
         from caller import raise_limits
@@ -57,7 +57,7 @@ def call(calls: int, limited: bool) -> None:
 
 
 class Process:
-    """One of them."""
+    """A process that makes calls with the key."""
 
     def __init__(self, calls: int, limited: bool, environment: dict[str, str]) -> None:
         self._process = subprocess.Popen(
@@ -69,7 +69,7 @@ class Process:
         )
 
     def wait_until_ready(self) -> None:
-        """Until it has made its first call, and all those of each release. :raises RuntimeError: if it could not."""
+        """Wait for its first call, or for the calls of a release. :raises RuntimeError: if they failed."""
         assert self._process.stdout is not None
         while line := self._process.stdout.readline():
             if line.strip() == "ready":
@@ -77,13 +77,13 @@ class Process:
         raise RuntimeError("an error reached a process")
 
     def release(self) -> None:
-        """Let it call."""
+        """Let it make its calls."""
         assert self._process.stdin is not None
         self._process.stdin.write("go\n")
         self._process.stdin.flush()
 
-    def lives(self) -> bool:
-        """Whether it goes on."""
+    def is_running(self) -> bool:
+        """Whether it still runs."""
         return self._process.poll() is None
 
     def end(self) -> None:
@@ -98,35 +98,35 @@ def under_the_limit(running: list[Process], sandbox: SandboxProcess) -> tuple[fl
     for process in running:
         process.release()
     time.sleep(FIRST + COUNTED + 1)
-    if not all([process.lives() for process in running]):
+    if not all([process.is_running() for process in running]):
         raise RuntimeError("an error reached a process")
-    asked = sandbox.requests()[before:]
-    moments = [request["at_ms"] / 1000 for request in asked if request["status"] == 200]
+    requests = sandbox.requests()[before:]
+    moments = [request["at_ms"] / 1000 for request in requests if request["status"] == 200]
     begin = moments[0] + FIRST
     counted = sum(begin <= moment < begin + COUNTED for moment in moments)
-    return counted / COUNTED, Counter(request["status"] for request in asked)
+    return counted / COUNTED, Counter(request["status"] for request in requests)
 
 
 def without_a_limit(running: list[Process], sandbox: SandboxProcess) -> tuple[float, Counter[int]]:
     """Calls answered in a second while all call, the median of some rounds, and how often each status was answered."""
     rates, statuses = [], Counter[int]()
     for _ in range(ROUNDS):
-        # The clock must come up with the nonces again.
+        # The clock must catch up with the nonces.
         time.sleep(BETWEEN)
         before = len(sandbox.requests())
         for process in running:
             process.release()
         for process in running:
             process.wait_until_ready()
-        asked = sandbox.requests()[before:]
-        statuses.update(request["status"] for request in asked)
-        moments = [request["at_ms"] / 1000 for request in asked if request["status"] == 200]
+        requests = sandbox.requests()[before:]
+        statuses.update(request["status"] for request in requests)
+        moments = [request["at_ms"] / 1000 for request in requests if request["status"] == 200]
         rates.append((len(moments) - 1) / (moments[-1] - moments[0]))
     return statistics.median(rates), statuses
 
 
 def measured(processes: int, *, limited: bool) -> tuple[float, Counter[int]]:
-    """Calls in a second of so many processes, and the statuses, on a sandbox of their own."""
+    """Calls in a second of this many processes, and the statuses, on a sandbox of their own."""
     with tempfile.TemporaryDirectory() as folder:
         sandbox = SandboxProcess(*(() if limited else ("--no-rate-limits",)))
         running: list[Process] = []
@@ -152,14 +152,14 @@ def figures(home: Path) -> list[Figure]:
         for processes in PROCESSES:
             rate, statuses = measured(processes, limited=limited)
             if unknown := statuses.keys() - {200, *REFUSALS}:
-                raise RuntimeError(f"answers that nobody reckoned with: {unknown}")
+                raise RuntimeError(f"unexpected answers: {unknown}")
             name = f"processes on one key, {where}"
             found.append(Figure(f"{name}: calls of all together", rate, "calls/s", processes, "processes", "higher"))
             for status, refused in REFUSALS.items():
-                # Where there is no limit, nothing can be refused by it.
+                # Without a limit, nothing can be refused by it.
                 if limited or status != 429:
-                    count = statuses[status]
-                    found.append(Figure(f"{name}: {refused}", count, "calls", processes, "processes", goal=0))
+                    share = statuses[status] / statuses.total()
+                    found.append(Figure(f"{name}: {refused}", share, "of all calls", processes, "processes", goal=0))
     return found
 
 

@@ -17,7 +17,7 @@ ASSETS = (20, 200, 2_000)
 
 
 def account(count: int) -> tuple[Holdings, Policy]:
-    """So many assets with two plans and an investment each. Half of them have to withdraw, half to invest."""
+    """This many assets with two plans and an investment each. Half of them have to withdraw, half to invest."""
     tickers = [f"A{number:05d}" for number in range(count)]
     plans, investments = [], []
     for number, ticker in enumerate(tickers):

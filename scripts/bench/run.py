@@ -1,8 +1,9 @@
-"""``make bench``: what the package costs, as figures that the README quotes.
+"""``make bench``: what the package costs, as figures.
 
-Each benchmark is a command of its own (``python scripts/bench/calls.py``) and runs in a process of its own; this runs
-all of them, or those that are named, one after another, prints a table and keeps the figures as JSON. It ends with 1 if
-a goal is missed, or if figures were to be published without those of all peers.
+Each benchmark is a command of its own (``python scripts/bench/calls.py``) and runs in its own process. This runs all of
+them, or those that are named, prints a table and keeps the figures as JSON. Only ratios have goals: each compares with
+a floor or a peer that was measured in the same run. It ends with 1 if a goal is missed, or if figures were to be
+published without those of all peers.
 """
 
 from __future__ import annotations
@@ -21,19 +22,19 @@ from pathlib import Path
 from typing import Any
 
 import table
-from calls import PEERS
+from calls import PEERS, WITHOUT_PEERS
 from figure import HERE, REPO, Figure, slopes
-from peers import distribution_of, version_of
+from peers import DISTRIBUTIONS, version_of
 
 BENCHMARKS = (
-    *("calls", "one_key", "signing", "importing", "parsing", "moves", "journal", "waiting", "latency", "exporting"),
-    *("planning", "backtesting", "simulation"),
+    *("calls", "one_key", "refused_nonces", "signing", "importing", "parsing", "moves", "journal", "waiting"),
+    *("latency", "exporting", "planning", "backtesting", "simulation"),
 )
 PACKAGES = ("airflow-provider-whitebit", "apache-airflow", "pendulum", "pyarrow", "requests", "urllib3")
 
 
 def machine(peers: Sequence[str] = ()) -> dict[str, Any]:
-    """What the figures were taken on; nothing that tells whose it is.
+    """The machine of the figures, without anything that identifies its owner.
 
     :param peers: those that were measured.
     """
@@ -47,7 +48,7 @@ def machine(peers: Sequence[str] = ()) -> dict[str, Any]:
         "os": f"{platform.system()}, {system}",
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES}
-        | {distribution_of(peer): version_of(peer) for peer in peers},
+        | {DISTRIBUTIONS[peer]: version_of(peer) for peer in peers},
     }
 
 
@@ -102,14 +103,17 @@ def main() -> int:
     parser.add_argument("only", nargs="*", metavar="BENCHMARK", help=f"only these of {', '.join(BENCHMARKS)}")
     parser.add_argument("--home", type=Path, default=REPO / ".bench", help="where files are kept")
     parser.add_argument("--json", type=Path, help="where the figures are written, by default figures.json in --home")
-    parser.add_argument("--readme", action="store_true", help="also put them into the README and docs/figures.json")
+    parser.add_argument("--readme", action="store_true", help="also publish them in docs/figures.md and figures.json")
+    parser.add_argument("--without-peers", action="store_true", help="measure no other clients of the exchange")
     options = parser.parse_args()
     names = [name for one in options.only for name in one.split(",") if name] or list(BENCHMARKS)
     for name in names:
         if name not in BENCHMARKS:
-            parser.error(f"{name} is none of {', '.join(BENCHMARKS)}")
+            parser.error(f"{name} is not one of {', '.join(BENCHMARKS)}")
     if options.readme and set(names) != set(BENCHMARKS):
-        parser.error("the README shows figures of one run of all benchmarks")
+        parser.error("docs/figures.md shows figures of one run of all benchmarks")
+    if options.without_peers:
+        os.environ[WITHOUT_PEERS] = "1"
     home = options.home.resolve()
     home.mkdir(parents=True, exist_ok=True)
     taken_at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -134,15 +138,14 @@ def main() -> int:
     written.write_text(text)
     if options.readme:
         table.PUBLISHED.write_text(text)
-        table.put_into(table.README, document)
+        table.put_into(table.PAGE, document)
     print(f"\n{table.on_what(document)}")
     print(
-        "A slope is the figure under the largest load over that under the smallest, turned round where more is better."
-        "\nOf the cost or rate of one unit (ms/DAG, records/s) 1 is linear; of others, marked *, the same whatever the "
-        "load."
+        "A slope is the figure for the largest load divided by that for the smallest, inverted if more is better.\n"
+        "For figures of one unit (ms/DAG, records/s) 1 means linear; for others, marked *, the same for every load."
     )
     if left_out:
-        print(f"Peers left out, because they could not be installed or started: {'; '.join(left_out)}")
+        print(f"Peers left out: {'; '.join(left_out)}")
     missed = [figure.name for figure in figures if figure.reached is False]
     print(f"Goals missed: {'; '.join(missed) or 'none'}")
     return 1 if missed else 0

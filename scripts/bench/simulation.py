@@ -7,35 +7,37 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from figure import REPO, Figure, command
 
 sys.path.insert(0, str(REPO))
 
-from tests.simulation import plans, scenarios
+from tests.simulation.plans import PlanScenario
+from tests.simulation.scenarios import Scenario, failure
 
 SEEDS_OF_MOVES, SEEDS_OF_PLANS = (30, 300, 3_000), (20, 200, 2_000)
 
 
-def rate(failure: Callable[[int], str | None], seeds: int) -> float:
-    """Seeds in a second of processor time. :raises RuntimeError: if one does not hold."""
+def rate(make: Callable[[int], Any], seeds: int) -> float:
+    """Seeds in a second of processor time. :raises RuntimeError: if one fails."""
     begin = time.process_time()
     for seed in range(seeds):
-        if broken := failure(seed):
+        if broken := failure(seed, make):
             raise RuntimeError(broken)
     return seeds / (time.process_time() - begin)
 
 
 def figures(home: Path) -> list[Figure]:
-    """Seeds a second, all of which hold."""
+    """Seeds a second. Each of them must hold."""
     logging.disable(logging.CRITICAL)
     return [
         *(
-            Figure("worlds of one move", rate(scenarios.failure, seeds), "seeds/s", seeds, "seeds", "higher")
+            Figure("worlds of one move", rate(Scenario, seeds), "seeds/s", seeds, "seeds", "higher")
             for seeds in SEEDS_OF_MOVES
         ),
         *(
-            Figure("worlds of a plan", rate(plans.failure, seeds), "seeds/s", seeds, "seeds", "higher")
+            Figure("worlds of a plan", rate(PlanScenario, seeds), "seeds/s", seeds, "seeds", "higher")
             for seeds in SEEDS_OF_PLANS
         ),
     ]

@@ -1,6 +1,6 @@
-"""The README's tables out of the figures that ``make bench`` has written.
+"""The tables of ``docs/figures.md``, from the figures that ``make bench`` has written.
 
-``python scripts/bench/table.py`` puts ``docs/figures.json`` into the README, between two comments.
+``python scripts/bench/table.py`` puts ``docs/figures.json`` into that page, between two comments.
 """
 
 from __future__ import annotations
@@ -9,15 +9,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-from figure import REPO, Figure, slopes
+from figure import RATIOS, REPO, Figure, slopes
 
-README, PUBLISHED = REPO / "README.md", REPO / "docs" / "figures.json"
+PAGE, PUBLISHED = REPO / "docs" / "figures.md", REPO / "docs" / "figures.json"
 BEGIN, END = "<!-- figures: written by `make bench README=1` -->", "<!-- end of figures -->"
-UNITS = {"us": "µs", "ratio": "", "of a bare session": ""}
-#: Rows of the second table: benchmark, beginning of the figures' names, what is put before them, and names left out.
+UNITS = {"us": "µs", **dict.fromkeys(RATIOS, "")}
+#: Rows of the second table: benchmark, start of the figures' names, text put before them, and ends of names left out.
 ROWS = (
     ("calls", "calls in a row", "", ()),
     ("one_key", "", "", ()),
+    ("refused_nonces", "", "", ()),
     ("signing", "one signature", "", ()),
     ("importing", "all operators", "import over `airflow.sdk`: ", ()),
     ("parsing", "", "DAG parsing: ", ()),
@@ -36,7 +37,7 @@ ROWS = (
 
 
 def short(value: float) -> str:
-    """A number with the digits that mean something."""
+    """A number with its significant digits."""
     if value == int(value) or abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2g}" if abs(value) < 1 else f"{value:.2f}"
@@ -51,19 +52,18 @@ def on_what(document: dict[str, Any]) -> str:
 
 
 def tables(document: dict[str, Any]) -> str:
-    """All figures that the README shows, as Markdown."""
+    """All figures that the page shows, as Markdown."""
     figures = [Figure.from_json(raw) for raw in document["figures"]]
     return (
         f"Taken on {on_what(document)}.\n\n{_calls(figures)}\n\n{_rest(figures)}\n\n"
         "Each figure is for the largest load. Slope: that figure divided by the one for the smallest load (inverted "
-        "where more is\nbetter), so less is better. For figures of one unit (ms/DAG, records/s) 1 means linear; for "
-        "those marked * it means the\nsame whatever the load. Every figure, for every load: "
-        "[docs/figures.json](docs/figures.json)."
+        "if more is\nbetter), so less is better. For figures of one unit (ms/DAG, records/s) 1 means linear; for "
+        "those marked * it means the\nsame for every load. All figures, for every load: [figures.json](figures.json)."
     )
 
 
 def slope_of(figure: Figure, slope: dict[tuple[str, str], float]) -> str:
-    """The slope of the series that a figure belongs to, with a mark if the figure is no cost of one unit."""
+    """The slope of the series that a figure belongs to, with a mark if the figure is not the cost of one unit."""
     key = (figure.benchmark, figure.name)
     return f"{slope[key]:.2f}{'' if figure.of_one_unit else ' *'}" if key in slope else ""
 
@@ -123,17 +123,17 @@ def _goal(figure: Figure) -> str:
     return f"{sign} {short(figure.goal)} {_unit(figure)}".strip() + ("" if figure.reached else " (missed)")
 
 
-def put_into(readme: Path, document: dict[str, Any]) -> None:
-    """Replace what stands between the two comments.
+def put_into(page: Path, document: dict[str, Any]) -> None:
+    """Replace the text between the two comments.
 
-    :raises ValueError: if they are not there.
+    :raises ValueError: if they are missing.
     """
-    before, begin, rest = readme.read_text().partition(BEGIN)
+    before, begin, rest = page.read_text().partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise ValueError(f"{readme} has no {BEGIN} with {END} after it")
-    readme.write_text(f"{before}{BEGIN}\n{tables(document)}\n{END}{after}")
+        raise ValueError(f"{page} has no {BEGIN} with {END} after it")
+    page.write_text(f"{before}{BEGIN}\n{tables(document)}\n{END}{after}")
 
 
 if __name__ == "__main__":
-    put_into(README, json.loads(PUBLISHED.read_text()))
+    put_into(PAGE, json.loads(PUBLISHED.read_text()))

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from airflow_provider_whitebit.testing import SandboxProcess
-from tests.browser import scene as scenes
+from tests.browser import page_fixture as scenes
 from tests.missing import missing, need_module
 from tests.running_airflow import BIN, PATIENCE, RunningAirflow, free_port, process_group
 
@@ -32,7 +32,7 @@ def chromium_path() -> str:
 
 @pytest.fixture(scope="module")
 def chromium(chromium_path: str) -> Iterator[Any]:
-    """It, driven by Playwright: no longer than its tests run, because Playwright holds on to the main thread's loop."""
+    """Chromium under Playwright, only while its tests run, because Playwright occupies the main thread's event loop."""
     need_module("playwright.sync_api", "THE TREASURY PAGE IS NOT TESTED: there is no playwright")
     from playwright import sync_api
 
@@ -44,7 +44,7 @@ def chromium(chromium_path: str) -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def scene(chromium_path: str, airflow: RunningAirflow) -> Iterator[scenes.Scene]:
-    """Two months of a treasury's life. Asks for the browser first: without one, nothing is started."""
+    """Two months of a treasury. It needs the browser first, so that nothing starts without one."""
     sandbox = SandboxProcess("--no-rate-limits")
     try:
         yield scenes.play(airflow, sandbox)
@@ -54,7 +54,7 @@ def scene(chromium_path: str, airflow: RunningAirflow) -> Iterator[scenes.Scene]
 
 @pytest.fixture(scope="session")
 def site(scene: scenes.Scene) -> Iterator[str]:
-    """An API server of the same Airflow that wants a password, as the first one does not."""
+    """A second API server of the same Airflow, which requires a password."""
     home, port = scene.airflow.home, free_port()
     passwords = home / "passwords.json"
     passwords.write_text(json.dumps(scenes.PASSWORDS))

@@ -1,4 +1,4 @@
-"""Every authentication refusal of the vendor's contract, nonces, clocks, and what is tried again."""
+"""Every authentication refusal of the vendor's contract, nonces, clocks, and which calls are repeated."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_keys(make_client, key, secret, kind, text):
         (lambda h, b: b.update(nonce=b["nonce"] - 60_000), e.WhiteBitNonceError, "Your nonce is more than 5 seconds"),
     ],
 )
-def test_spoilt_requests(client, monkeypatch, spoil, kind, text):
+def test_incorrect_requests(client, monkeypatch, spoil, kind, text):
     credentials = Credentials("sandbox-key", "sandbox-secret")
 
     def spoilt(_credentials, path, params, *, nonce, nonce_window):
@@ -74,9 +74,9 @@ def test_spoilt_requests(client, monkeypatch, spoil, kind, text):
 def test_a_nonce_counts_once(client):
     client.server_time()
     nonce = client.clock.next_nonce()
-    client._transport.once(MAIN, {}, nonce=nonce)
+    client._transport._once(MAIN, {}, nonce=nonce)
     with pytest.raises(e.WhiteBitNonceError) as caught:
-        client._transport.once(MAIN, {}, nonce=nonce)
+        client._transport._once(MAIN, {}, nonce=nonce)
     assert "Too many requests." in str(caught.value)
 
 
@@ -84,7 +84,7 @@ def test_without_a_window_nonces_grow(make_client):
     client = make_client(nonce_window=False)
     assert client.main_balance()
     client.clock._nonces.row[0] -= 10_000
-    client.clock._learnt = client.clock._learnt._replace(low=-10_000_000, high=-10_000_000)
+    client.clock._observed = client.clock._observed._replace(low=-10_000_000, high=-10_000_000)
     with pytest.raises(e.WhiteBitNonceError):
         client.main_balance()
 
@@ -99,7 +99,7 @@ def test_a_wrong_clock_is_noticed_and_corrected(make_client, sandbox, skew_ms):
     assert abs(clock.now_ms() - sandbox.control("GET", "clock")["now_ms"]) < 2_000
 
 
-def test_the_exchanges_clock_is_put_forward(make_client, sandbox):
+def test_the_exchanges_clock_is_set_forward(make_client, sandbox):
     client = make_client(retry=QUICK)
     assert client.main_balance()
     sandbox.advance(3600)
@@ -123,7 +123,7 @@ def test_the_exchanges_clock_is_put_forward(make_client, sandbox):
         ("rate_limit", e.WhiteBitRateLimitError),
     ],
 )
-def test_reading_is_tried_again(make_client, sandbox, fault, kind):
+def test_reading_calls_are_repeated(make_client, sandbox, fault, kind):
     sandbox.fault(fault, path=MAIN, count=2, bytes=3)
     assert make_client(retry=QUICK).main_balance()["BTC"] == 1
     sandbox.fault(fault, path=MAIN, count=3, bytes=3)
@@ -149,13 +149,13 @@ def test_reading_is_tried_again(make_client, sandbox, fault, kind):
         ("rate_limit", False),
     ],
 )
-def test_moving_is_not_tried_again_blindly(make_client, sandbox, fault, moved):
+def test_moves_are_not_repeated_blindly(make_client, sandbox, fault, moved):
     client = make_client(retry=QUICK)
     client.server_time()
     sandbox.fault(fault, path="*/invest", count=1, bytes=3)
     path = "/api/v4/main-account/smart-flex/investments/invest"
     with pytest.raises(e.WhiteBitError) as caught:
-        client._transport.once(
+        client._transport._once(
             path,
             {"plan": "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f", "amount": "10"},
             nonce=client.clock.next_nonce(),
@@ -171,13 +171,13 @@ def test_a_slow_answer_is_given_up(make_client, sandbox):
     assert "in time" in str(caught.value)
 
 
-def test_nobody_there(make_client, sandbox):
+def test_no_server(make_client, sandbox):
     from airflow_provider_whitebit.client.api import WhiteBitClient
     from airflow_provider_whitebit.client.transport import NO_RETRIES, Transport
 
     client = WhiteBitClient(Transport("http://127.0.0.1:9", Credentials("k", "s"), retry=NO_RETRIES))
     with pytest.raises(e.WhiteBitUnavailableError) as caught:
-        client._transport.once(MAIN, {}, nonce=1)
+        client._transport._once(MAIN, {}, nonce=1)
     assert caught.value.money_moved is False
 
 

@@ -7,19 +7,9 @@ from decimal import Decimal
 import pytest
 
 from airflow_provider_whitebit.client import errors as e
-from airflow_provider_whitebit.client.api import fixed_close_call, fixed_invest_call, transfer_call
-from airflow_provider_whitebit.moves.protocol import WhiteBitAlreadyMovedError
-
-TEN_DAYS = "0a61d2f9-b4c6-47e8-93a4-8f90a1b2c3d4"
-SEVERAL = "1b72e30a-c5d7-48f9-a4b5-90a1b2c3d4e5"
-FEW_COINS = "2c83f41b-d6e8-490a-b5c6-a1b2c3d4e5f6"
-NO_COINS = "3d94052c-e7f9-4a1b-86d7-b2c3d4e5f607"
-INACTIVE = "4ea5163d-f80a-4b2c-97e8-c3d4e5f60718"
-PAUSED = "5fb6274e-091b-4c3d-a8f9-d4e5f6071829"
-DISABLED = "60c7385f-1a2c-4d4e-b90a-e5f60718293a"
-SPECIAL = "71d84960-2b3d-4e5f-8a1b-f60718293a4b"
-LITTLE_INTEREST = "82e95a71-3c4e-4f60-9b2c-0718293a4b5c"
-BTC = "93fa6b82-4d5f-4071-ac3d-18293a4b5c6d"
+from airflow_provider_whitebit.client.calls import fixed_close_call, fixed_invest_call, transfer_call
+from airflow_provider_whitebit.client.errors import WhiteBitAlreadyMovedError
+from tests.sandbox_plans import Fixed
 
 
 def send(client, call):
@@ -34,25 +24,25 @@ class TestClient:
     def test_plans(self, client):
         plans = {plan.id: plan for plan in client.fixed_plans(ticker="USDT")}
         assert {plan.ticker for plan in plans.values()} == {"USDT"}
-        first = plans[TEN_DAYS]
+        first = plans[Fixed.TEN_DAYS]
         assert (first.status, first.percent, first.duration, first.active) == (1, 1, 14400, True)
         assert (first.interest_ticker, first.interest_ratio) == ("USDT", 1)
         assert (first.min_investment, first.max_investment, first.max_possible_investment) == (100, 10000, 10000)
-        assert plans[FEW_COINS].max_possible_investment == 3000
+        assert plans[Fixed.FEW_COINS].max_possible_investment == 3000
         assert first.admits(Decimal(100))
-        assert not plans[FEW_COINS].admits(Decimal(3001))
+        assert not plans[Fixed.FEW_COINS].admits(Decimal(3001))
         assert len(client.fixed_plans()) > len(plans)
 
     def test_a_term(self, client, sandbox):
-        name = send(client, fixed_invest_call(TEN_DAYS, Decimal(1000)))
+        name = send(client, fixed_invest_call(Fixed.TEN_DAYS, Decimal(1000)))
         [running] = client.fixed_investments(ticker="USDT", investment_status=1)
-        assert (running.id, running.plan.id, running.amount, running.active) == (name, TEN_DAYS, 1000, True)
+        assert (running.id, running.plan.id, running.amount, running.active) == (name, Fixed.TEN_DAYS, 1000, True)
         assert (running.payment_time - running.created).in_days() == 10
         sandbox.advance(10 * 86400 + 1)
         client.server_time()
         [ended] = client.fixed_investments(investment=name)
         assert (ended.active, ended.interest_paid, ended.updated) == (False, 10, ended.payment_time)
-        [paid] = client.fixed_payments(plan=TEN_DAYS, ticker="USDT")
+        [paid] = client.fixed_payments(plan=Fixed.TEN_DAYS, ticker="USDT")
         assert (paid.investment_id, paid.amount, paid.ticker, paid.timestamp) == (name, 10, "USDT", ended.updated)
         assert client.main_balance("USDT") == {"USDT": 10010}
         assert ended.to_json()["plan"]["percent"] == "1"
@@ -60,7 +50,7 @@ class TestClient:
             send(client, fixed_close_call(name))
 
     def test_an_early_end(self, client):
-        name = send(client, fixed_invest_call(TEN_DAYS, Decimal(1000)))
+        name = send(client, fixed_invest_call(Fixed.TEN_DAYS, Decimal(1000)))
         assert send(client, fixed_close_call(name)) is None
         [closed] = client.fixed_investments(investment_status=2)
         assert (closed.id, closed.interest_paid) == (name, 0)
@@ -70,18 +60,18 @@ class TestClient:
         ("plan", "amount", "kind", "words"),
         [
             ("no-such-plan", "100", e.WhiteBitValidationError, "The selected planId is invalid."),
-            (TEN_DAYS, "0.0000001", e.WhiteBitValidationError, "The amount must be at least 0.000001."),
-            (TEN_DAYS, "100.1234567", e.WhiteBitValidationError, "Invalid decimal amount"),
-            (DISABLED, "100", e.WhiteBitValidationError, "Plan is disabled"),
-            (INACTIVE, "100", e.WhiteBitValidationError, "Plan is inactive"),
-            (PAUSED, "100", e.WhiteBitValidationError, "Plan is paused"),
-            (NO_COINS, "100", e.WhiteBitValidationError, "There are no coins left in the plan"),
-            (SPECIAL, "100", e.WhiteBitValidationError, "Special offers are not available via API"),
-            (FEW_COINS, "3001", e.WhiteBitValidationError, "bigger than the amount left"),
-            (TEN_DAYS, "99", e.WhiteBitRefusedError, "Amount is less than min investment"),
-            (TEN_DAYS, "10001", e.WhiteBitRefusedError, "Amount is more than max investment"),
-            (BTC, "1.5", e.WhiteBitNotEnoughBalanceError, "Available 1 < 1.5"),
-            (LITTLE_INTEREST, "1001", e.WhiteBitRefusedError, "Not enough money to pay interest"),
+            (Fixed.TEN_DAYS, "0.0000001", e.WhiteBitValidationError, "The amount must be at least 0.000001."),
+            (Fixed.TEN_DAYS, "100.1234567", e.WhiteBitValidationError, "Invalid decimal amount"),
+            (Fixed.DISABLED, "100", e.WhiteBitValidationError, "Plan is disabled"),
+            (Fixed.INACTIVE, "100", e.WhiteBitValidationError, "Plan is inactive"),
+            (Fixed.PAUSED, "100", e.WhiteBitValidationError, "Plan is paused"),
+            (Fixed.NO_COINS, "100", e.WhiteBitValidationError, "There are no coins left in the plan"),
+            (Fixed.SPECIAL, "100", e.WhiteBitValidationError, "Special offers are not available via API"),
+            (Fixed.FEW_COINS, "3001", e.WhiteBitValidationError, "bigger than the amount left"),
+            (Fixed.TEN_DAYS, "99", e.WhiteBitRefusedError, "Amount is less than min investment"),
+            (Fixed.TEN_DAYS, "10001", e.WhiteBitRefusedError, "Amount is more than max investment"),
+            (Fixed.OTHER_TICKER, "1.5", e.WhiteBitNotEnoughBalanceError, "Available 1 < 1.5"),
+            (Fixed.LITTLE_INTEREST, "1001", e.WhiteBitRefusedError, "Not enough money to pay interest"),
         ],
     )
     def test_refused_investments(self, client, sandbox, plan, amount, kind, words):
@@ -92,9 +82,9 @@ class TestClient:
         assert moves(sandbox) == []
 
     def test_a_second_investment_in_a_plan(self, client):
-        send(client, fixed_invest_call(TEN_DAYS, Decimal(100)))
+        send(client, fixed_invest_call(Fixed.TEN_DAYS, Decimal(100)))
         with pytest.raises(e.WhiteBitRefusedError, match="already exists"):
-            send(client, fixed_invest_call(TEN_DAYS, Decimal(100)))
+            send(client, fixed_invest_call(Fixed.TEN_DAYS, Decimal(100)))
 
     @pytest.mark.parametrize(("name", "words"), [("", "id field is required"), ("x", "Investment not found")])
     def test_refused_closings(self, client, name, words):
@@ -117,7 +107,7 @@ class TestClient:
             question(client)
 
     def test_who_may_not(self, make_client):
-        client = make_client("sandbox-key-no-fixed", "sandbox-secret-no-fixed")
+        client = make_client("sandbox-key-no-lending", "sandbox-secret-no-lending")
         for question in (
             client.fixed_plans,
             lambda: list(client.fixed_investments()),
@@ -130,11 +120,14 @@ class TestClient:
         sandbox.control("POST", "fund", {"ticker": "BTC", "amount": "2", "account": "spot"})
         sandbox.control("POST", "fund", {"ticker": "ETH", "amount": "3", "account": "collateral"})
         spot = client.trade_balance()
-        assert (spot["BTC"].available, spot["BTC"].freeze, spot["ETH"].available) == (2, 0, 0)
+        assert (spot["BTC"].available, spot["BTC"].freeze, list(spot)) == (2, 0, ["BTC"])
         assert client.trade_balance("BTC")["BTC"].to_json() == {"available": "2", "freeze": "0"}
         assert client.collateral_balance()["ETH"] == 3
         assert client.collateral_balance("ETH") == {"ETH": 3}
-        assert client.collateral_balance("NOPE") == {"NOPE": 0}
+        for question in (client.trade_balance, client.collateral_balance):
+            with pytest.raises(e.WhiteBitRefusedError) as caught:
+                question("NOPE")
+            assert (caught.value.status, caught.value.code) == (422, 30)
 
     @pytest.mark.parametrize(
         ("call", "kind", "words"),
@@ -167,33 +160,33 @@ class TestHook:
         made = hook.fixed_invest(ticker="USDT", amount="500", days=10)
         assert (made.operation, made.plan_id, made.transaction_id, made.status) == (
             "fixed_invest",
-            TEN_DAYS,
+            Fixed.TEN_DAYS,
             None,
             "executed",
         )
         assert made.to_json()["investment_id"] == made.investment_id
         closed = hook.fixed_close(investment_id=made.investment_id)
-        assert (closed.investment_id, closed.amount, closed.plan_id) == (made.investment_id, 500, TEN_DAYS)
+        assert (closed.investment_id, closed.amount, closed.plan_id) == (made.investment_id, 500, Fixed.TEN_DAYS)
         assert "source" not in closed.to_json()
         assert moves(sandbox) == ["investment", "investment/close"]
 
     def test_the_best_plan_by_day_is_chosen(self, hook):
         # 4 % in 30 days beat 1 % in 10 and 9 % in 180; beyond its maximum 1 % in 10 is next.
-        assert hook.fixed_invest(ticker="USDT", amount="200", dry_run=True).plan_id == SEVERAL
-        assert hook.fixed_invest(ticker="USDT", amount="6000", dry_run=True).plan_id == TEN_DAYS
-        assert hook.fixed_invest(ticker="USDT", amount="200", days="180", dry_run=True).plan_id == FEW_COINS
+        assert hook.fixed_invest(ticker="USDT", amount="200", dry_run=True).plan_id == Fixed.SEVERAL
+        assert hook.fixed_invest(ticker="USDT", amount="6000", dry_run=True).plan_id == Fixed.TEN_DAYS
+        assert hook.fixed_invest(ticker="USDT", amount="200", days="180", dry_run=True).plan_id == Fixed.FEW_COINS
 
     @pytest.mark.parametrize(
         ("arguments", "words"),
         [
-            ({"plan_id": PAUSED, "amount": "100"}, "cannot be invested in now"),
-            ({"plan_id": SEVERAL.replace("1", "2"), "amount": "100"}, "not among the Fixed plans"),
-            ({"plan_id": TEN_DAYS, "amount": "99"}, "does not admit"),
-            ({"plan_id": FEW_COINS, "amount": "3001"}, "now at most 3000"),
-            ({"plan_id": TEN_DAYS, "amount": "100.1234567"}, "at most 6 decimals"),
+            ({"plan_id": Fixed.PAUSED, "amount": "100"}, "cannot be invested in now"),
+            ({"plan_id": Fixed.SEVERAL.replace("1", "2"), "amount": "100"}, "not among the Fixed plans"),
+            ({"plan_id": Fixed.TEN_DAYS, "amount": "99"}, "does not admit"),
+            ({"plan_id": Fixed.FEW_COINS, "amount": "3001"}, "now at most 3000"),
+            ({"plan_id": Fixed.TEN_DAYS, "amount": "100.1234567"}, "at most 6 decimals"),
             ({"ticker": "USDT", "amount": "100", "days": 45}, "over 45 days"),
-            ({"ticker": "USDT", "amount": "100", "days": "soon"}, "whole number of days"),
-            ({"ticker": "ETH", "amount": "1"}, "there is none"),
+            ({"ticker": "USDT", "amount": "100", "days": "soon"}, "days is .soon.: write a whole number"),
+            ({"ticker": "ETH", "amount": "1"}, "plans of ETH: none"),
             ({"ticker": "NOPE", "amount": "1"}, "no such asset"),
             ({"ticker": "USDT", "amount": 0.5}, "floats cannot hold"),
             ({"amount": "1"}, "either plan_id or ticker"),
@@ -207,17 +200,17 @@ class TestHook:
     def test_which_investment_to_close(self, hook):
         with pytest.raises(e.WhiteBitValidationError, match="no active Fixed investment of USDT"):
             hook.fixed_close(ticker="USDT")
-        hook.fixed_invest(plan_id=SEVERAL, amount="100")
-        hook.fixed_invest(plan_id=SEVERAL, amount="200")
-        one = hook.fixed_invest(plan_id=TEN_DAYS, amount="300")
-        for asked in ({"ticker": "USDT"}, {"plan_id": SEVERAL}):
+        hook.fixed_invest(plan_id=Fixed.SEVERAL, amount="100")
+        hook.fixed_invest(plan_id=Fixed.SEVERAL, amount="200")
+        one = hook.fixed_invest(plan_id=Fixed.TEN_DAYS, amount="300")
+        for parameters in ({"ticker": "USDT"}, {"plan_id": Fixed.SEVERAL}):
             with pytest.raises(e.WhiteBitValidationError, match="Several Fixed investments"):
-                hook.fixed_close(**asked)
-        assert hook.fixed_close(plan_id=TEN_DAYS).investment_id == one.investment_id
-        for asked in ({"investment_id": "x y"}, {"investment_id": "x", "ticker": "USDT"}, {}):
+                hook.fixed_close(**parameters)
+        assert hook.fixed_close(plan_id=Fixed.TEN_DAYS).investment_id == one.investment_id
+        for parameters in ({"investment_id": "x y"}, {"investment_id": "x", "ticker": "USDT"}, {}):
             with pytest.raises(e.WhiteBitValidationError):
-                hook.fixed_close(**asked)
-        with pytest.raises(e.WhiteBitValidationError, match="no active Fixed investment"):
+                hook.fixed_close(**parameters)
+        with pytest.raises(e.WhiteBitValidationError, match="not an active Fixed investment"):
             hook.fixed_close(investment_id=one.investment_id)
 
     def test_there_and_back(self, hook, sandbox):
@@ -270,7 +263,7 @@ class TestHook:
         hook = make_hook(**extra)
         for move in (
             lambda: hook.transfer(ticker="USDT", amount="100", source="main", target="spot"),
-            lambda: hook.fixed_invest(plan_id=TEN_DAYS, amount="100"),
+            lambda: hook.fixed_invest(plan_id=Fixed.TEN_DAYS, amount="100"),
         ):
             with pytest.raises(e.WhiteBitLimitError):
                 move()
@@ -280,12 +273,12 @@ class TestHook:
     @pytest.mark.parametrize("operation", ["fixed_invest", "fixed_close", "transfer"])
     def test_a_lost_answer_is_found(self, hook, sandbox, operation, fault):
         if operation == "fixed_close":
-            name = hook.fixed_invest(plan_id=TEN_DAYS, amount="100").investment_id
+            name = hook.fixed_invest(plan_id=Fixed.TEN_DAYS, amount="100").investment_id
         before = len(moves(sandbox))
         sandbox.fault(fault, path="*/investment/close" if operation == "fixed_close" else "*/investment", count=1)
         sandbox.fault(fault, path="*/transfer", count=1)
         receipt = {
-            "fixed_invest": lambda: hook.fixed_invest(plan_id=TEN_DAYS, amount="100"),
+            "fixed_invest": lambda: hook.fixed_invest(plan_id=Fixed.TEN_DAYS, amount="100"),
             "fixed_close": lambda: hook.fixed_close(investment_id=name),
             "transfer": lambda: hook.transfer(ticker="USDT", amount="100", source="main", target="spot")[0],
         }[operation]()
@@ -299,7 +292,7 @@ class TestHook:
         for path in ("*/investment", "*/transfer"):
             sandbox.fault("lost_reply_before", path=path, count=1)
         receipt = {
-            "fixed_invest": lambda: hook.fixed_invest(plan_id=TEN_DAYS, amount="100"),
+            "fixed_invest": lambda: hook.fixed_invest(plan_id=Fixed.TEN_DAYS, amount="100"),
             "transfer": lambda: hook.transfer(ticker="USDT", amount="100", source="main", target="spot")[0],
         }[operation]()
         assert (receipt.attempts, receipt.reconciled) == (2, False)
@@ -307,7 +300,7 @@ class TestHook:
 
     def test_a_transfer_whose_balances_were_moved_by_others_is_in_doubt(self, hook, sandbox):
         sandbox.fault("lost_reply_after", path="*/transfer", count=1)
-        inner = hook._client.send_move
+        inner = hook._api_key.client.send_move
 
         def send_and_fund(call, *, nonce):
             try:
@@ -315,8 +308,10 @@ class TestHook:
             finally:
                 sandbox.fund("USDT", "7")
 
-        hook._client.send_move = send_and_fund
-        with pytest.raises(e.WhiteBitInDoubt, match="before 10000 in main and 0 in spot; now 9907 in main and 100"):
+        hook._api_key.client.send_move = send_and_fund
+        with pytest.raises(
+            e.WhiteBitInDoubtError, match="before 10000 in main and 0 in spot; now 9907 in main and 100"
+        ):
             hook.transfer(ticker="USDT", amount="100", source="main", target="spot")
         assert len(moves(sandbox)) == 1
 
@@ -326,16 +321,16 @@ class TestHook:
         with pytest.raises(e.WhiteBitRefusedError) as caught:
             hook.transfer(ticker="BTC", amount="0.5", source="spot", target="collateral")
         assert caught.value.money_moved is True
-        assert "the transfer of 0.5 BTC from spot to main" in str(caught.value)
+        assert "transfer 0.5 BTC from spot to main" in str(caught.value)
         assert "No money moved" not in str(caught.value)
 
     def test_a_task_that_is_retried(self, hook, sandbox, as_task):
         as_task(1)
         steps = hook.transfer(ticker="BTC", amount="0.5", source="main", target="spot")
-        through = hook.transfer(ticker="BTC", amount="all", source="spot", target="collateral")
+        through = hook.transfer(ticker="BTC", amount="all", source="spot", target="collateral", key="on")
         as_task(2)
         assert hook.transfer(ticker="BTC", amount="0.5", source="main", target="spot") == steps
-        assert hook.transfer(ticker="BTC", amount="all", source="spot", target="collateral") == through
+        assert hook.transfer(ticker="BTC", amount="all", source="spot", target="collateral", key="on") == through
         as_task(3)
         with pytest.raises(WhiteBitAlreadyMovedError):
             hook.transfer(ticker="BTC", amount="0.5", source="main", target="collateral")

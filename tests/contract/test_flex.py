@@ -7,20 +7,10 @@ from decimal import Decimal
 import pytest
 
 from airflow_provider_whitebit.client import errors as e
-from airflow_provider_whitebit.client.api import (
-    FLEX,
-    MoveCall,
-    flex_close_call,
-    flex_invest_call,
-    flex_withdraw_call,
-)
+from airflow_provider_whitebit.client.calls import MoveCall, flex_close_call, flex_invest_call, flex_withdraw_call
+from airflow_provider_whitebit.client.endpoints import FLEX
+from tests.sandbox_plans import Flex
 
-USDT = "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f"
-PAUSED = "2d0b5a71-3c4e-4f60-9b8c-0d1e2f3a4b5c"
-UNAVAILABLE = "3e1c6b82-4d5f-4071-ac9d-1e2f3a4b5c6d"
-PRIVATE = "4f2d7c93-5e60-4182-bdae-2f3a4b5c6d7e"
-CAPPED = "502e8da4-6f71-4293-8ebf-3a4b5c6d7e8f"
-SMALL_WITHDRAWALS = "613f9eb5-7082-43a4-9fc0-4b5c6d7e8f90"
 NO_PLAN = "00000000-0000-4000-8000-000000000000"
 
 
@@ -28,14 +18,14 @@ def send(client, call):
     return client.send_move(call, nonce=client.clock.next_nonce())
 
 
-def invest(client, plan=USDT, amount="100", **more):
+def invest(client, plan=Flex.USDT, amount="100", **more):
     return send(client, flex_invest_call(plan, Decimal(amount), **more))
 
 
 def test_plans(client):
     plans = list(client.flex_plans(ticker="USDT"))
     assert {plan.ticker for plan in plans} == {"USDT"}
-    first = next(plan for plan in plans if plan.id == USDT)
+    first = next(plan for plan in plans if plan.id == Flex.USDT)
     assert (first.min_investment, first.max_investment, first.max_rate) == (10, 100000, Decimal("0.15"))
     assert len(list(client.flex_plans(limit=3))) == 3
     assert [plan.id for plan in client.flex_plans(limit=2, offset=1)] == [
@@ -46,24 +36,24 @@ def test_plans(client):
 def test_a_life(client, sandbox):
     opened = invest(client, amount="100", with_reinvest=True)
     added = invest(client, amount="50.5")
-    [investment] = client.flex_investments(plan=USDT)
+    [investment] = client.flex_investments(plan=Flex.USDT)
     assert (investment.invested, investment.active, investment.with_auto_reinvest) == (Decimal("150.5"), True, True)
-    client.flex_auto_reinvest(USDT, enabled=False)
+    client.switch_auto_reinvest(Flex.USDT, enabled=False)
     [investment] = client.flex_investments(ticker="USDT", investment_status=1)
     assert not investment.with_auto_reinvest
-    taken = send(client, flex_withdraw_call(USDT, Decimal("50.5")))
+    taken = send(client, flex_withdraw_call(Flex.USDT, Decimal("50.5")))
     sandbox.advance(2 * 86400)
     client.server_time()
-    closed = send(client, flex_close_call(USDT))
+    closed = send(client, flex_close_call(Flex.USDT))
     assert not list(client.flex_investments(investment_status=1))
-    history = list(client.flex_history(plan=USDT, action_types=[1, 3, 5, 6]))
+    history = list(client.flex_history(plan=Flex.USDT, action_types=[1, 3, 5, 6]))
     assert [(entry.transaction_id, entry.action_type, entry.amount) for entry in history] == [
         (closed, 5, 100),
         (taken, 3, Decimal("50.5")),
         (added, 1, Decimal("50.5")),
         (opened, 6, 100),
     ]
-    payments = list(client.flex_payments(plan=USDT))
+    payments = list(client.flex_payments(plan=Flex.USDT))
     assert payments
     assert {payment.action_type for payment in payments} == {4}
     assert client.main_balance("USDT")["USDT"] == 10000 + sum(payment.amount for payment in payments)
@@ -84,11 +74,15 @@ def test_lists_page_by_themselves(client):
 def test_balances(client):
     assert client.main_balance()["BTC"] == 1
     assert client.main_balance("NOSUCH") == {"NOSUCH": 0}
-    assert client.assets()["BTC"].currency_precision == 8
+    assets = client.assets()
+    assert assets["BTC"].currency_precision == 8
+    # Payment methods and some fiat currencies have no precision. They are no reason to refuse the others.
+    assert "EUR" in assets
+    assert assets["UAH"].currency_precision is None
 
 
 def raw(client, path, **params):
-    return client._transport.private(f"{FLEX}/{path}", params)
+    return client._transport._repeatable(f"{FLEX}/{path}", params)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +109,7 @@ def raw(client, path, **params):
         ("investments/auto-invest", {}, "plan", "The plan field is required."),
         (
             "investments/auto-invest",
-            {"plan": USDT, "enabled": "x"},
+            {"plan": Flex.USDT, "enabled": "x"},
             "enabled",
             "The enabled field must be true or false.",
         ),
@@ -138,21 +132,21 @@ def test_moves_of_no_plan(client, call):
 
 def test_invest_without_a_number(client):
     with pytest.raises(e.WhiteBitValidationError) as caught:
-        send(client, MoveCall(f"{FLEX}/investments/invest", {"plan": USDT, "amount": "NaN"}))
+        send(client, MoveCall(f"{FLEX}/investments/invest", {"plan": Flex.USDT, "amount": "NaN"}))
     assert caught.value.errors["amount"] == ["The amount field must be a valid number"]
 
 
 @pytest.mark.parametrize(
     ("plan", "amount", "code", "field", "text", "kind"),
     [
-        (UNAVAILABLE, "10", 0, "plan", "Plan is unavailable", e.WhiteBitRefusedError),
-        (PAUSED, "10", 0, "plan", "Plan is paused", e.WhiteBitRefusedError),
-        (PRIVATE, "10", 0, "plan", "Private plan not available for this user", e.WhiteBitRefusedError),
-        (USDT, "0", 0, "amount", "Amount is too small", e.WhiteBitRefusedError),
-        (CAPPED, "2001", 0, "amount", "Investment limit is exceeded", e.WhiteBitRefusedError),
-        (USDT, "9.99", 2, "amount", "Amount is less than min investment", e.WhiteBitRefusedError),
-        (USDT, "100001", 3, "amount", "Amount is more than max investment", e.WhiteBitRefusedError),
-        (USDT, "10001", 4, "amount", "Available 10000 < 10001", e.WhiteBitNotEnoughBalanceError),
+        (Flex.UNAVAILABLE, "10", 0, "plan", "Plan is unavailable", e.WhiteBitRefusedError),
+        (Flex.PAUSED, "10", 0, "plan", "Plan is paused", e.WhiteBitRefusedError),
+        (Flex.PRIVATE, "10", 0, "plan", "Private plan not available for this user", e.WhiteBitRefusedError),
+        (Flex.USDT, "0", 0, "amount", "Amount is too small", e.WhiteBitRefusedError),
+        (Flex.CAPPED, "2001", 0, "amount", "Investment limit is exceeded", e.WhiteBitRefusedError),
+        (Flex.USDT, "9.99", 2, "amount", "Amount is less than min investment", e.WhiteBitRefusedError),
+        (Flex.USDT, "100001", 3, "amount", "Amount is more than max investment", e.WhiteBitRefusedError),
+        (Flex.USDT, "10001", 4, "amount", "Available 10000 < 10001", e.WhiteBitNotEnoughBalanceError),
     ],
 )
 def test_invest_refused(client, sandbox, plan, amount, code, field, text, kind):
@@ -174,19 +168,19 @@ def test_invest_refused(client, sandbox, plan, amount, code, field, text, kind):
     ],
 )
 def test_withdraw_refused(client, amount, field, text):
-    invest(client, SMALL_WITHDRAWALS, "100")
+    invest(client, Flex.MIN_WITHDRAW, "100")
     with pytest.raises(e.WhiteBitRefusedError) as caught:
-        send(client, flex_withdraw_call(SMALL_WITHDRAWALS, Decimal(amount)))
+        send(client, flex_withdraw_call(Flex.MIN_WITHDRAW, Decimal(amount)))
     assert (caught.value.status, caught.value.code, caught.value.errors) == (422, 0, {field: [text]})
 
 
-@pytest.mark.parametrize("call", [flex_withdraw_call(USDT, Decimal(10)), flex_close_call(USDT)])
+@pytest.mark.parametrize("call", [flex_withdraw_call(Flex.USDT, Decimal(10)), flex_close_call(Flex.USDT)])
 def test_nothing_to_take_from(client, call):
     with pytest.raises(e.WhiteBitRefusedError) as caught:
         send(client, call)
     assert caught.value.errors == {"amount": ["Investment does not exist"]}
     invest(client)
-    send(client, flex_close_call(USDT))
+    send(client, flex_close_call(Flex.USDT))
     with pytest.raises(e.WhiteBitRefusedError) as caught:
         send(client, call)
     assert caught.value.errors == {"investment": ["Cannot withdraw from closed investment"]}
@@ -194,5 +188,5 @@ def test_nothing_to_take_from(client, call):
 
 def test_auto_reinvest_of_nothing(client):
     with pytest.raises(e.WhiteBitRefusedError) as caught:
-        client.flex_auto_reinvest(USDT, enabled=True)
+        client.switch_auto_reinvest(Flex.USDT, enabled=True)
     assert caught.value.errors == {"plan": ["No existing investments for this plan"]}

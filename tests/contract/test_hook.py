@@ -11,7 +11,9 @@ from types import SimpleNamespace
 import pytest
 
 from airflow_provider_whitebit.client import errors as e
-from airflow_provider_whitebit.moves.drivers import SettleLater
+from airflow_provider_whitebit.client._moving import MovingClient
+from airflow_provider_whitebit.hooks import journals
+from airflow_provider_whitebit.moves.drivers import ReconcileLater
 
 USDT = "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f"
 
@@ -162,9 +164,24 @@ def test_what_never_ran_is_sent_again(hook, sandbox, fault):
     assert len(moved(sandbox)) == 1
 
 
+def test_what_never_reached_the_exchange_is_sent_again_at_once(hook, sandbox, monkeypatch):
+    """It is not in doubt, so the task neither waits nor defers, and no record can be taken for this attempt's."""
+    original, sent = MovingClient.send_move, []
+
+    def send(self, call, *, nonce):
+        sent.append(nonce)
+        if len(sent) == 1:
+            raise e.WhiteBitUnavailableError("The connection was never made.", money_moved=False)
+        return original(self, call, nonce=nonce)
+
+    monkeypatch.setattr(MovingClient, "send_move", send)
+    receipt = hook.flex_invest(plan_id=USDT, amount="10", deferrable=True)
+    assert (receipt.attempts, receipt.reconciled) == (2, False)
+
+
 def test_a_doubt_can_be_settled_elsewhere(hook, sandbox):
     sandbox.fault("lost_reply_after", path="*/investments/invest", count=1)
-    with pytest.raises(SettleLater):
+    with pytest.raises(ReconcileLater):
         hook.flex_invest(plan_id=USDT, amount="10", deferrable=True)
 
 
@@ -179,6 +196,7 @@ def test_a_doubt_can_be_settled_elsewhere(hook, sandbox):
             "read only; only BTC, USDT;",
         ),
         ({"max_move": {"USDT": "50.5"}}, True, "at most 50.5 USDT in one move"),
+        ({"max_move": {"USTD": "50"}}, False, "max_move names USTD, which the exchange does not list"),
         ({"key": "sandbox-key-no-fixed"}, True, "Flex plans allowed, Fixed plans NOT allowed, balances allowed"),
         ({"key": "sandbox-key-no-lending"}, False, "Flex plans NOT allowed, Fixed plans NOT allowed, balances allowed"),
         ({"key": "sandbox-key-no-lending"}, False, "B2B partner permission"),
@@ -200,6 +218,16 @@ def test_the_test_button(make_hook, options, good, words):
         assert "region global" in text
 
 
+@pytest.mark.parametrize("path", ["/api/v4/public/time", "/api/v4/main-account/balance"])
+def test_the_test_button_during_maintenance(make_hook, sandbox, path):
+    hook = make_hook()
+    sandbox.maintenance(notice="Maintenance until 04:00 UTC")
+    good, text = hook.test_connection()
+    assert not good
+    assert "is in maintenance, so the key could not be checked" in text
+    assert text.endswith("The exchange said: Maintenance until 04:00 UTC")
+
+
 def test_no_secret_leaks(hook, sandbox, caplog):
     caplog.set_level(logging.DEBUG)
     hook.flex_invest(plan_id=USDT, amount="10")
@@ -218,25 +246,33 @@ def test_no_secret_leaks(hook, sandbox, caplog):
 
 def test_several_moves_of_one_task(hook, sandbox, as_task):
     """As in a TaskFlow task that is retried, clears its path, or changes its mind."""
-    from airflow_provider_whitebit.moves.protocol import WhiteBitAlreadyMovedError
+    from airflow_provider_whitebit.client.errors import WhiteBitAlreadyMovedError
 
     as_task(1)
     first = hook.flex_invest(plan_id=USDT, amount="11")
-    second = hook.flex_invest(ticker="BTC", amount="0.5")
+    with pytest.raises(e.WhiteBitValidationError) as caught:
+        hook.flex_invest(ticker="BTC", amount="0.5")
+    line = "flex_invest(ticker='BTC', amount='0.5', key='flex_invest BTC')"
+    assert f"Give the second move a key: {line}" in str(caught.value)
+    second = hook.flex_invest(ticker="BTC", amount="0.5", key="flex_invest BTC")
     as_task(2)
     assert hook.flex_invest(plan_id=USDT, amount="11") == first
-    assert hook.flex_invest(ticker="BTC", amount="0.5") == second
+    assert hook.flex_invest(ticker="BTC", amount="0.5", key="flex_invest BTC") == second
     as_task(3)
     with pytest.raises(WhiteBitAlreadyMovedError, match="key="):
         hook.flex_invest(ticker="BTC", amount="0.5")
-    named = hook.flex_invest(ticker="ETH", amount="1", key="idle eth")
+    # A task that goes on after an error never makes both.
+    with pytest.raises(WhiteBitAlreadyMovedError, match="its move 'idle eth' was not sent"):
+        hook.flex_invest(ticker="ETH", amount="1", key="idle eth")
     as_task(4)
+    named = hook.flex_invest(ticker="ETH", amount="1", key="idle eth")
+    as_task(5)
     assert hook.flex_invest(ticker="ETH", amount="1", key="idle eth") == named
     assert len(moved(sandbox)) == 3
 
 
 def test_a_name_is_that_of_one_move(hook, sandbox, as_task):
-    from airflow_provider_whitebit.moves.protocol import WhiteBitAlreadyMovedError
+    from airflow_provider_whitebit.client.errors import WhiteBitAlreadyMovedError
 
     as_task(1)
     receipts = [
@@ -245,26 +281,27 @@ def test_a_name_is_that_of_one_move(hook, sandbox, as_task):
     ]
     assert [receipt.amount for receipt in receipts] == [1, 2, 1]
     assert receipts[0] == receipts[2]
-    with pytest.raises(e.WhiteBitValidationError, match="have the name key='idle eth'") as caught:
+    with pytest.raises(e.WhiteBitValidationError, match="key='idle eth' for two moves") as caught:
         hook.flex_invest(ticker="ETH", amount="3", key="idle eth")
     assert caught.value.money_moved is True
     as_task(2)
-    with pytest.raises(WhiteBitAlreadyMovedError, match="now it asks for"):
+    with pytest.raises(WhiteBitAlreadyMovedError, match="this time it asks for"):
         hook.flex_invest(ticker="BTC", amount="0.5", key="idle eth")
     assert len(moved(sandbox)) == 2
 
 
 def test_a_retry_that_asks_for_another_plan_sends_nothing(hook, sandbox, as_task):
-    from airflow_provider_whitebit.moves.protocol import WhiteBitAlreadyMovedError
+    from airflow_provider_whitebit.client.errors import WhiteBitAlreadyMovedError
 
     as_task(1)
     sandbox.fault("lost_reply_before", path="*/invest", count=1)
-    with pytest.raises(SettleLater):
+    with pytest.raises(ReconcileLater):
         hook.flex_invest(plan_id=USDT, amount="11", deferrable=True)
     as_task(2)
     with pytest.raises(WhiteBitAlreadyMovedError, match="did not carry it out") as caught:
         hook.flex_invest(ticker="BTC", amount="0.5")
-    assert caught.value.money_moved is False
+    # It left no record so far.
+    assert caught.value.money_moved is None
     assert moved(sandbox) == []
     as_task(3)
     assert hook.flex_invest(plan_id=USDT, amount="11").amount == 11
@@ -275,22 +312,22 @@ def test_what_was_put_off_counts_for_its_own_move_alone(hook, sandbox, as_task):
     as_task(1)
     first = hook.flex_invest(plan_id=USDT, amount="11")
     sandbox.fault("lost_reply_before", path="*/invest", count=1)
-    with pytest.raises(SettleLater) as later:
-        hook.flex_invest(ticker="BTC", amount="0.5", deferrable=True)
+    with pytest.raises(ReconcileLater) as later:
+        hook.flex_invest(ticker="BTC", amount="0.5", key="b", deferrable=True)
     hook.resume({"intent": later.value.intent.found_absent().to_json(), "sent": 4})
     assert hook.flex_invest(plan_id=USDT, amount="11") == first
-    with pytest.raises(e.WhiteBitUnavailableError, match="was sent 4 times"):
-        hook.flex_invest(ticker="BTC", amount="0.5")
-    third = hook.flex_invest(ticker="ETH", amount="1")
+    with pytest.raises(e.WhiteBitUnavailableError, match="was tried 4 times"):
+        hook.flex_invest(ticker="BTC", amount="0.5", key="b")
+    third = hook.flex_invest(ticker="ETH", amount="1", key="c")
     assert [entry["transaction_id"] for entry in moved(sandbox)] == [first.transaction_id, third.transaction_id]
 
 
-def in_doubt(make_hook, sandbox, as_task, **options):
+def in_doubt(make_hook, sandbox, as_task, fault="lost_reply_after", **options):
     """A move whose answer was lost, and whose task ended then."""
     as_task(1)
     hook = make_hook(**options)
-    sandbox.fault("lost_reply_after", path="*/invest", count=1)
-    with pytest.raises(SettleLater):
+    sandbox.fault(fault, path="*/invest", count=1)
+    with pytest.raises(ReconcileLater):
         hook.flex_invest(plan_id=USDT, amount="100", deferrable=True)
     as_task(2)
 
@@ -307,40 +344,61 @@ def test_a_move_keeps_to_the_key_that_it_was_sent_with(make_hook, sandbox, as_ta
     monkeypatch.setenv("AIRFLOW_CONN_BEFORE", os.environ["AIRFLOW_CONN_WHITEBIT_DEFAULT"])
     sandbox.add_key("second-key", "second-secret")
     second = {"key": "second-key", "secret": "second-secret"}
-    with pytest.raises(e.WhiteBitInDoubt, match=r"former_connection.*The journal entry of this move is \S+"):
+    with pytest.raises(
+        e.WhiteBitInDoubtError,
+        match=r"(?s)Journal of this move: the task states whose names begin with \S+__ .*\n.*previous_conn_id",
+    ):
         make_hook(**second).flex_invest(plan_id=USDT, amount="100")
     as_task(3)
-    hook = make_hook(**second, former_connection="before")
+    hook = make_hook(**second, previous_conn_id="before")
     assert hook.test_connection()[0]
     receipt = hook.flex_invest(plan_id=USDT, amount="100")
     assert receipt.reconciled
-    later = hook.flex_invest(ticker="BTC", amount="0.5")
+    later = hook.flex_invest(ticker="BTC", amount="0.5", key="bitcoin")
     moves = hook.transfer(ticker="ETH", amount="1", source="main", target="spot")
     assert [entry["transaction_id"] for entry in moved(sandbox)] == [receipt.transaction_id, later.transaction_id]
     assert [request["api_key"] for request in sent(sandbox)] == ["sandbox-key", "second-key"]
     assert moves[0].status == "executed"
     sandbox.revoke_key("sandbox-key")
-    with pytest.raises(e.WhiteBitConfigurationError, match="former_connection") as caught:
+    with pytest.raises(e.WhiteBitConfigurationError, match="previous_conn_id") as caught:
         hook.flex_invest(ticker="BTC", amount="0.5", key="too early")
     assert caught.value.money_moved is False
     good, text = hook.test_connection()
-    assert (good, "former_connection" in text) == (False, True), text
+    assert (good, "previous_conn_id" in text) == (False, True), text
     # Without it: what was made is returned to a retry, whatever the key is now.
     as_task(4)
     assert make_hook(**second).flex_invest(plan_id=USDT, amount="100") == receipt
     assert len(moved(sandbox)) == 2
 
 
+def test_the_previous_key_is_used_as_the_connection_says(make_hook, sandbox, as_task, monkeypatch):
+    """Margin and name are those of the connection that the task names, and a chain ends after one step."""
+    in_doubt(make_hook, sandbox, as_task, fault="lost_reply_before")
+    journals.current_context()["ti"].max_tries += 1
+    raw = json.loads(os.environ["AIRFLOW_CONN_WHITEBIT_DEFAULT"])
+    raw["extra"] = {"reconcile_margin": 1, "previous_conn_id": "deleted"}
+    monkeypatch.setenv("AIRFLOW_CONN_BEFORE", json.dumps(raw))
+    sandbox.add_key("second-key", "second-secret")
+    second = {"key": "second-key", "secret": "second-secret", "reconcile_margin": 60}
+    with pytest.raises(ReconcileLater) as later:
+        make_hook(**second, previous_conn_id="before").flex_invest(plan_id=USDT, amount="100", deferrable=True)
+    assert later.value.until_ms == later.value.intent.attempts[-1].nonce + 65_000
+    receipt = make_hook(**second, previous_conn_id="before").flex_invest(plan_id=USDT, amount="100")
+    as_task(3)
+    journals.current_context()["ti"].max_tries += 1
+    assert make_hook(**second).flex_invest(plan_id=USDT, amount="100") == receipt
+
+
 @pytest.mark.parametrize(
     ("reading", "shown"), [("main_balance", {"USDT": Decimal(1)}), ("flex_investments", [SimpleNamespace(id="inv")])]
 )
-def test_a_former_connection_of_another_account(make_hook, sandbox, monkeypatch, reading, shown):
+def test_a_previous_connection_of_another_account(make_hook, sandbox, monkeypatch, reading, shown):
     make_hook()
     monkeypatch.setenv("AIRFLOW_CONN_BEFORE", os.environ["AIRFLOW_CONN_WHITEBIT_DEFAULT"])
     sandbox.add_key("second-key", "second-secret")
-    hook = make_hook(key="second-key", secret="second-secret", former_connection="before")
+    hook = make_hook(key="second-key", secret="second-secret", previous_conn_id="before")
     assert hook.test_connection()[0]
-    monkeypatch.setattr(hook.former.get_conn(), reading, lambda *_, **__: shown)
+    monkeypatch.setattr(hook.previous.get_conn(), reading, lambda *_, **__: shown)
     good, text = hook.test_connection()
     assert (good, "of the same account" in text) == (False, True), text
 
@@ -348,12 +406,43 @@ def test_a_former_connection_of_another_account(make_hook, sandbox, monkeypatch,
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("nowhere", "former_connection cannot be used"),
+        ("nowhere", "previous_conn_id cannot be used"),
         ("elsewhere", "another host"),
         ("whitebit_default", "accepted by"),
     ],
 )
-def test_a_former_connection_that_is_none(make_hook, monkeypatch, name, words):
+def test_a_previous_connection_that_is_none(make_hook, monkeypatch, name, words):
     known = {"conn_type": "whitebit", "login": "k", "password": "s", "host": "https://whitebit.com"}
     monkeypatch.setenv("AIRFLOW_CONN_ELSEWHERE", json.dumps(known))
-    assert words in make_hook(former_connection=name).test_connection()[1]
+    assert words in make_hook(previous_conn_id=name).test_connection()[1]
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (403, {"message": "Forbidden"}),
+        (401, {"message": "Unauthorized"}),
+        (404, {"message": "no Route matched with those values"}),
+        (413, {"message": "Request size limit exceeded"}),
+        (200, {"data": {"transaction_id": "tx_other"}}),
+        (201, {"response": None, "status": 422, "errors": {"amount": ["x"]}}),
+        (201, {"success": 0}),
+        (201, {"message": "ok"}),
+        (201, []),
+    ],
+)
+@pytest.mark.parametrize("ran", [True, False])
+def test_an_answer_that_is_neither_yes_nor_no_is_looked_up_in_the_records(hook, sandbox, status, body, ran):
+    wire, odd = hook.get_conn()._transport._wire, []
+
+    def send(method, path, headers, content):
+        if not path.endswith("/investments/invest") or odd:
+            return wire.send(method, path, headers, content)
+        answer = wire.send(method, path, headers, content) if ran else None
+        odd.append(path)
+        return SimpleNamespace(status=status, headers=answer.headers if answer else {}, body=json.dumps(body).encode())
+
+    hook.get_conn()._transport._wire = SimpleNamespace(send=send, close=wire.close)
+    receipt = hook.flex_invest(plan_id=USDT, amount="10")
+    assert (receipt.reconciled, receipt.attempts) == (ran, 1 if ran else 2)
+    assert [entry["transaction_id"] for entry in moved(sandbox)] == [receipt.transaction_id]

@@ -1,4 +1,4 @@
-"""A wire that cuts, garbles and repeats: nothing it does is taken for a success, and nothing runs twice."""
+"""A network that cuts, garbles and repeats: it never produces a false success, and nothing runs twice."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from airflow_provider_whitebit.client import errors as e
-from airflow_provider_whitebit.client.api import WhiteBitClient, flex_invest_call
+from airflow_provider_whitebit.client._moving import MovingClient
+from airflow_provider_whitebit.client.calls import flex_invest_call
 from airflow_provider_whitebit.client.signing import Credentials
 from airflow_provider_whitebit.client.transport import NO_RETRIES, Timeout, Transport
 from tests.contract.wire import message
@@ -63,7 +64,7 @@ def client(wire):
     transport = Transport(
         wire.url, Credentials("sandbox-key", "sandbox-secret"), retry=NO_RETRIES, timeout=Timeout(connect=2, read=2)
     )
-    client = WhiteBitClient(transport)
+    client = MovingClient(transport)
     client.server_time()
     # The relay answers once on each connection.
     client.close()
@@ -82,7 +83,7 @@ def test_an_answer_cut_at_any_byte_is_never_a_success(client, wire, sandbox):
     whole = invest(client)
     assert moved(sandbox) == [whole]
     length = len(wire.answers[0])
-    # The last byte is the closing brace: without it nothing can be read, however the length was announced.
+    # The last byte is the closing brace: without it, the body is not JSON, whatever its announced length.
     for end in range(length):
         wire.change = lambda answer, end=end: answer[:end]
         with pytest.raises(e.WhiteBitUnavailableError) as caught:
@@ -104,13 +105,13 @@ def test_an_answer_with_a_wrong_byte_names_its_own_transaction_or_none(client, w
 
         wire.change = garble
         try:
-            told = invest(client)
+            named = invest(client)
         except e.WhiteBitError as error:
             assert error.money_moved is None or "exchange refused" in str(error), error
         else:
-            # A letter of the identifier itself may be changed; no checksum of the vendor's guards it.
+            # A letter of the identifier itself may have changed: the vendor has no checksum for it.
             right = moved(sandbox)[-1]
-            assert sum(a != b for a, b in zip(told, right, strict=True)) <= 1
+            assert sum(a != b for a, b in zip(named, right, strict=True)) <= 1
         client.close()
 
 
@@ -140,7 +141,7 @@ def test_an_answer_with_a_wrong_byte_names_its_own_transaction_or_none(client, w
     ],
     ids=range(20),
 )
-def test_an_answer_in_place_of_the_answer_is_never_a_success(client, wire, sandbox, answer):
+def test_another_answer_is_never_a_success(client, wire, sandbox, answer):
     wire.change = lambda _: answer
     with pytest.raises(e.WhiteBitUnavailableError) as caught:
         invest(client)
@@ -150,10 +151,10 @@ def test_an_answer_in_place_of_the_answer_is_never_a_success(client, wire, sandb
 
 def test_a_request_that_the_network_delivers_several_times_runs_once(client, wire, sandbox):
     wire.deliveries = 3
-    told = invest(client)
-    assert moved(sandbox) == [told]
+    named = invest(client)
+    assert moved(sandbox) == [named]
     assert [json.loads(answer.partition(b"\r\n\r\n")[2]).get("code") for answer in wire.answers[1:]] == [0, 0]
-    # Where the first answer was lost on the way, the caller sees the refusal of a later delivery.
+    # If the first answer is lost, the caller sees the refusal of a later delivery.
     wire.change = lambda _: wire.answers[1]
     with pytest.raises(e.WhiteBitNonceError):
         invest(client)

@@ -1,9 +1,8 @@
-"""Behind a proxy, forwarding or tunnelling: only a connection that was never made proves that nothing ran."""
+"""Behind a forwarding or tunnelling proxy, only a connection that was never made proves that nothing ran."""
 
 from __future__ import annotations
 
 import contextlib
-import datetime
 import socket
 import ssl
 import struct
@@ -12,47 +11,17 @@ from decimal import Decimal
 from urllib.parse import urlsplit
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from airflow_provider_whitebit.client import errors as e
-from airflow_provider_whitebit.client.api import WhiteBitClient, flex_invest_call
+from airflow_provider_whitebit.client._moving import MovingClient
+from airflow_provider_whitebit.client.calls import flex_invest_call
 from airflow_provider_whitebit.client.signing import Credentials
 from airflow_provider_whitebit.client.transport import NO_RETRIES, Timeout, Transport
 from tests.contract.wire import message
 
 USDT = "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f"
-#: Never looked up: the proxy knows where it is. Without TLS only this machine is allowed.
+#: Never resolved: the proxy has its own target. Without TLS, only this machine is allowed.
 HOSTS = {"http": "localhost:9", "https": "exchange.test"}
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    """Paths of a certificate for the host, and of its key."""
-    folder = tmp_path_factory.mktemp("tls")
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, HOSTS["https"])])
-    now = datetime.datetime.now(datetime.UTC)
-    names = [x509.DNSName(HOSTS["https"])]
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    (folder / "cert.pem").write_bytes(signed.public_bytes(pem))
-    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    (folder / "key.pem").write_bytes(private)
-    return folder / "cert.pem", folder / "key.pem"
 
 
 class Proxy:
@@ -107,26 +76,26 @@ def scheme(request):
 
 
 @pytest.fixture
-def proxy(sandbox, certificate, scheme, monkeypatch):
-    proxy = Proxy(sandbox, certificate)
+def proxy(sandbox, tls_certificate, scheme, monkeypatch):
+    proxy = Proxy(sandbox, tls_certificate)
     for name in ("no_proxy", "NO_PROXY", "http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
-    # The sandbox's controls are not meant.
+    # The sandbox's controls are reached directly.
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setenv(f"{scheme}_proxy", proxy.url)
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate[0]))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tls_certificate[0]))
     yield proxy
     proxy.listener.close()
 
 
 @pytest.fixture
 def connect(proxy, scheme):
-    """A client as the environment now makes one."""
+    """Creates a client with the current environment."""
 
     def connect():
         credentials = Credentials("sandbox-key", "sandbox-secret")
         timeout = Timeout(connect=5, read=5)
-        return WhiteBitClient(Transport(f"{scheme}://{HOSTS[scheme]}", credentials, retry=NO_RETRIES, timeout=timeout))
+        return MovingClient(Transport(f"{scheme}://{HOSTS[scheme]}", credentials, retry=NO_RETRIES, timeout=timeout))
 
     return connect
 
@@ -167,22 +136,58 @@ def test_a_proxy_that_refuses(client, proxy, sandbox, scheme, refuses):
     with pytest.raises(e.WhiteBitUnavailableError) as caught:
         invest(client)
     assert moved(sandbox) == []
-    # A refused tunnel had nothing sent through it. A forwarding proxy can refuse after it has forwarded.
+    # Nothing was sent through a refused tunnel. A forwarding proxy can refuse after it has forwarded.
     assert caught.value.money_moved is (False if scheme == "https" else None)
 
 
-def test_a_proxy_that_is_not_there(connect, sandbox, scheme, monkeypatch):
+def test_a_missing_proxy(connect, sandbox, scheme, monkeypatch):
     monkeypatch.setenv(f"{scheme}_proxy", "http://127.0.0.1:1")
-    with pytest.raises(e.WhiteBitUnavailableError, match=r"The proxy did not connect.*No money moved") as caught:
+    with pytest.raises(e.WhiteBitUnavailableError, match=r"(?s)The proxy did not connect.*No money moved") as caught:
         invest(connect())
     assert caught.value.money_moved is False
     assert moved(sandbox) == []
 
 
 @pytest.mark.parametrize("scheme", ["https"], indirect=True)
-def test_a_certificate_that_nobody_signed(connect, sandbox, monkeypatch):
+def test_an_unknown_certificate(connect, sandbox, monkeypatch):
     monkeypatch.delenv("REQUESTS_CA_BUNDLE")
     with pytest.raises(e.WhiteBitUnavailableError, match="certificate") as caught:
         invest(connect())
     assert caught.value.money_moved is False
     assert moved(sandbox) == []
+
+
+def test_a_malformed_proxy_is_a_configuration_error(connect, sandbox, scheme, monkeypatch):
+    monkeypatch.setenv(f"{scheme}_proxy", "http://user:the-password@:bad")
+    with pytest.raises(e.WhiteBitConfigurationError) as caught:
+        invest(connect())
+    assert caught.value.money_moved is False
+    assert "HTTPS_PROXY" in str(caught.value)
+    assert "the-password" not in str(caught.value)
+    assert moved(sandbox) == []
+
+
+@pytest.mark.parametrize("scheme", ["https"], indirect=True)
+def test_a_missing_ca_bundle_is_a_configuration_error(connect, sandbox, monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such/file")
+    with pytest.raises(e.WhiteBitConfigurationError, match="REQUESTS_CA_BUNDLE") as caught:
+        invest(connect())
+    assert caught.value.money_moved is False
+    assert moved(sandbox) == []
+
+
+def test_settings_of_the_environment_are_read_once(connect, proxy, sandbox, scheme, monkeypatch):
+    client = connect()
+    client.server_time()
+    monkeypatch.setenv(f"{scheme}_proxy", "http://127.0.0.1:1")
+    client.close()
+    assert client.server_time()
+
+
+def test_hosts_in_no_proxy_are_reached_directly(connect, proxy, scheme, monkeypatch):
+    proxy.refuses = "403 Forbidden"
+    monkeypatch.setenv("no_proxy", HOSTS[scheme].partition(":")[0])
+    with pytest.raises(e.WhiteBitUnavailableError) as caught:
+        connect().server_time()
+    # Without the proxy there is no such host.
+    assert "NewConnectionError" in str(caught.value) or "NameResolutionError" in str(caught.value)

@@ -1,4 +1,4 @@
-"""Statements against the sandbox's books: months of interest, and every figure as its double-entry ledger has it."""
+"""Statements against the sandbox's ledger: months of interest, every figure as double-entry bookkeeping gives it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from airflow_provider_whitebit.hooks import statements
 from airflow_provider_whitebit.hooks.airflow_compat import AirflowFailException
 from airflow_provider_whitebit.hooks.statements import read_statement
 from airflow_provider_whitebit.operators.treasury import WhiteBitFlexStatementOperator
+from airflow_provider_whitebit.treasury.statement_page import render_page
+from tests.sandbox_plans import SubAccounts
 
 USDT, USDT_18, BTC = (
     "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f",
@@ -50,7 +52,7 @@ class Story:
 
 
 @pytest.fixture
-def told(hook, sandbox):
+def lending(hook, sandbox):
     """Four months: adding, taking out, closing and opening again, auto-reinvest on, off and on."""
     story = Story(hook, sandbox)
     story.on_day(1, "flex_invest", plan_id=USDT, amount="1000.5")
@@ -71,8 +73,8 @@ def told(hook, sandbox):
     return story
 
 
-class Books:
-    """The sandbox's double-entry books, read without this package."""
+class Ledger:
+    """The sandbox's double-entry ledger, read without this package."""
 
     def __init__(self, sandbox):
         self.view = sandbox.ledger()
@@ -118,46 +120,46 @@ class Books:
         return sums
 
 
-def test_every_figure_is_that_of_the_books(told, sandbox):
-    books = Books(sandbox)
-    bounds = [told.begin.add(days=day) for day in (0, 31, 59, 90, 120)]
-    for start, end in [*pairwise(bounds), (bounds[0], told.now)]:
-        statement = read_statement(told.hook.get_conn(), start=start, end=end)
+def test_every_figure_matches_the_ledger(lending, sandbox):
+    ledger = Ledger(sandbox)
+    bounds = [lending.begin.add(days=day) for day in (0, 31, 59, 90, 120)]
+    for start, end in [*pairwise(bounds), (bounds[0], lending.now)]:
+        statement = read_statement(lending.hook.get_conn(), start=start, end=end)
         assert statement.adds_up, statement.discrepancies
         assert statement.payments_compared
         for plan in statement.plans:
-            figures, moved = plan.figures, books.moved(plan.plan_id, start, end)
-            assert figures.opening == books.held(plan.plan_id, start)
-            assert figures.closing == books.held(plan.plan_id, end)
+            figures, moved = plan.figures, ledger.moved(plan.plan_id, start, end)
+            assert figures.opening == ledger.held(plan.plan_id, start)
+            assert figures.closing == ledger.held(plan.plan_id, end)
             assert figures.invested == moved["invest"]
             assert figures.withdrawn == moved["withdraw"]
             assert figures.closed == moved["close"]
             assert figures.reinvested == figures.earned_reinvested == moved["interest"]
             for day in plan.days:
                 midnight = min(pendulum.parse(day.date).add(days=1), end)
-                assert day.invested == books.held(plan.plan_id, midnight)
+                assert day.invested == ledger.held(plan.plan_id, midnight)
         for ticker in statement.tickers:
-            interest = books.interest(ticker.ticker, start, end)
+            interest = ledger.interest(ticker.ticker, start, end)
             assert ticker.figures.earned_to_main == interest["main"]
             assert ticker.figures.earned_reinvested == interest["invested"]
         transactions = [
             entry["transaction_id"]
-            for entry in books.view["transactions"]
+            for entry in ledger.view["transactions"]
             if start.timestamp() * 1000 <= entry["at_ms"] < end.timestamp() * 1000
         ]
         assert [record.transaction_id for record in statement.movements] == transactions
 
 
-def test_in_steady_state_the_realised_rate_is_the_advertised_one(told, hook):
-    start = told.begin.add(days=103)
+def test_in_steady_state_the_realised_rate_is_the_advertised_one(lending, hook):
+    start = lending.begin.add(days=103)
     statement = read_statement(hook.get_conn(), start=start, end=start.add(days=14), plan_id=BTC)
     [plan] = statement.plans
     assert plan.figures.advertised_rate == Decimal("0.12")
     assert abs(plan.figures.realised_rate - Decimal("0.12")) < Decimal("0.00005")
 
 
-def test_without_the_records_from_before(told, hook):
-    start, end = told.begin.add(days=31), told.begin.add(days=59)
+def test_without_the_records_from_before(lending, hook):
+    start, end = lending.begin.add(days=31), lending.begin.add(days=59)
     whole = read_statement(hook.get_conn(), start=start, end=end)
     part = read_statement(hook.get_conn(), start=start, end=end, full_history=False)
     assert part.adds_up, part.discrepancies
@@ -171,7 +173,7 @@ def test_a_period_that_is_not_over_is_refused(hook):
         read_statement(hook.get_conn(), start=now.subtract(days=1), end=now.add(hours=1))
 
 
-def test_what_moves_while_the_records_are_read_is_no_discrepancy(hook, sandbox, monkeypatch):
+def test_moves_while_the_records_are_read_are_not_discrepancies(hook, sandbox, monkeypatch):
     hook.flex_invest(plan_id=USDT, amount="100", key="first")
     sandbox.advance(10)
     client = hook.get_conn()
@@ -200,8 +202,8 @@ def operator(hook, **arguments):
 
 
 @pytest.mark.parametrize("form", ["csv", "parquet"])
-def test_the_operator_writes_page_movements_and_summary(told, hook, tmp_path, form):
-    start, end = told.begin, told.begin.add(days=31)
+def test_the_operator_writes_page_movements_and_summary(lending, hook, tmp_path, form):
+    start, end = lending.begin, lending.begin.add(days=31)
     task = operator(
         hook, start=start.isoformat(), end=end.isoformat(), output_path=f"file://{tmp_path}/a/", output_format=form
     )
@@ -235,14 +237,14 @@ def test_the_operator_writes_page_movements_and_summary(told, hook, tmp_path, fo
         )
 
 
-def test_the_operator_takes_the_data_interval_or_the_month_before_the_run(told, hook):
-    start, end = told.begin.add(days=31), told.begin.add(days=59)
+def test_the_operator_takes_the_data_interval_or_the_month_before_the_run(lending, hook):
+    start, end = lending.begin.add(days=31), lending.begin.add(days=59)
     summary = operator(hook).execute({"data_interval_start": start, "data_interval_end": end})
     assert (summary["start"], summary["end"]) == (
         start.isoformat().replace("+00:00", "Z"),
         end.isoformat().replace("+00:00", "Z"),
     )
-    now = told.now
+    now = lending.now
     for context in (
         {},
         {"data_interval_start": now, "data_interval_end": now, "dag_run": SimpleNamespace(run_after=now)},
@@ -253,13 +255,13 @@ def test_the_operator_takes_the_data_interval_or_the_month_before_the_run(told, 
         assert list(summary["tickers"]) == ["BTC", "USDT"]
 
 
-def test_the_operator_fails_on_what_does_not_add_up_if_it_is_told_to(told, hook, tmp_path, monkeypatch):
+def test_the_operator_fails_on_what_does_not_add_up_with_fail_on_discrepancy(lending, hook, tmp_path, monkeypatch):
     client = hook.get_conn()
     ask = client.flex_history
     monkeypatch.setattr(
         client, "flex_history", lambda **filters: (r for r in ask(**filters) if r.amount != Decimal("123.456789"))
     )
-    period = {"start": str(told.begin.int_timestamp), "end": told.begin.add(days=59).isoformat()}
+    period = {"start": str(lending.begin.int_timestamp), "end": lending.begin.add(days=59).isoformat()}
     summary = operator(hook, **period).execute({})
     assert summary["adds_up"] is False
     assert summary["paths"] == {}
@@ -269,3 +271,35 @@ def test_the_operator_fails_on_what_does_not_add_up_if_it_is_told_to(told, hook,
     with pytest.raises((AirflowFailException, e.WhiteBitDiscrepancyError), match=r"not add up.*x\.html"):
         operator(hook, **period, output_path=str(page), fail_on_discrepancy="true").execute({})
     assert "2 things do not add up" in page.read_text()
+
+
+class TestMain:
+    def test_what_changed_main_is_what_the_ledger_says(self, hook, sandbox):
+        story = Story(hook, sandbox)
+        story.on_day(1, "flex_invest", plan_id=USDT, amount="1000")
+        sandbox.fund("USDT", "250.5")
+        sandbox.control("POST", "withdraw", {"ticker": "USDT", "amount": "30"})
+        sub_account = {"sub_account_id": SubAccounts.TRADING, "ticker": "USDT"}
+        story.on_day(2, "sub_account_transfer", **sub_account, direction="main_to_sub", amount="100")
+        story.on_day(3, "sub_account_transfer", **sub_account, direction="sub_to_main", amount="40")
+        story.on_day(4, "flex_withdraw", plan_id=USDT, amount="200")
+        story.until(story.begin.add(days=10))
+        statement = read_statement(hook.get_conn(), start=story.begin, end=story.begin.add(days=10), main=True)
+        [usdt] = statement.main
+        assert (usdt.deposited, usdt.withdrawn, usdt.unsettled) == (Decimal("250.5"), 30, 0)
+        assert (usdt.from_sub_accounts, usdt.to_sub_accounts, usdt.to_flex) == (40, 100, 1000)
+        change = hook.balances("main", "USDT")["USDT"] - 10000
+        # Interest of the day that ends now belongs to the day that begins.
+        assert usdt.known_change + statement_of_now(hook, story) == change
+        [note] = statement.warnings
+        assert SubAccounts.UNCONFIRMED in note
+        page = render_page(statement)
+        assert "Main balance" in page
+        assert "250.5" in page
+        assert read_statement(hook.get_conn(), start=story.begin, end=story.begin.add(days=10)).main is None
+
+
+def statement_of_now(hook, story):
+    """What Flex has paid to Main since the end of the ten days."""
+    payments = hook.get_conn().flex_payments(date_from=story.begin.add(days=10))
+    return sum((one.amount for one in payments), Decimal(0))

@@ -8,15 +8,18 @@ import pendulum
 import pytest
 
 from airflow_provider_whitebit.client import errors as e
+from airflow_provider_whitebit.client.errors import WhiteBitPlanError, WhiteBitPlanOutdatedError
+from airflow_provider_whitebit.hooks import executor
 from airflow_provider_whitebit.hooks.airflow_compat import AirflowFailException
-from airflow_provider_whitebit.moves.batch import WhiteBitPlanError
 from airflow_provider_whitebit.operators.treasury import (
     WhiteBitRaiseLiquidityOperator,
     WhiteBitRebalanceOperator,
     WhiteBitSweepOperator,
 )
-from airflow_provider_whitebit.treasury.planning import TreasuryPlan, plan_sweep
+from airflow_provider_whitebit.treasury.planning import plan_sweep
 from airflow_provider_whitebit.treasury.policy import read_policy
+from airflow_provider_whitebit.treasury.promises import StillPlanned
+from airflow_provider_whitebit.treasury.requests import Sweep
 
 USDT = "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f"
 
@@ -126,7 +129,7 @@ def test_a_connections_limits_hold_for_auto_reinvest_as_well(carried_out, hook, 
     switches = plan_sweep(hook.holdings(), policy, pendulum.now("UTC")).auto_reinvest
     assert switches == {USDT: True}
     with pytest.raises(e.WhiteBitLimitError):
-        limited.carry_out(lambda made: TreasuryPlan(auto_reinvest=switches), {}, dry_run=dry_run)
+        limited.execute_plan(Sweep(policy), dry_run=dry_run)
     assert reinvests(hook) == [False]
 
 
@@ -137,7 +140,7 @@ def test_a_switch_that_fails_is_made_by_the_next_run_before_anything_moves(carri
         raise e.WhiteBitUnavailableError("down", money_moved=False)
 
     with monkeypatch.context() as patch:
-        patch.setattr(hook.get_conn(), "flex_auto_reinvest", down)
+        patch.setattr(hook._api_key.client, "switch_auto_reinvest", down)
         with pytest.raises(e.WhiteBitUnavailableError, match="No money moved"):
             carried_out(WhiteBitSweepOperator, policy=AUTO)
     assert (main(hook), reinvests(hook)) == (5000, [False])
@@ -171,6 +174,8 @@ def test_what_is_refused_stops_its_asset_alone(carried_out, hook, sandbox, monke
         return found
 
     monkeypatch.setattr(hook, "holdings", stale)
+    # It is paused only after the plan was checked again, just before the move is sent.
+    monkeypatch.setattr(StillPlanned, "check", lambda *_: None)
     policy = {"USDT": {"reserve": "9000", "plans": {"only": [USDT]}}, "BTC": {}}
     with pytest.raises((WhiteBitPlanError, AirflowFailException), match="Plan is paused"):
         carried_out(WhiteBitSweepOperator, policy=policy)
@@ -185,7 +190,7 @@ def test_what_is_refused_stops_its_asset_alone(carried_out, hook, sandbox, monke
         ({"policy": {}}, "ticker"),
         ({"policy": {"NOPE": {}}}, "no such asset"),
         ({"policy": {"USDT": {}}, "approved_plan": "what?"}, "approved_plan"),
-        ({"policy": {"USDT": {}}, "approved_plan": {"moves": 1}}, "approved_plan is no plan"),
+        ({"policy": {"USDT": {}}, "approved_plan": {"moves": 1}}, "approved_plan is not a plan"),
     ],
 )
 def test_a_wrong_policy_or_plan_is_refused_before_anything_is_sent(carried_out, sandbox, arguments, words):
@@ -199,4 +204,73 @@ def test_limits_of_the_connection(make_hook, sandbox):
     task.__dict__["hook"] = make_hook(max_move={"USDT": "50"})
     with pytest.raises((WhiteBitPlanError, AirflowFailException), match="max_move"):
         task.execute({})
+    assert books(sandbox) == {}
+
+
+def meanwhile(monkeypatch, action):
+    """Let something else happen once, after a plan was made and before its first move is sent."""
+    plan, left = executor.MoveExecutor._plan, [action]
+
+    def planned(*args, **options):
+        made = plan(*args, **options)
+        if left:
+            left.pop()()
+        return made
+
+    monkeypatch.setattr(executor.MoveExecutor, "_plan", planned)
+
+
+@pytest.mark.parametrize("by", ["another sweep", "a person"])
+def test_the_reserve_stays_although_something_else_moves_the_asset(carried_out, hook, sandbox, monkeypatch, by):
+    policy = {"USDT": {"reserve": "5000", "plans": {"only": [USDT]}}}
+
+    def other():
+        if by == "a person":
+            hook.transfer(ticker="USDT", amount="3000", source="main", target="spot")
+        else:
+            carried_out(WhiteBitSweepOperator, policy=policy)
+
+    meanwhile(monkeypatch, other)
+    done = carried_out(WhiteBitSweepOperator, policy=policy)
+    assert main(hook) == 5000
+    invested = "2000" if by == "a person" else None
+    assert [one["amount"] for one in done["receipts"]] == ([invested] if invested else [])
+
+
+def test_the_outcome_shows_the_moves_of_all_rounds(carried_out, hook, sandbox, monkeypatch):
+    policy = {"BTC": {}, "USDT": {"reserve": "5000", "plans": {"only": [USDT]}}}
+    meanwhile(monkeypatch, lambda: hook.transfer(ticker="USDT", amount="3000", source="main", target="spot"))
+    done = carried_out(WhiteBitSweepOperator, policy=policy)
+    planned = [(one["move"]["ticker"], one["move"]["amount"]) for one in done["plan"]["moves"]]
+    assert planned == [("BTC", "1"), ("USDT", "2000")]
+    assert planned == [(one["ticker"], one["amount"]) for one in done["receipts"]]
+
+
+def test_a_cap_holds_although_another_task_invests_in_the_plan(carried_out, hook, sandbox, monkeypatch):
+    policy = {"USDT": {"plans": {"only": [USDT], "max_amount": "4000"}}}
+    meanwhile(monkeypatch, lambda: hook.flex_invest(plan_id=USDT, amount="1500"))
+    done = carried_out(WhiteBitSweepOperator, policy=policy)
+    assert [one["amount"] for one in done["receipts"]] == ["2500"]
+    assert books(sandbox)[(USDT, "USDT")] == 4000
+
+
+def test_liquidity_is_not_raised_twice(carried_out, hook, sandbox, monkeypatch):
+    hook.flex_invest(plan_id=USDT, amount="6000")
+    meanwhile(monkeypatch, lambda: carried_out(WhiteBitRaiseLiquidityOperator, ticker="USDT", amount="5000"))
+    done = carried_out(WhiteBitRaiseLiquidityOperator, ticker="USDT", amount="5000")
+    assert done["receipts"] == []
+    assert main(hook) == 5000
+
+
+def test_an_account_that_never_rests_ends_in_an_error(carried_out, hook, sandbox, monkeypatch):
+    plan = executor.MoveExecutor._plan
+
+    def planned(*args, **options):
+        made = plan(*args, **options)
+        hook.transfer(ticker="USDT", amount="1", source="main", target="spot")
+        return made
+
+    monkeypatch.setattr(executor.MoveExecutor, "_plan", planned)
+    with pytest.raises(WhiteBitPlanOutdatedError, match="No money moved"):
+        carried_out(WhiteBitSweepOperator, policy={"USDT": {"plans": {"only": [USDT]}}})
     assert books(sandbox) == {}

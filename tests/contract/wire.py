@@ -1,4 +1,4 @@
-"""HTTP messages as they stand on the wire, for relays and proxies that spoil them."""
+"""Raw HTTP messages, for relays and proxies that damage them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import socket
 
 
 def message(connection: socket.socket) -> bytes:
-    """One whole HTTP message with a Content-Length; what there was of it, if the connection ended before."""
+    """One HTTP message with a Content-Length, or its beginning if the connection ends before."""
     data = b""
     while b"\r\n\r\n" not in data:
         if not (more := connection.recv(65536)):

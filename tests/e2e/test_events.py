@@ -1,4 +1,4 @@
-"""What happens on the exchange starts DAGs, whatever happens to the triggerer meanwhile."""
+"""Events at the exchange start DAG runs, even if the triggerer is killed or stopped meanwhile."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
-
 RESTARTS = int(os.environ.get("WHITEBIT_RESTARTS", "2"))
 EARNING, CLOSED, RICH = DAGS = ("whitebit_e2e_earning", "whitebit_e2e_closed", "whitebit_e2e_rich")
 
@@ -34,27 +32,26 @@ def events(airflow):
     file.unlink()
 
 
-@pytest.fixture
-def hook(events, monkeypatch):
-    monkeypatch.setenv("AIRFLOW_CONN_WHITEBIT_DEFAULT", events.env["AIRFLOW_CONN_WHITEBIT_DEFAULT"])
-    return WhiteBitHook()
-
-
 def delivered(airflow, name):
-    """Ids of all events of an asset, as often as they were delivered."""
+    """Return the transactions of all occurrences of an asset, once per delivery."""
     (asset,) = airflow.api.call("GET", f"/api/v2/assets?name_pattern={name}")["assets"]
     found, total = [], 1
     while len(found) < total:
         page = airflow.api.call("GET", f"/api/v2/assets/events?asset_id={asset['id']}&limit=50&offset={len(found)}")
         found += page["asset_events"]
         total = page["total_entries"]
-    return [one["id"] for event in found for one in event["extra"]["payload"]["occurrences"]]
+    return [transaction(one["id"]) for event in found for one in event["extra"]["payload"]["occurrences"]]
+
+
+def transaction(occurrence):
+    """Return the transaction in the id of an occurrence, which also names the record's other content."""
+    return occurrence.partition("/")[0]
 
 
 def consumed(airflow, dag_id):
-    """Ids that the DAG's runs were started by."""
+    """Return the transactions of all occurrences that started a successful run of a DAG."""
     ended = [run["dag_run_id"] for run in runs_of(airflow, dag_id) if run["state"] == "success"]
-    return [name for run_id in ended for name in airflow.returned(dag_id, run_id, "told")]
+    return [transaction(name) for run_id in ended for name in airflow.returned(dag_id, run_id, "received")]
 
 
 def runs_of(airflow, dag_id):
@@ -66,7 +63,7 @@ def runs_of(airflow, dag_id):
     return found
 
 
-def in_books(airflow, action, ticker=None):
+def in_ledger(airflow, action, ticker=None):
     return [
         entry["transaction_id"]
         for entry in airflow.sandbox.ledger()["transactions"]
@@ -75,18 +72,18 @@ def in_books(airflow, action, ticker=None):
 
 
 def watching(airflow):
-    """Wait until the triggerer asks what the triggers want to know."""
+    """Wait until the triggerer polls for all triggers."""
     begin = len(airflow.sandbox.requests())
 
-    def asked():
+    def polled():
         paths = [request["path"] for request in airflow.sandbox.requests()[begin:]]
         return {path.rsplit("/", 1)[1] for path in paths} >= {"payment-history", "history", "balance"}
 
-    airflow.wait("the questions of all triggers", asked)
+    airflow.wait("the polls of all triggers", polled)
 
 
 def invest(airflow, hook):
-    """In each of some plans, which then pay interest every day."""
+    """Invest in several plans, which then pay interest every day."""
     for plan in list(hook.get_conn().flex_plans())[:6]:
         airflow.sandbox.fund(plan.ticker, str(plan.min_investment))
         hook.flex_invest(plan_id=plan.id, amount=str(plan.min_investment))
@@ -97,7 +94,7 @@ def test_closures_and_balances_start_their_dags(events, hook):
     (plan,) = [entry for entry in hook.get_conn().flex_plans(ticker="SOL")][:1]
     hook.flex_invest(plan_id=plan.id, amount=str(plan.min_investment))
     hook.flex_close(plan_id=plan.id)
-    closed = in_books(events, 5, "SOL")[-1]
+    closed = in_ledger(events, 5, "SOL")[-1]
     events.wait("the run for a closure", lambda: closed in consumed(events, CLOSED))
     events.sandbox.fund("ETH", "1000")
     events.wait("the run for a balance", lambda: len(consumed(events, RICH)) == 1)
@@ -109,11 +106,11 @@ def test_closures_and_balances_start_their_dags(events, hook):
     assert len(delivered(events, RICH)) == 2
 
 
-def test_no_earning_is_lost_and_none_told_twice_while_the_triggerer_is_killed_again_and_again(events, hook):
+def test_every_earning_is_delivered_once_while_the_triggerer_is_killed_repeatedly(events, hook):
     chance = random.Random(RESTARTS)
     watching(events)
     invest(events, hook)
-    before = set(in_books(events, 4))
+    before = set(in_ledger(events, 4))
     for _ in range(RESTARTS):
         events.sandbox.advance(86_400)
         time.sleep(chance.uniform(0, 4))
@@ -131,21 +128,21 @@ def test_no_earning_is_lost_and_none_told_twice_while_the_triggerer_is_killed_ag
         if chance.random() < 0.8:
             watching(events)
     events.sandbox.advance(86_400)
-    earned = Counter(entry for entry in in_books(events, 4) if entry not in before)
+    earned = Counter(entry for entry in in_ledger(events, 4) if entry not in before)
     assert len(earned) > 5 * RESTARTS
     events.wait("all events", lambda: set(delivered(events, EARNING)) >= set(earned))
-    told_once(events, earned)
+    delivered_once(events, earned)
 
 
-def told_once(airflow, earned):
-    """Each earning is in one event, and has started one run."""
-    looks = itertools.count(1)
+def delivered_once(airflow, earned):
+    """Assert that each earning is in one event and has started one run."""
+    checks = itertools.count(1)
 
     def all_runs():
         if set(consumed(airflow, EARNING)) >= set(earned):
             return True
-        if next(looks) % 40 == 0:
-            # An event that comes while the scheduler is busy with another is handed over with the next one.
+        if next(checks) % 40 == 0:
+            # The scheduler takes an event that comes while it is busy only with the next one.
             airflow.sandbox.advance(86_400)
         return False
 
@@ -155,8 +152,8 @@ def told_once(airflow, earned):
     assert Counter(entry for entry in consumed(airflow, EARNING) if entry in earned) == earned
 
 
-def hold_up(airflow, part):
-    """Stop a process, but not while it writes into the database: nobody else could then."""
+def suspend(airflow, part):
+    """Stop a process, but not while it holds the lock of the database."""
     for _ in range(100):
         part.signal(signal.SIGSTOP)
         with contextlib.closing(sqlite3.connect(airflow.home / "airflow.db", timeout=0.5)) as database:
@@ -166,27 +163,27 @@ def hold_up(airflow, part):
             except sqlite3.OperationalError:
                 part.signal(signal.SIGCONT)
         time.sleep(0.3)
-    raise AssertionError(f"{part} never leaves the database alone")
+    raise AssertionError(f"{part} always holds the lock of the database")
 
 
-def test_a_triggerer_that_was_held_up_and_replaced_tells_nothing_again(events, hook):
+def test_a_triggerer_that_was_suspended_and_replaced_delivers_nothing_twice(events, hook):
     watching(events)
     invest(events, hook)
-    before = set(in_books(events, 4))
-    held_up = events.part("triggerer")
-    hold_up(events, held_up)
+    before = set(in_ledger(events, 4))
+    suspended = events.part("triggerer")
+    suspend(events, suspended)
     try:
-        events.start_part(held_up)
+        events.start_part(suspended)
         events.sandbox.advance(86_400)
-        earned = Counter(entry for entry in in_books(events, 4) if entry not in before)
+        earned = Counter(entry for entry in in_ledger(events, 4) if entry not in before)
         assert earned
         events.wait("the events of its replacement", lambda: set(delivered(events, EARNING)) >= set(earned))
     finally:
-        held_up.signal(signal.SIGCONT)
-    # It asks once more before it learns that it was replaced, or it ends by itself.
+        suspended.signal(signal.SIGCONT)
+    # It polls once more before it notices that it was replaced, or it ends by itself.
     time.sleep(15)
-    held_up.kill()
-    told_once(events, earned)
+    suspended.kill()
+    delivered_once(events, earned)
 
 
 def switch_on(airflow, dag_id):
@@ -197,13 +194,13 @@ def switch_off(airflow, dag_id):
     airflow.api.call("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": True})
 
 
-def tell(airflow, name, event, records):
-    """An event of a watched asset, as its trigger would tell it; it only asks once in a minute.
+def deliver(airflow, name, event, records):
+    """Create an event of a watched asset like its trigger, which polls only once a minute.
 
     :returns: the ids of its occurrences.
     """
     (asset,) = airflow.api.call("GET", f"/api/v2/assets?name_pattern={name}")["assets"]
-    occurrences = [{"id": f"told-{uuid.uuid4()}", "second": 0, "record": record} for record in records]
+    occurrences = [{"id": f"test-{uuid.uuid4()}", "second": 0, "record": record} for record in records]
     payload = {"event": event, "whitebit_conn_id": "whitebit_default", "occurrences": occurrences}
     extra = {"from_trigger": True, "payload": payload}
     airflow.api.call("POST", "/api/v2/assets/events", {"asset_id": asset["id"], "extra": extra})
@@ -211,18 +208,18 @@ def tell(airflow, name, event, records):
 
 
 def occurrences_of(airflow, dag_id, run_id):
-    """All that a run was started by. The trigger of an example may see something of its own in the meantime."""
+    """Return all occurrences that started a run; those of the example's own trigger may be among them."""
     found = airflow.api.call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/upstreamAssetEvents")["asset_events"]
     return [one for event in found for one in event["extra"]["payload"]["occurrences"]]
 
 
-def run_of(airflow, dag_id, told):
-    """The run that was started by what was told, when it has succeeded."""
+def run_of(airflow, dag_id, occurrences):
+    """Wait for the run that these occurrences started, and return its id."""
 
     def ended():
         for run in runs_of(airflow, dag_id):
             started_by = {one["id"] for one in occurrences_of(airflow, dag_id, run["dag_run_id"])}
-            if started_by >= set(told) and run["state"] in ("success", "failed"):
+            if started_by >= set(occurrences) and run["state"] in ("success", "failed"):
                 return run
         return None
 
@@ -232,7 +229,7 @@ def run_of(airflow, dag_id, told):
 
 
 def receipts_of(airflow, dag_id, run_id, task_id, upstream_id):
-    """The receipts of a mapped task, which has an instance for each entry that its upstream returned."""
+    """Return the receipts of a mapped task, which has one instance per entry of its upstream's result."""
     planned = airflow.returned(dag_id, run_id, upstream_id)
     return [airflow.returned(dag_id, run_id, task_id, number) for number in range(len(planned))]
 
@@ -242,10 +239,10 @@ def test_the_compounding_example(events, hook):
     record = {"plan_id": ether.id, "currency": "ETH", "amount": "0.007"}
     events.sandbox.fund("ETH", "1")
     switch_on(events, "whitebit_compounding")
-    # Two earnings that are enough together, and one that is not.
+    # Two earnings that together reach the minimum, and one that does not.
     small = {"plan_id": str(next(hook.get_conn().flex_plans(ticker="USDC")).id), "currency": "USDC", "amount": "0.1"}
-    told = tell(events, "whitebit_flex_earned", "flex_earning_credited", [record, record, small])
-    run_id = run_of(events, "whitebit_compounding", told)
+    occurrences = deliver(events, "whitebit_flex_earned", "flex_earning_credited", [record, record, small])
+    run_id = run_of(events, "whitebit_compounding", occurrences)
     switch_off(events, "whitebit_compounding")
     receipts = receipts_of(events, "whitebit_compounding", run_id, "reinvest", "to_reinvest")
     (receipt,) = [receipt for receipt in receipts if receipt["plan_id"] == ether.id]
@@ -253,7 +250,7 @@ def test_the_compounding_example(events, hook):
     due = sum(Decimal(one["amount"]) for one in records if one["plan_id"] == ether.id)
     assert due >= Decimal("0.014")
     assert (Decimal(receipt["amount"]), receipt["status"]) == (due, "executed")
-    assert small["plan_id"] not in [receipt["plan_id"] for receipt in receipts] or len(records) > len(told)
+    assert small["plan_id"] not in [receipt["plan_id"] for receipt in receipts] or len(records) > len(occurrences)
 
 
 def test_the_ladder_example(events, hook):
@@ -266,8 +263,8 @@ def test_the_ladder_example(events, hook):
     (over,) = hook.get_conn().fixed_investments(investment=receipt["investment_id"])
     assert not over.active
     switch_on(events, "whitebit_ladder_renew")
-    told = tell(events, "whitebit_fixed_matured", "fixed_investment_matured", [over.to_json()])
-    run_id = run_of(events, "whitebit_ladder_renew", told)
+    occurrences = deliver(events, "whitebit_fixed_matured", "fixed_investment_matured", [over.to_json()])
+    run_id = run_of(events, "whitebit_ladder_renew", occurrences)
     switch_off(events, "whitebit_ladder_renew")
     again = receipts_of(events, "whitebit_ladder_renew", run_id, "renew", "to_renew")
     renewed = [one["record"] for one in occurrences_of(events, "whitebit_ladder_renew", run_id)]
@@ -278,25 +275,29 @@ def test_the_ladder_example(events, hook):
     assert not {one["investment_id"] for one in again} & {one["id"] for one in renewed}
 
 
-def test_the_nightly_check_tells_of_moves_without_a_receipt(events, hook):
+def test_the_nightly_check_reports_moves_without_a_receipt(events, hook):
     dag_id = "whitebit_nightly_check"
     switch_on(events, dag_id)
     begin = hook.get_conn().server_time()
-    # Two moves by the hook, in tasks of their own.
+    # Two moves by the hook in tasks.
     made = events.run("whitebit_flex_taskflow")
     assert made["state"] == "success"
     period = {"since": begin.isoformat(), "until": hook.get_conn().server_time().isoformat()}
+    events.sandbox.maintenance()
     run_id = events.begin(dag_id, period)
+    waits = "exchange_is_operational"
+    events.wait("the end of maintenance", lambda: events.task(dag_id, run_id, waits)["state"] == "deferred")
+    events.sandbox.maintenance(on=False)
     assert events.finished(dag_id, run_id)["state"] == "success", events.problems(dag_id)
-    # The hook outside of a task announces nothing.
+    # Outside a task, the hook creates no asset event.
     receipt = hook.flex_invest(ticker="USDT", amount="10")
     period["until"] = hook.get_conn().server_time().isoformat()
     run_id = events.begin(dag_id, period)
     assert events.finished(dag_id, run_id)["state"] == "failed"
 
-    def told():
+    def reported():
         bodies = [mail.get_body(("html",)) for mail in list(events.mail) if "compare" in mail["subject"]]
         return any(receipt.transaction_id in body.get_content() for body in bodies)
 
-    events.wait("the mail", told)
+    events.wait("the mail", reported)
     switch_off(events, dag_id)

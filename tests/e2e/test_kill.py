@@ -1,4 +1,4 @@
-"""Killed with -9: task processes at random points of their moves, the exchange, the API server, the triggerer."""
+"""Kills task processes at random points of their moves, the exchange, the API server and the triggerer."""
 
 from __future__ import annotations
 
@@ -15,28 +15,19 @@ from tests.running_airflow import PATIENCE
 
 KILLS = int(os.environ.get("WHITEBIT_KILLS", "3"))
 DAG = "whitebit_kill"
+TASKS = ("invest", "withdraw")
 
 
 def process_of(airflow, run_id, task):
-    """The process of a task's first try, as soon as it tells it."""
-    told = Path(airflow.home) / "processes" / run_id.replace("/", "_") / f"{task}.1"
+    """Wait until a task's first try has written its process id, and return it."""
+    file = Path(airflow.home) / "processes" / run_id.replace("/", "_") / f"{task}.1"
     for _ in range(PATIENCE):
-        insist(airflow, run_id)
+        airflow.clear_failed(DAG, run_id, *TASKS)
         for _ in range(100):
-            if told.exists() and (text := told.read_text()):
+            if file.exists() and (text := file.read_text()):
                 return int(text)
             time.sleep(0.01)
     raise AssertionError(f"{task} did not start; {airflow.problems(DAG)}")
-
-
-def insist(airflow, run_id):
-    """Airflow before 3.1 does not retry a task that was killed with -9: a person clears it when the run has ended."""
-    # Cleared before, the run may be marked as failed over the cleared task, and nothing goes on.
-    if airflow.api.call("GET", f"/api/v2/dags/{DAG}/dagRuns/{run_id}")["state"] != "failed":
-        return
-    for task in ("invest", "withdraw"):
-        if airflow.task(DAG, run_id, task)["state"] == "failed":
-            airflow.clear(DAG, run_id, task)
 
 
 @pytest.mark.parametrize("number", range(KILLS))
@@ -44,12 +35,12 @@ def test_a_killed_task_moves_its_money_once(airflow, number):
     chance = random.Random(number)
     airflow.sandbox.fund("SOL", "2.5")
     airflow.sandbox.clear_faults()
-    # Every answer takes its time, so that kills fall between all steps.
+    # Every answer is delayed, so that kills hit all steps.
     airflow.sandbox.fault("delay_reply", path="/api/*", seconds="0.15")
-    before = transactions(airflow)
+    before = len(airflow.moves())
     run_id = airflow.begin(DAG)
     killed = 0
-    for task in ("invest", "withdraw"):
+    for task in TASKS:
         process = process_of(airflow, run_id, task)
         time.sleep(chance.uniform(0, 2.5))
         try:
@@ -61,29 +52,22 @@ def test_a_killed_task_moves_its_money_once(airflow, number):
     moved_once(airflow, run_id, before, f"{killed} kills")
 
 
-def transactions(airflow):
-    return {entry["transaction_id"] for entry in airflow.sandbox.ledger()["transactions"]}
-
-
 def moved_once(airflow, run_id, before, what):
-    """The run ends well; its two moves are in the books once each, and its receipts are theirs."""
+    """Assert that the run succeeds, and that the ledger has its two moves once each, with its receipts."""
     state = airflow.finished(DAG, run_id)["state"]
     if state == "failed":
-        insist(airflow, run_id)
+        airflow.clear_failed(DAG, run_id, *TASKS)
         state = airflow.finished(DAG, run_id)["state"]
     assert state == "success", airflow.problems(DAG)
-    books = airflow.sandbox.ledger()
-    assert books["balanced"]
-    done = [
-        entry for entry in books["transactions"] if entry["nonce"] is not None and entry["transaction_id"] not in before
-    ]
-    told = [airflow.returned(DAG, run_id, task)["transaction_id"] for task in ("invest", "withdraw")]
-    assert [entry["transaction_id"] for entry in done] == told, f"{what}: {done}"
+    assert airflow.sandbox.ledger()["balanced"]
+    done = airflow.moves()[before:]
+    receipts = [airflow.returned(DAG, run_id, task)["transaction_id"] for task in TASKS]
+    assert [entry["transaction_id"] for entry in done] == receipts, f"{what}: {done}"
     assert [(entry["action"] in (1, 6), entry["amount"]) for entry in done] == [(True, "5"), (False, "2.5")]
 
 
 def arrival(airflow, path, count):
-    """Wait until so many further requests of a path have arrived at the sandbox."""
+    """Wait until some more requests of a path have arrived at the sandbox."""
 
     def arrived():
         return sum(request["path"].endswith(path) for request in airflow.sandbox.requests())
@@ -97,7 +81,7 @@ def test_the_exchange_goes_down_during_a_move(airflow, number):
     chance = random.Random(100 + number)
     airflow.sandbox.clear_faults()
     airflow.sandbox.fault("delay_reply", path="/api/*", seconds="0.15")
-    before = transactions(airflow)
+    before = len(airflow.moves())
     run_id = airflow.begin(DAG)
     process_of(airflow, run_id, "invest")
     time.sleep(chance.uniform(0.2, 2))
@@ -110,8 +94,8 @@ def test_the_exchange_goes_down_during_a_move(airflow, number):
 @pytest.mark.parametrize("when", ["before the intent is written", "about then", "after it"])
 def test_the_api_server_goes_down_while_an_intent_is_written(airflow, when):
     airflow.sandbox.clear_faults()
-    before = transactions(airflow)
-    # Three nonces for the turn, then the baseline: the intent is written when that is answered, and sent at once.
+    before = len(airflow.moves())
+    # The nonces of the turn come first, then the baseline; the intent is written after its answer, and sent at once.
     airflow.sandbox.fault("delay_reply", path="*/investments/history", seconds="1.2")
     airflow.sandbox.fault("delay_reply", path="*/investments/invest", seconds="3")
     run_id = airflow.begin(DAG)
@@ -126,14 +110,14 @@ def test_the_api_server_goes_down_while_an_intent_is_written(airflow, when):
     moved_once(airflow, run_id, before, f"API server killed {when}")
 
 
-def test_the_triggerer_goes_down_while_a_doubt_is_settled(airflow, request):
+def test_the_triggerer_goes_down_while_a_move_is_reconciled(airflow, request):
     dag_id = "whitebit_e2e_deferred"
     airflow.sandbox.clear_faults()
-    # A long margin, so that the doubt is not settled before the triggerer is killed.
-    patient = json.loads(airflow.env["AIRFLOW_CONN_WHITEBIT_DEFAULT"]) | {"extra": {"settle_margin": 20}}
+    # A long margin, so that the move is not reconciled before the triggerer is killed.
+    patient = json.loads(airflow.env["AIRFLOW_CONN_WHITEBIT_DEFAULT"]) | {"extra": {"reconcile_margin": 20}}
     airflow.keep_connections(whitebit_default=patient)
     request.addfinalizer(airflow.keep_connections)
-    before = transactions(airflow)
+    before = len(airflow.moves())
     airflow.sandbox.fault("lost_reply_after", path="*/investments/invest", count=1)
     run_id = airflow.begin(dag_id)
     airflow.wait("the deferral", lambda: airflow.task(dag_id, run_id, "invest")["state"] == "deferred")
@@ -145,4 +129,4 @@ def test_the_triggerer_goes_down_while_a_doubt_is_settled(airflow, request):
     assert airflow.finished(dag_id, run_id)["state"] == "success", airflow.problems(dag_id)
     receipt = airflow.returned(dag_id, run_id, "invest")
     assert receipt["reconciled"] is True
-    assert transactions(airflow) - before == {receipt["transaction_id"]}
+    assert [entry["transaction_id"] for entry in airflow.moves()[before:]] == [receipt["transaction_id"]]

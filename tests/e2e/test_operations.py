@@ -1,5 +1,5 @@
-"""What docs/operations.md says: connections out of a secrets backend, an exchange of keys that no task notices, and
-tasks that are broken off while the exchange's answer is outstanding, and two regions."""
+"""The claims of docs/operations.md: connections from a secrets backend, replacing a key while tasks run, tasks that end
+while the exchange's answer is outstanding, and two regions."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ import json
 import os
 import signal
 import urllib.parse
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from airflow_provider_whitebit.testing import SandboxProcess
+from tests.running_airflow import AIRFLOW_VERSION
 
-VERSION = tuple(int(part) for part in version("apache-airflow").split(".")[:2])
 INVEST = "/investments/invest"
 
 
 @pytest.fixture
 def key(airflow):
-    """Gives the account one more key; the connection that holds it."""
+    """A function that adds an API key to the account and returns a connection with it."""
     airflow.sandbox.clear_faults()
     given = []
 
@@ -29,7 +28,7 @@ def key(airflow):
         airflow.sandbox.add_key(f"vault-key-{name}", f"vault-secret-{name}")
         given.append(f"vault-key-{name}")
         known = {"login": f"vault-key-{name}", "password": f"vault-secret-{name}"}
-        extra = {"settle_margin": 2} | extra
+        extra = {"reconcile_margin": 2} | extra
         return json.loads(airflow.sandbox.connection_json) | known | {"extra": json.dumps(extra)}
 
     yield give
@@ -40,20 +39,21 @@ def key(airflow):
 
 
 def sent_with(airflow, since):
-    """The keys that the investments were sent with."""
+    """Return the API keys that the investments were sent with."""
     return [entry["api_key"] for entry in airflow.sandbox.requests()[since:] if entry["path"].endswith(INVEST)]
 
 
 def transactions(airflow):
-    """All moves but those of whatever else still runs in this Airflow, with the first key."""
+    """Return the transactions of all moves, except those with the first key: other DAGs may still make some."""
     others = {entry["transaction_id"] for entry in airflow.sandbox.requests() if entry["api_key"] == "sandbox-key"}
-    made = [entry["transaction_id"] for entry in airflow.sandbox.ledger()["transactions"] if entry["nonce"] is not None]
-    return [identifier for identifier in made if identifier not in others]
+    return [name for entry in airflow.moves() if (name := entry["transaction_id"]) not in others]
 
 
 def process_of(airflow, run_id, task_id):
-    """The process of a task's first try."""
-    return int((airflow.home / "vault" / f"{run_id.replace('/', '_')}.{task_id}.1").read_text())
+    """Return the process id of a task's first try."""
+    file = airflow.home / "vault" / f"{run_id.replace('/', '_')}.{task_id}.1"
+    airflow.wait("the task's process", file.exists)
+    return int(file.read_text())
 
 
 def no_secret_in_logs(airflow, dag_id):
@@ -63,68 +63,64 @@ def no_secret_in_logs(airflow, dag_id):
     assert "vault-secret" not in text
 
 
-def test_a_connection_out_of_a_secrets_backend(airflow, key):
+def test_a_connection_from_a_secrets_backend(airflow, key):
     dag_id = "whitebit_e2e_vault"
     airflow.keep_connections(whitebit_vault=key("only"))
-    airflow.sandbox.fault("lost_reply_after", path=f"*{INVEST}", count=1)
-    before, asked = len(transactions(airflow)), len(airflow.sandbox.requests())
-    run = airflow.run(dag_id)
-    assert run["state"] == "success", airflow.problems(dag_id)
-    receipt = airflow.returned(dag_id, run["dag_run_id"], "invest")
-    # The lost answer was looked for by the triggerer, which has the connection from the backend as well.
-    assert receipt["reconciled"] is True
+    before, since = len(transactions(airflow)), len(airflow.sandbox.requests())
+    # The triggerer reconciles the lost answer. It reads the connection from the backend, too.
+    receipt, _ = airflow.run_with_a_lost_answer(dag_id)
     assert "did run: the exchange's records show it" in airflow.logs(dag_id)
     assert transactions(airflow)[before:] == [receipt["transaction_id"]]
-    # The sensor, the move, and what was asked to settle it; other DAGs of this Airflow may ask with another key.
-    assert sent_with(airflow, asked) == ["vault-key-only"]
-    asked_with_it = {
+    # The sensor, the move and its reconciliation. Other DAGs of this Airflow may use another key.
+    assert sent_with(airflow, since) == ["vault-key-only"]
+    paths = {
         entry["path"].rsplit("/", 1)[1]
-        for entry in airflow.sandbox.requests()[asked:]
+        for entry in airflow.sandbox.requests()[since:]
         if entry["api_key"] == "vault-key-only"
     }
-    assert {"balance", "invest", "history"} <= asked_with_it
+    assert {"balance", "invest", "history"} <= paths
     no_secret_in_logs(airflow, dag_id)
-    # The API server has it too: for the test button and for the Treasury page.
-    if VERSION >= (3, 3):
+    # The API server reads it, too: for the test button and the Treasury page.
+    if AIRFLOW_VERSION >= (3, 3):
         tested = airflow.api.call(
             "POST", "/api/v2/connections/test", {"connection_id": "whitebit_vault", "conn_type": "whitebit"}
         )
         assert tested["status"], tested
-    if VERSION >= (3, 1):
+    if AIRFLOW_VERSION >= (3, 1):
         seen = airflow.api.call("GET", "/whitebit/api/treasury?conn_id=whitebit_vault")
         assert seen["exchange"]["error"] is None
         assert [move["transaction_id"] for move in seen["airflow"]["moves"]] == [receipt["transaction_id"]]
         assert "whitebit_vault" in airflow.api.call("GET", "/whitebit/api/connections")["connections"]
 
 
-def test_no_task_fails_while_the_key_is_exchanged(airflow, key):
+def test_no_task_fails_while_the_key_is_replaced(airflow, key):
     dag_id = "whitebit_e2e_keys"
-    # A long margin: both are to be in doubt at the same time, whenever each of them begins.
-    old = key("old", settle_margin=20)
+    # A long margin, so that both moves are in doubt at the same time.
+    old = key("old", reconcile_margin=20)
     airflow.keep_connections(whitebit_vault=old)
     airflow.sandbox.fault("lost_reply_after", path=f"*{INVEST}", count=2)
-    before, asked = len(transactions(airflow)), len(airflow.sandbox.requests())
+    before, since = len(transactions(airflow)), len(airflow.sandbox.requests())
     run_id = airflow.begin(dag_id)
 
     def both_in_doubt():
         deferred = airflow.task(dag_id, run_id, "deferred")["state"] == "deferred"
-        return deferred and len(sent_with(airflow, asked)) == 2
+        return deferred and len(sent_with(airflow, since)) == 2
 
     airflow.wait("two lost answers", both_in_doubt)
     os.kill(process_of(airflow, run_id, "killed"), signal.SIGKILL)
-    new = key("new", former_connection="whitebit_vault_before")
+    new = key("new", previous_conn_id="whitebit_vault_before")
     airflow.keep_connections(whitebit_vault=new, whitebit_vault_before=old)
 
-    if airflow.finished(dag_id, run_id)["state"] == "failed" and VERSION < (3, 1):
-        # Airflow before 3.1 does not retry a task that was killed with -9: a person clears it.
+    if airflow.finished(dag_id, run_id)["state"] == "failed" and AIRFLOW_VERSION < (3, 1):
+        # Airflow before 3.1 does not retry a task that was killed with SIGKILL, so an operator clears it.
         airflow.clear(dag_id, run_id, "killed")
     assert airflow.finished(dag_id, run_id)["state"] == "success", airflow.problems(dag_id)
     receipts = {task: airflow.returned(dag_id, run_id, task) for task in ("deferred", "killed", "later")}
     made = {receipt["transaction_id"] for receipt in receipts.values()}
     assert (len(made), set(transactions(airflow)[before:])) == (3, made)
     assert [receipts[task]["reconciled"] for task in receipts] == [True, True, False]
-    assert sent_with(airflow, asked) == ["vault-key-old", "vault-key-old", "vault-key-new"]
-    # All that was begun with the old key is over: it can go.
+    assert sent_with(airflow, since) == ["vault-key-old", "vault-key-old", "vault-key-new"]
+    # Every move with the old key has ended, so the key can be revoked.
     airflow.keep_connections(whitebit_vault=new | {"extra": old["extra"]})
     airflow.sandbox.revoke_key("vault-key-old")
     airflow.clear(dag_id, run_id, "later")
@@ -135,15 +131,16 @@ def test_no_task_fails_while_the_key_is_exchanged(airflow, key):
 
 
 class Outstanding:
-    """Moves that have been made, and whose answer does not come while the test looks on."""
+    """A move that is made, and whose answer is delayed until after the test."""
 
     def __init__(self, airflow):
         self._airflow = airflow
-        self._before, self._asked = transactions(airflow), len(airflow.sandbox.requests())
+        airflow.sandbox.fund("EURI", "100")
+        self._before, self._since = transactions(airflow), len(airflow.sandbox.requests())
         airflow.sandbox.fault("delay_reply", path=f"*{INVEST}", count=1, seconds=180)
 
     def begin(self, dag_id):
-        """Begin a run and wait until its move is made."""
+        """Trigger a DAG and wait until its move is made. :returns: the id of the run."""
         for _ in range(3):
             run_id = self._airflow.begin(dag_id)
             path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}"
@@ -153,25 +150,25 @@ class Outstanding:
 
             self._airflow.wait("the move", made_or_over, every=0.1)
             if self.made():
-                assert len(sent_with(self._airflow, self._asked)) == 1
+                assert len(sent_with(self._airflow, self._since)) == 1
                 return run_id
-            # On a very busy machine its time is over before it has begun.
-        raise AssertionError(f"{dag_id} makes no move: {self._airflow.problems(dag_id)}")
+            # On a very busy machine its timeout can pass before it starts.
+        raise AssertionError(f"{dag_id} made no move: {self._airflow.problems(dag_id)}")
 
     def made(self):
-        """What the books say."""
+        """Return the transactions that were made since then."""
         return transactions(self._airflow)[len(self._before) :]
 
 
 @pytest.fixture
 def outstanding(airflow, key):
-    # The task itself waits for it as long as nothing else ends it.
+    # The timeout is long, so the task waits for the answer until something else ends it.
     airflow.keep_connections(whitebit_vault=key("patient", timeout=240))
     return Outstanding(airflow)
 
 
 def ended(airflow, run_id, task_id="invest"):
-    """Wait until the process of a task's first try is gone."""
+    """Wait until the process of a task's first try has ended."""
     process = process_of(airflow, run_id, task_id)
 
     def gone():
@@ -183,19 +180,19 @@ def ended(airflow, run_id, task_id="invest"):
     airflow.wait("the end of the task's process", gone)
 
 
-def told_of_failure(airflow, run_id):
+def failure_callbacks(airflow, run_id):
     return [path.name for path in (airflow.home / "vault").glob(f"{run_id.replace('/', '_')}.*.failed")]
 
 
 def shown_in_doubt(airflow, run_id):
-    """Whether the Treasury page shows the move of a run as one that nobody settles."""
-    if VERSION < (3, 1):
+    """Return whether the Treasury page shows the move of a run as in doubt; None before Airflow 3.1."""
+    if AIRFLOW_VERSION < (3, 1):
         return None
     seen = airflow.api.call("GET", "/whitebit/api/treasury?conn_id=whitebit_vault")
     return any(doubt["task"]["run_id"] == run_id for doubt in seen["airflow"]["doubts"])
 
 
-def settled_when_cleared(airflow, dag_id, run_id, outstanding, task_id="invest", clears=1):
+def reconciled_when_cleared(airflow, dag_id, run_id, outstanding, task_id="invest", clears=1):
     for _ in range(clears):
         airflow.clear(dag_id, run_id, task_id)
         if airflow.finished(dag_id, run_id)["state"] == "success":
@@ -225,12 +222,12 @@ def test_a_dagrun_timeout_while_the_answer_is_outstanding(airflow, outstanding):
     assert airflow.finished(dag_id, run_id)["state"] == "failed"
     assert airflow.task(dag_id, run_id, "invest")["state"] == "skipped"
     ended(airflow, run_id)
-    # Neither a retry nor anybody who was told.
+    # There is no retry, and no failure callback.
     assert airflow.task(dag_id, run_id, "invest")["try_number"] == 1
-    assert told_of_failure(airflow, run_id) == []
+    assert failure_callbacks(airflow, run_id) == []
     assert shown_in_doubt(airflow, run_id) in (True, None)
-    # On a very busy machine the time that a run has may not be enough for a cleared one either.
-    settled_when_cleared(airflow, dag_id, run_id, outstanding, clears=3)
+    # On a very busy machine the timeout of the run can be too short for the cleared task, too.
+    reconciled_when_cleared(airflow, dag_id, run_id, outstanding, clears=3)
 
 
 @pytest.mark.parametrize("state", ["failed", "success"])
@@ -243,21 +240,21 @@ def test_a_task_is_marked_while_the_answer_is_outstanding(airflow, outstanding, 
     assert airflow.finished(dag_id, run_id)["state"] == state
     assert airflow.task(dag_id, run_id, "invest")["try_number"] == 1
     assert shown_in_doubt(airflow, run_id) in (state == "failed", None)
-    settled_when_cleared(airflow, dag_id, run_id, outstanding)
+    reconciled_when_cleared(airflow, dag_id, run_id, outstanding)
 
 
-@pytest.mark.skipif(VERSION < (3, 1), reason="Airflow 3.1 and later have deadline alerts")
-def test_a_missed_deadline_only_tells(airflow, key):
+@pytest.mark.skipif(AIRFLOW_VERSION < (3, 1), reason="Airflow 3.1 and later have deadline alerts")
+def test_a_missed_deadline_only_sends_a_mail(airflow, key):
     dag_id = "whitebit_e2e_deadline"
     airflow.keep_connections(whitebit_vault=key("patient", timeout=240))
     airflow.sandbox.fault("delay_reply", path=f"*{INVEST}", count=1, seconds=15)
     before = transactions(airflow)
     run_id = airflow.begin(dag_id)
 
-    def told():
+    def mailed():
         return any(mail["Subject"] == "The deadline was missed" for mail in airflow.mail)
 
-    airflow.wait("the mail", told)
+    airflow.wait("the mail", mailed)
     assert airflow.finished(dag_id, run_id)["state"] == "success", airflow.problems(dag_id)
     receipt = airflow.returned(dag_id, run_id, "invest")
     assert (receipt["reconciled"], airflow.task(dag_id, run_id, "invest")["try_number"]) == (False, 1)
@@ -274,7 +271,7 @@ def eu():
 
 
 def events_of(airflow, run_id):
-    """The transactions of a run's asset events, by asset."""
+    """Return the assets and transactions of a run's asset events."""
     path = f"/api/v2/assets/events?source_run_id={urllib.parse.quote(run_id)}"
     events = airflow.api.call("GET", path)["asset_events"]
     return {(event["uri"], event["extra"]["transaction_id"]) for event in events if event["uri"].endswith("/moves")}
@@ -282,7 +279,7 @@ def events_of(airflow, run_id):
 
 def test_two_regions(airflow, key, eu):
     dag_id = "whitebit_e2e_regions"
-    extra = json.dumps({"settle_margin": 2, "timeout": 240, "region": "eu"})
+    extra = json.dumps({"reconcile_margin": 2, "timeout": 240, "region": "eu"})
     european = json.loads(eu.connection_json) | {"login": "eu-key", "password": "eu-secret", "extra": extra}
     worldwide = key("global", timeout=240, region="global")
     airflow.keep_connections(whitebit_global=worldwide, whitebit_eu=european)
@@ -297,15 +294,15 @@ def test_two_regions(airflow, key, eu):
     ended(airflow, run_id, "global")
     assert airflow.finished(dag_id, run_id)["state"] == "failed"
     elsewhere = airflow.returned(dag_id, run_id, "eu")
-    # The other region's records show the same move: they prove nothing about this one.
+    # The other region's records show an equal move, which proves nothing about this one.
     airflow.keep_connections(whitebit_global=european, whitebit_eu=european)
-    asked = len(eu.requests())
+    requests = len(eu.requests())
     airflow.clear(dag_id, run_id, "global")
     assert airflow.finished(dag_id, run_id)["state"] == "failed"
-    assert "another API key or host" in airflow.problems(dag_id)
-    assert len(eu.requests()) == asked
+    assert "another API key" in airflow.problems(dag_id)
+    assert len(eu.requests()) == requests
     airflow.keep_connections(whitebit_global=worldwide, whitebit_eu=european)
-    receipt = settled_when_cleared(airflow, dag_id, run_id, outstanding, "global")
+    receipt = reconciled_when_cleared(airflow, dag_id, run_id, outstanding, "global")
     made = [entry["transaction_id"] for entry in eu.ledger()["transactions"] if entry["nonce"] is not None]
     assert (made, elsewhere["reconciled"]) == ([elsewhere["transaction_id"]], False)
     assert (elsewhere["plan_id"], elsewhere["amount"]) == (receipt["plan_id"], receipt["amount"])

@@ -1,5 +1,5 @@
-"""What docs/operations.md says of secrets backends, on an Airflow that has one for all its processes and another for
-workers. Where the provider for HashiCorp's Vault is installed, the first is a Vault."""
+"""The claims of docs/operations.md about secrets backends: an Airflow with one backend for all processes, and one more
+for workers. If the provider for HashiCorp Vault is installed, the first one is a Vault."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ import pytest
 from local_airflow import BIN, Api, environment, free_port, process_group
 
 from airflow_provider_whitebit.testing import SandboxProcess
-from tests.e2e.test_operations import VERSION, transactions
-from tests.running_airflow import PATIENCE, REPO, RunningAirflow
+from tests.running_airflow import AIRFLOW_VERSION, PATIENCE, REPO, RunningAirflow
 
 DAG = "whitebit_e2e_vault"
 LOCAL_FILES = "airflow.secrets.local_filesystem.LocalFilesystemBackend"
@@ -29,13 +28,13 @@ def has_vault():
 
 
 class Vault(ThreadingHTTPServer):
-    """As much of Vault's HTTP API as reading secrets takes: tokens, and version 2 of the key-value engine."""
+    """The part of Vault's HTTP API that reads secrets: tokens, and version 2 of the key-value engine."""
 
     token = "vault-token"
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), _VaultAnswer)
-        self.asked = []
+        self.paths = []
         self.secrets = {}
 
     @property
@@ -51,7 +50,7 @@ class Vault(ThreadingHTTPServer):
 class _VaultAnswer(BaseHTTPRequestHandler):
     def do_GET(self):
         path = self.path.partition("?")[0].removeprefix("/v1/")
-        self.server.asked.append(path)
+        self.server.paths.append(path)
         found = self.server.secrets.get(path.removeprefix("airflow/data/connections/"))
         if self.headers["X-Vault-Token"] != self.server.token:
             status, answer = 403, {"errors": ["permission denied"]}
@@ -73,14 +72,18 @@ class _VaultAnswer(BaseHTTPRequestHandler):
 
 
 class Backends:
-    """An Airflow, and what its two secrets backends hold."""
+    """An Airflow and the connections in its two secrets backends."""
 
     def __init__(self, running, vault):
         self.airflow = running
         self.vault = vault
 
     def hold(self, *, everywhere=None, workers=None):
-        """Replace the connection ``whitebit_vault`` in both: by the name of the API key that it has, if it has one."""
+        """Replace the connection ``whitebit_vault`` in both backends.
+
+        :param everywhere: name of its API key in the first backend; None for no connection.
+        :param workers: the same for the backend of workers.
+        """
         connections = {} if everywhere is None else {"whitebit_vault": self._connection(everywhere)}
         if self.vault is not None:
             self.vault.secrets = connections
@@ -88,7 +91,7 @@ class Backends:
         self._write("workers.json", {} if workers is None else {"whitebit_vault": self._connection(workers)})
 
     def _connection(self, key):
-        known = {"login": f"key-of-{key}", "password": f"secret-of-{key}", "extra": json.dumps({"settle_margin": 2})}
+        known = {"login": f"key-of-{key}", "password": f"secret-of-{key}", "extra": json.dumps({"reconcile_margin": 2})}
         return json.loads(self.airflow.sandbox.connection_json) | known
 
     def _write(self, name, connections):
@@ -102,22 +105,17 @@ class Backends:
         }
 
     def run(self):
-        """Run the DAG, the answer to its move lost: its keys, and whether it came to a good end with one move."""
-        airflow = self.airflow
-        before, asked = len(transactions(airflow)), len(airflow.sandbox.requests())
-        airflow.sandbox.fault("lost_reply_after", path="*/investments/invest", count=1)
-        run = airflow.run(DAG)
-        assert run["state"] == "success", airflow.problems(DAG)
-        receipt = airflow.returned(DAG, run["dag_run_id"], "invest")
-        assert receipt["reconciled"] is True
-        assert transactions(airflow)[before:] == [receipt["transaction_id"]]
-        return self.keys_used(asked)
+        """Run the DAG, lose the answer to its move, and assert one move. :returns: the API keys that were used."""
+        requests = len(self.airflow.sandbox.requests())
+        receipt, made = self.airflow.run_with_a_lost_answer(DAG)
+        assert made == [receipt["transaction_id"]]
+        return self.keys_used(requests)
 
     def test_button(self):
-        """Press it: what it says, and the keys that it used."""
-        asked = len(self.airflow.sandbox.requests())
+        """Press the test button. :returns: its answer, and the API keys that were used."""
+        requests = len(self.airflow.sandbox.requests())
         body = {"connection_id": "whitebit_vault", "conn_type": "whitebit"}
-        return self.airflow.api.call("POST", "/api/v2/connections/test", body), self.keys_used(asked)
+        return self.airflow.api.call("POST", "/api/v2/connections/test", body), self.keys_used(requests)
 
 
 @pytest.fixture(scope="module")
@@ -156,33 +154,33 @@ def backends(tmp_path_factory):
 
 def test_a_connection_that_only_workers_have(backends):
     backends.hold(workers="workers")
-    # The sensor and the lost answer were looked after by the triggerer.
+    # The sensor and the reconciliation ran in the triggerer.
     assert backends.run() == {"key-of-workers"}
-    if VERSION >= (3, 3):
-        told, keys = backends.test_button()
-        assert (told["status"], keys) == (False, set()), told
-    if VERSION >= (3, 1):
+    if AIRFLOW_VERSION >= (3, 3):
+        answer, keys = backends.test_button()
+        assert (answer["status"], keys) == (False, set()), answer
+    if AIRFLOW_VERSION >= (3, 1):
         seen = backends.airflow.api.call("GET", "/whitebit/api/treasury?conn_id=whitebit_vault")
-        assert "There is no connection" in seen["exchange"]["error"]
+        assert "There is no connection" in seen["exchange"]["error"]["message"]
 
 
-def test_where_both_have_it_that_of_workers_is_theirs(backends):
+def test_workers_prefer_their_own_backend(backends):
     backends.hold(everywhere="everywhere", workers="workers")
     assert backends.run() == {"key-of-workers"}
-    if VERSION >= (3, 3):
-        told, keys = backends.test_button()
-        assert (told["status"], keys) == (True, {"key-of-everywhere"}), told
+    if AIRFLOW_VERSION >= (3, 3):
+        answer, keys = backends.test_button()
+        assert (answer["status"], keys) == (True, {"key-of-everywhere"}), answer
 
 
-def test_what_workers_do_not_have_they_get_from_the_api_server(backends):
+def test_workers_fall_back_to_the_api_server(backends):
     backends.hold(everywhere="everywhere")
     assert backends.run() == {"key-of-everywhere"}
 
 
-def test_a_vault_is_not_asked_for_variables(backends):
+def test_variables_are_not_read_from_the_vault(backends):
     if backends.vault is None:
         pytest.skip("pip install apache-airflow-providers-hashicorp")
     backends.hold(everywhere="everywhere")
     backends.run()
-    assert "airflow/data/connections/whitebit_vault" in backends.vault.asked
-    assert [path for path in backends.vault.asked if "variables" in path] == []
+    assert "airflow/data/connections/whitebit_vault" in backends.vault.paths
+    assert [path for path in backends.vault.paths if "variables" in path] == []

@@ -1,4 +1,4 @@
-"""Treasury operators on a real Airflow: examples, approval by a person, kills in the middle of a plan."""
+"""Treasury operators on a real Airflow: examples, approval by a person, kills during a plan."""
 
 from __future__ import annotations
 
@@ -10,19 +10,17 @@ import time
 from contextlib import suppress
 from decimal import Decimal
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
-from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
+from tests.running_airflow import AIRFLOW_VERSION
 
-VERSION = tuple(int(part) for part in version("apache-airflow").split(".")[:2])
 KILLS = max(1, int(os.environ.get("WHITEBIT_KILLS", "3")) // 5)
 DAG = "whitebit_kill_plan"
 USDT_A, USDT_B = "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f", "1c9a4f60-2b3d-4e5f-8a7b-9c0d1e2f3a4b"
 USDC_A, USDC_B = "502e8da4-6f71-4293-8ebf-3a4b5c6d7e8f", "613f9eb5-7082-43a4-9fc0-4b5c6d7e8f90"
-#: One asset after the other from one plan to the other, and back.
+#: Two policies: each moves the assets to other plans than the other one.
 THERE = {
     "USDT": {"reserve": "1000", "plans": {"targets": {USDT_A: "0.3"}}},
     "USDC": {"plans": {"targets": {USDC_A: "0.1", USDC_B: "0.05"}}},
@@ -35,20 +33,13 @@ BACK = {
 }
 
 
-@pytest.fixture
-def hook(airflow, monkeypatch):
-    monkeypatch.setenv("AIRFLOW_CONN_WHITEBIT_DEFAULT", airflow.env["AIRFLOW_CONN_WHITEBIT_DEFAULT"])
-    airflow.sandbox.clear_faults()
-    return WhiteBitHook()
-
-
-def moves_in_books(airflow):
-    return {entry["transaction_id"] for entry in airflow.sandbox.ledger()["transactions"] if entry["nonce"] is not None}
+def made_so_far(airflow):
+    return {entry["transaction_id"] for entry in airflow.moves()}
 
 
 def processes(airflow, run_id):
     folder = Path(airflow.home) / "processes" / run_id.replace("/", "_")
-    # A file may be there before anything is written into it.
+    # A file can exist before its content is written.
     return {file.name: int(text) for file in folder.glob("rebalance.*") if (text := file.read_text())}
 
 
@@ -58,10 +49,10 @@ def new_process_or_end(airflow, run_id, seen):
 
 
 @pytest.mark.parametrize("number", range(KILLS))
-def test_a_plan_that_is_killed_again_and_again_is_carried_out_once(airflow, hook, number):
+def test_a_plan_that_is_killed_repeatedly_is_executed_once(airflow, hook, number):
     chance = random.Random(number)
     for policy in (THERE, BACK):
-        before = moves_in_books(airflow)
+        before = made_so_far(airflow)
         airflow.sandbox.fault("delay_reply", path="/api/*", seconds="0.1")
         run_id = airflow.begin(DAG, {"policy": policy})
         seen = set()
@@ -73,36 +64,27 @@ def test_a_plan_that_is_killed_again_and_again_is_carried_out_once(airflow, hook
                 seen.add(name)
                 with suppress(ProcessLookupError):
                     os.kill(found[name], signal.SIGKILL)
-            insist(airflow, run_id)
+            airflow.clear_failed(DAG, run_id, "rebalance")
             if airflow.api.call("GET", f"/api/v2/dags/{DAG}/dagRuns/{run_id}")["state"] == "success":
                 break
         airflow.sandbox.clear_faults()
         deadline = time.monotonic() + 240
         while (state := airflow.finished(DAG, run_id)["state"]) == "failed":
             assert time.monotonic() < deadline, airflow.problems(DAG)
-            insist(airflow, run_id)
+            airflow.clear_failed(DAG, run_id, "rebalance")
             time.sleep(1)
         assert state == "success", airflow.problems(DAG)
         done = airflow.returned(DAG, run_id, "rebalance")
-        made = moves_in_books(airflow) - before
+        made = made_so_far(airflow) - before
         assert {receipt["transaction_id"] for receipt in done["receipts"]} == made
         assert len(made) >= 3
-        # The next run has nothing to do: all of it was made.
+        # The next run has nothing to do.
         run = airflow.finished(DAG, airflow.begin(DAG, {"policy": policy}))
         again = airflow.returned(DAG, run["dag_run_id"], "rebalance")
         assert (again["status"], again["plan"]["moves"]) == ("nothing_to_do", [])
 
 
-def insist(airflow, run_id):
-    """Airflow before 3.1 does not retry a task that was killed with -9: a person clears it when the run has ended."""
-    # Cleared before, the run may be marked as failed over the cleared task, and nothing goes on.
-    if airflow.api.call("GET", f"/api/v2/dags/{DAG}/dagRuns/{run_id}")["state"] == "failed":
-        airflow.clear(DAG, run_id, "rebalance")
-
-
 def test_the_treasury_examples(airflow, hook):
-    for dag_id in ("whitebit_treasury", "whitebit_treasury_many"):
-        airflow.api.call("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": False})
     airflow.sandbox.fund("EURI", "200")
     policy = {"EURI": {"reserve": "100"}}
     run_id = airflow.begin("whitebit_treasury", {"policy": policy})
@@ -116,17 +98,17 @@ def test_the_treasury_examples(airflow, hook):
         airflow.api.call("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": True})
 
 
-@pytest.mark.skipif(VERSION < (3, 1), reason="Airflow 3.0 has no human in the loop")
-def test_what_a_person_approves_is_carried_out(airflow, hook):
+@pytest.mark.skipif(AIRFLOW_VERSION < (3, 1), reason="Airflow 3.0 has no human in the loop")
+def test_an_approved_plan_is_executed(airflow, hook):
     dag_id = "whitebit_approval"
     airflow.sandbox.fund("EURI", "50")
     run_id = airflow.begin(dag_id, {"ticker": "EURI", "reserve": "60"})
     path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/ask/-1/hitlDetails"
 
-    def asked():
+    def question_of():
         return airflow.api.call("GET", path)
 
-    question = airflow.wait("the question", asked)
+    question = airflow.wait("the question", question_of)
     assert "**flex_invest" in question["body"]
     planned = airflow.returned(dag_id, run_id, "plan")
     assert planned["status"] == "planned"
@@ -141,7 +123,7 @@ def test_what_a_person_approves_is_carried_out(airflow, hook):
         log = (airflow.home / "standalone.log").read_text(errors="replace")
         return re.search(rf"TaskInstance Finished: .*task_id=ask, run_id={re.escape(run_id)}", log)
 
-    # Airflow loses a task that is answered before its scheduler has seen that it waits: no person is so fast.
+    # Airflow loses a task that is answered before its scheduler has noticed that it waits. No person is that fast.
     airflow.wait("the scheduler", seen_by_scheduler)
     time.sleep(1)
     airflow.api.call("PATCH", path, {"chosen_options": ["Approve"], "params_input": {}})

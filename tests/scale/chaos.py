@@ -1,4 +1,4 @@
-"""What goes wrong while the moves are made: by seed, so that a run can be told about."""
+"""Kills and restarts while moves are made. A seed decides them, so a run can be described by its seed."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from collections import Counter
 from collections.abc import Callable
 
 from tests.scale.cluster import WORKERS, Cluster, Process, signal_all
+from tests.scale.servers import Server
 
-#: Longer than Airflow waits for a heartbeat: whoever wakes up has been replaced.
+#: Longer than Airflow waits for a heartbeat: a process that wakes up has been replaced.
 STALL_SECONDS = 15
-
-
-#: What each run must show, whatever else it has time for: it goes wrong first, and the last moves wait for it.
+#: Every run must include these, so they happen first and the last moves wait for them.
 ESSENTIAL = ("worker killed", "broker killed", "database killed", "database restarted")
 
 
 class Chaos:
-    """Kills and restarts, one after the other, at random moments."""
+    """Kills and restarts components and servers, one after the other, at random moments."""
 
     def __init__(self, cluster: Cluster, seed: int) -> None:
         self.cluster = cluster
@@ -42,28 +41,28 @@ class Chaos:
         }
 
     def round(self) -> list[str]:
-        """Every kind once, in random order; in the first round what is essential comes first."""
+        """Return every kind once, in random order; in the first round the essential ones come first."""
         names = list(self.kinds)
         self.chance.shuffle(names)
         return names if self.done else sorted(names, key=lambda name: name not in ESSENTIAL)
 
-    def happen(self, name: str) -> bool:
-        """Do it, if there is something to do it to."""
-        happened = self.kinds[name]()
-        if happened:
+    def cause(self, name: str) -> bool:
+        """Cause one kind of failure. :returns: False if it has no target at this moment."""
+        caused = self.kinds[name]()
+        if caused:
             self.done[name] += 1
-        return happened
+        return caused
 
-    def tend(self) -> None:
-        """Start again what is due."""
+    def restart_due(self) -> None:
+        """Restart what has been down long enough."""
         now = time.monotonic()
         due = [action for moment, action in self._later if moment <= now]
         self._later = [entry for entry in self._later if entry[0] > now]
         for action in due:
             action()
 
-    def settle(self) -> None:
-        """Start everything again."""
+    def restart_all(self) -> None:
+        """Restart everything that is down."""
         for _, action in self._later:
             action()
         self._later = []
@@ -77,26 +76,18 @@ class Chaos:
         return self.chance.choice(ready) if ready else None
 
     def _kill_worker(self) -> bool:
-        if (name := self._worker()) is None:
-            return False
-        return self._kill(name)
+        return (name := self._worker()) is not None and self._kill(name)
 
     def _orphan_tasks(self) -> bool:
-        if (name := self._worker()) is None:
-            return False
-        return self._kill(name, orphans=True)
+        return (name := self._worker()) is not None and self._kill(name, orphans=True)
 
     def _kill_supervisor(self) -> bool:
-        if (name := self._worker()) is None:
-            return False
-        return self._one(self.cluster.supervisors(name))
+        return (name := self._worker()) is not None and self._kill_one_of(self.cluster.supervisors(name))
 
     def _kill_task(self) -> bool:
-        if (name := self._worker()) is None:
-            return False
-        return self._one(self.cluster.running_tasks(name))
+        return (name := self._worker()) is not None and self._kill_one_of(self.cluster.running_tasks(name))
 
-    def _one(self, found: list[Process]) -> bool:
+    def _kill_one_of(self, found: list[Process]) -> bool:
         died = signal_all([self.chance.choice(found)]) if found else 0
         self.processes_killed += died
         return died > 0
@@ -115,24 +106,23 @@ class Chaos:
         self._in(STALL_SECONDS, wake)
         return True
 
-    def _kill_broker(self) -> bool:
-        if not self.cluster.redis.running() or not self.cluster.redis.kill():
+    def _kill_server(self, server: Server) -> bool:
+        if not server.running() or not server.kill():
             return False
-        self._in(self.chance.uniform(0, 4), self.cluster.redis.start)
+        self._in(self.chance.uniform(0, 4), server.start)
         return True
+
+    def _kill_broker(self) -> bool:
+        return self._kill_server(self.cluster.redis)
 
     def _lose_broker(self) -> bool:
-        if not self.cluster.redis.running() or not self.cluster.redis.kill():
-            return False
-        self.cluster.redis.forget()
-        self._in(self.chance.uniform(0, 4), self.cluster.redis.start)
-        return True
+        killed = self._kill_server(self.cluster.redis)
+        if killed:
+            self.cluster.redis.forget()
+        return killed
 
     def _kill_database(self) -> bool:
-        if not self.cluster.postgres.running() or not self.cluster.postgres.kill():
-            return False
-        self._in(self.chance.uniform(0, 4), self.cluster.postgres.start)
-        return True
+        return self._kill_server(self.cluster.postgres)
 
     def _restart_database(self) -> bool:
         if not self.cluster.postgres.running():
@@ -142,9 +132,7 @@ class Chaos:
         return True
 
     def _kill_triggerer(self) -> bool:
-        if not self._deferred():
-            return False
-        return self._kill("triggerer")
+        return self._deferred() and self._kill("triggerer")
 
     def _kill(self, name: str, *, orphans: bool = False) -> bool:
         died = self.cluster.kill(name, orphans=orphans)

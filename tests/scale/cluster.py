@@ -1,4 +1,4 @@
-"""Airflow in parts, as it is deployed: API server, scheduler, DAG processor, triggerer and Celery workers."""
+"""Airflow's components as separate processes: API server, scheduler, DAG processor, triggerer and Celery workers."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from tests.scale.servers import Postgres, Redis
 WORKERS = ("worker-1", "worker-2")
 SLOTS = 5
 PARTS = ("api-server", "scheduler", "dag-processor", "triggerer", *WORKERS)
-#: The README's: fewer slots than the workers have, so that it is the pool that limits the moves.
+#: The pool that docs/operations.md recommends. It has fewer slots than the workers, so the pool limits the moves.
 POOL, POOL_SLOTS = "whitebit", 8
 
-#: So that what is lost is found in seconds: by default Airflow takes minutes, for tasks that run for hours.
+#: Airflow notices a lost process within seconds; its defaults are minutes, for tasks that run for hours.
 SETTINGS = {
     "AIRFLOW__CORE__PARALLELISM": str(SLOTS * len(WORKERS) + 2),
     "AIRFLOW__CELERY__WORKER_CONCURRENCY": str(SLOTS),
@@ -42,7 +42,7 @@ SETTINGS = {
 
 @dataclass
 class Process:
-    """One line of the process table."""
+    """A running process."""
 
     pid: int
     parent: int
@@ -50,7 +50,7 @@ class Process:
 
 
 def processes() -> Iterator[Process]:
-    """All that run."""
+    """Return all running processes."""
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError, ValueError, IndexError):
             state, parent, _, session = (entry / "stat").read_text().rsplit(")", 1)[1].split()[:4]
@@ -59,7 +59,7 @@ def processes() -> Iterator[Process]:
 
 
 def signal_all(found: list[Process], number: signal.Signals = signal.SIGKILL) -> int:
-    """Send a signal; to how many it went."""
+    """Send a signal. :returns: how many processes received it."""
     reached = 0
     for process in found:
         with contextlib.suppress(ProcessLookupError):
@@ -70,31 +70,31 @@ def signal_all(found: list[Process], number: signal.Signals = signal.SIGKILL) ->
 
 @dataclass
 class Cluster(RunningAirflow):
-    """The running parts, and the servers that they need."""
+    """The running components, and the servers that they need."""
 
     postgres: Postgres = field(kw_only=True)
     redis: Redis = field(kw_only=True)
     parts: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
-    #: Every part leads a session, which is how its orphans are found.
+    #: Every component leads a session of its own, so its orphans can be found.
     sessions: set[int] = field(default_factory=set)
-    #: Parts that were killed and are not to be started yet.
+    #: Components that were killed and are not due for a restart yet.
     down: set[str] = field(default_factory=set)
     ended_by_themselves: Counter[str] = field(default_factory=Counter)
 
     def migrate(self) -> None:
-        """Make the database, and with it the configuration whose secrets all parts share."""
+        """Create the database, and the configuration whose secrets all components share."""
         with (self.home / "migrate.log").open("w") as log:
             migrate(self.env, log)
             command = [BIN / "airflow", "pools", "set", POOL, str(POOL_SLOTS), "calls to WhiteBIT from this address"]
             subprocess.run(command, env=self.env, stdout=log, stderr=log, check=True)
 
     def start(self, name: str) -> None:
-        """Start a part."""
+        """Start a component."""
         words = ["celery", "worker", "--celery-hostname", name] if name in WORKERS else [name]
         if name in (*WORKERS, "triggerer"):
-            # Their logs are read as files; the usual ports may be somebody else's.
+            # The tests read logs as files; the default ports may be in use.
             words.append("--skip-serve-logs")
-        # As containers behind one address: what processes of one machine share, the parts do not.
+        # Like containers behind one address, components do not share files of one machine.
         own = self.home / "tmp" / name
         own.mkdir(parents=True, exist_ok=True)
         with (self.home / f"{name}.log").open("ab") as log:
@@ -109,16 +109,17 @@ class Cluster(RunningAirflow):
         self.sessions.add(self.parts[name].pid)
 
     def keep_up(self) -> None:
-        """Start what has ended by itself again, as systemd or Kubernetes would."""
+        """Restart components that ended by themselves, as systemd or Kubernetes would."""
         for name, process in self.parts.items():
             if name not in self.down and process.poll() is not None:
                 self.ended_by_themselves[name] += 1
                 self.start(name)
 
     def kill(self, name: str, *, orphans: bool = False) -> int:
-        """Kill a part with -9; how many processes died, none if it had ended by itself.
+        """Kill a component with SIGKILL.
 
-        :param orphans: kill the one that leads, and leave what it has started.
+        :param orphans: kill only the first process, not those that it has started.
+        :returns: how many processes died; 0 if the component had ended by itself.
         """
         self.down.add(name)
         family = self.members(name)
@@ -126,35 +127,35 @@ class Cluster(RunningAirflow):
         return died if self.parts[name].wait() == -signal.SIGKILL else 0
 
     def restart(self, name: str) -> None:
-        """A killed part, again."""
+        """Restart a killed component."""
         self.parts[name].wait()
         self.start(name)
         self.down.discard(name)
 
     def members(self, name: str) -> list[Process]:
-        """A part and all that it has started since."""
+        """Return the processes of a component, orphans included."""
         session = self.parts[name].pid
         return [process for process in processes() if process.session == session]
 
     def supervisors(self, name: str) -> list[Process]:
-        """The forked children of a worker that have a task in their charge."""
+        """Return the forked children of a worker that supervise a task."""
         family = self.members(name)
         busy = {process.parent for process in family}
         return [process for process in family if process.parent == self.parts[name].pid and process.pid in busy]
 
     def running_tasks(self, name: str) -> list[Process]:
-        """The processes in which a worker's tasks run."""
+        """Return the processes in which a worker's tasks run."""
         family = self.members(name)
-        charge = {process.pid for process in self.supervisors(name)}
-        return [process for process in family if process.parent in charge]
+        supervisors = {process.pid for process in self.supervisors(name)}
+        return [process for process in family if process.parent in supervisors]
 
     def healthy(self) -> bool:
-        """Whether all parts are up."""
+        """Return whether all components are up."""
         self.keep_up()
         return self.api.healthy() and all(len(self.members(name)) > SLOTS for name in WORKERS)
 
     def stop(self) -> None:
-        """End all parts, and what has been orphaned."""
+        """End all components and their orphans."""
         signal_all([process for process in processes() if process.session in self.sessions])
         for process in self.parts.values():
             process.wait()

@@ -1,4 +1,4 @@
-"""Airflow on Celery, with everything that belongs to it, for the tests of this folder."""
+"""The fixture ``cluster``: Airflow on Celery with PostgreSQL, Redis and a sandbox."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SHARED = "shared"
 CONNECTIONS = {name.replace("-", "_"): name for name in OWN} | {f"shared_{number}": SHARED for number in range(3)}
 PLANS = tuple(f"00000000-0000-4000-8000-00000000000{number}" for number in range(5))
 
-#: A user for each key: two keys of one account cannot keep out of each other's way (docs/once.md).
+#: One user per key: moves with two keys of one account cannot exclude each other (docs/once.md).
 SCENARIO = {
     "plans": [{"id": plan, "ticker": "USDT", "minimum": "1", "maximum": "1000000", "rate": "0.1"} for plan in PLANS],
     "keys": [{"api_key": name, "secret": f"secret-of-{name}", "user": name} for name in (*OWN, SHARED)],
@@ -34,7 +34,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     for module in ("airflow.providers.celery", "psycopg2", "redis"):
         need_module(module, f"NOT TESTED ON CELERY: {module} is not installed (the extra 'scale')")
     if absent := absent_programs():
-        missing(f"NOT TESTED ON CELERY: there is no {', '.join(absent)} (scripts/services.sh installs them)")
+        missing(f"NOT TESTED ON CELERY: {', '.join(absent)} not found (scripts/services.sh installs them)")
     home = tmp_path_factory.mktemp("scale")
     scenario = home / "scenario.json"
     scenario.write_text(json.dumps(SCENARIO))
@@ -56,14 +56,14 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         )
         env |= SETTINGS | {"AIRFLOW__CELERY__BROKER_URL": redis.address}
         for name, key in CONNECTIONS.items():
-            # A short settle margin: the sandbox records at once.
+            # A short margin is enough, because the sandbox records moves at once.
             env[f"AIRFLOW_CONN_{name.upper()}"] = json.dumps(
                 {
                     "conn_type": "whitebit",
                     "login": key,
                     "password": f"secret-of-{key}",
                     "host": sandbox.url,
-                    "extra": {"settle_margin": 2},
+                    "extra": {"reconcile_margin": 2},
                 }
             )
         running = Cluster(home, Api(port), sandbox, None, env, [], set(), postgres=postgres, redis=redis)

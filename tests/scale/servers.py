@@ -1,4 +1,4 @@
-"""PostgreSQL and Redis of a test's own: on free ports, in folders of their own, and made to be killed."""
+"""PostgreSQL and Redis for a test that kills them: on free ports, in temporary folders."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.running_airflow import Part, free_port
 
 
 def program(name: str) -> str | None:
-    """A server's program that runs: on the PATH, or where Debian keeps PostgreSQL's."""
+    """Return the path of a working program: from the PATH, or from Debian's folder for PostgreSQL."""
     for path in (shutil.which(name), *sorted(glob.glob(f"/usr/lib/postgresql/*/bin/{name}"), reverse=True)):
         with contextlib.suppress(OSError):
             if path and subprocess.run([path, "--version"], capture_output=True, timeout=20).returncode == 0:
@@ -29,36 +29,36 @@ def program(name: str) -> str | None:
 
 
 def absent_programs() -> list[str]:
-    """Programs that are needed and not there."""
+    """Return the names of needed programs that are not installed."""
     return [name for name in ("initdb", "postgres", "redis-server") if program(name) is None]
 
 
 class Server:
-    """A server in a process of its own, in a folder of its own."""
+    """A server process with a temporary folder."""
 
     name: str
 
     def __init__(self) -> None:
-        # Not below pytest's folders: nobody else may look into those, and PostgreSQL runs as somebody else.
+        # Only the current user can read pytest's folders, and PostgreSQL may run as another user.
         self.folder = Path(tempfile.mkdtemp(prefix=f"whitebit-{self.name}-"))
         self.port = free_port()
         self.password = secrets.token_hex(16)
         self.process: subprocess.Popen[bytes] | None = None
 
     def command(self) -> list[str]:
-        """What starts it, in the foreground."""
+        """Return the command that starts the server in the foreground."""
         raise NotImplementedError
 
     def answers(self) -> bool:
-        """Whether it does its work."""
+        """Return whether the server answers."""
         raise NotImplementedError
 
     def user(self) -> dict[str, Any]:
-        """Options of ``subprocess``: as whom it runs."""
+        """Return options of ``subprocess``: the user that the server runs as."""
         return {}
 
     def start(self) -> None:
-        """Start it, unless it runs, and wait until it answers."""
+        """Start the server unless it runs, and wait until it answers."""
         if self.running():
             return
         log = self.folder / "log"
@@ -79,18 +79,18 @@ class Server:
         raise AssertionError(f"{self.name} does not start: {log.read_text(errors='replace')[-3000:]}")
 
     def running(self) -> bool:
-        """Whether its process is there."""
+        """Return whether the server's process runs."""
         return self.process is not None and self.process.poll() is None
 
     def kill(self) -> bool:
-        """End it and all its processes with -9; whether that is what it died of."""
+        """Kill all processes of the server. :returns: False if it had ended by itself."""
         if self.process is None:
             return False
         Part(self.name, self.process.pid).kill()
         return self.process.wait() == -signal.SIGKILL
 
     def remove(self) -> None:
-        """End it for good."""
+        """Kill the server and remove its folder."""
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -147,7 +147,7 @@ class Postgres(Server):
 
     @property
     def address(self) -> str:
-        """For SQLAlchemy."""
+        """The database's URL for SQLAlchemy."""
         return f"postgresql+psycopg2://airflow:{self.password}@127.0.0.1:{self.port}/postgres"
 
     def answers(self) -> bool:
@@ -163,14 +163,14 @@ class Postgres(Server):
         return True
 
     def stop(self) -> None:
-        """End it in order, as an administrator does: whoever is connected is thrown out."""
+        """Shut down in order, as an administrator does: clients are disconnected."""
         assert self.process is not None
         self.process.send_signal(signal.SIGINT)
-        assert self.process.wait(timeout=30) == 0, "it did not end in order"
+        assert self.process.wait(timeout=30) == 0, "PostgreSQL did not shut down in order"
 
 
 class Redis(Server):
-    """A Redis that writes each change to its file before it answers."""
+    """A Redis that writes each change to a file before it answers."""
 
     name = "redis"
 
@@ -185,7 +185,7 @@ class Redis(Server):
 
     @property
     def address(self) -> str:
-        """For Celery."""
+        """The broker's URL for Celery."""
         return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
 
     def answers(self) -> bool:
@@ -198,12 +198,12 @@ class Redis(Server):
             return False
 
     def forget(self) -> None:
-        """Lose all messages, as one that keeps them in memory does; while it is down."""
+        """Lose all messages while the server is down, like a Redis that keeps them in memory only."""
         shutil.rmtree(self.folder / "appendonlydir", ignore_errors=True)
 
 
 def within(seconds: float, done: Callable[[], bool]) -> bool:
-    """Whether something came about in so many seconds."""
+    """Return whether something became true within some seconds."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if done():

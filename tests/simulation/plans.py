@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, ClassVar
 
 import pendulum
 
-from airflow_provider_whitebit.client.errors import WhiteBitInDoubt
-from airflow_provider_whitebit.client.models import FlexInvestmentStatus
-from airflow_provider_whitebit.moves.batch import Batch
-from airflow_provider_whitebit.moves.drivers import SettleLater, execute_move
+from airflow_provider_whitebit.client.errors import WhiteBitError, WhiteBitInDoubtError, WhiteBitPlanOutdatedError
+from airflow_provider_whitebit.moves.execution import ExecutionRequest
 from airflow_provider_whitebit.moves.intent import Move, Receipt
-from airflow_provider_whitebit.moves.journal import Journal
-from airflow_provider_whitebit.sandbox.exchange import Exchange
-from airflow_provider_whitebit.treasury.planning import Holdings, plan_rebalance
+from airflow_provider_whitebit.moves.plans import PlanRun
 from airflow_provider_whitebit.treasury.policy import read_policy
-from tests.simulation.scenarios import WEATHERS, by_hand
-from tests.simulation.world import Faults, Process, Shop, Store, Task, World, journal_of
+from airflow_provider_whitebit.treasury.promises import StillPlanned, read_holdings
+from airflow_provider_whitebit.treasury.requests import PlanRequest, Rebalance
+from tests.simulation.nodes import make_exchange
+from tests.simulation.oracles import check_words
+from tests.simulation.scenarios import CONDITIONS, FLEX
+from tests.simulation.stores import Store
+from tests.simulation.tasks import Task, in_doubt, invest
+from tests.simulation.wire import Faults, Venue
+from tests.simulation.world import Process, World
 
 LEFT, TRIMMED, FILLED, BEST, BITCOIN = (f"0000000{number}-0000-4000-8000-000000000000" for number in range(1, 6))
 SCENARIO = {
@@ -43,67 +47,45 @@ POLICY = read_policy(
         "BTC": {"plans": {"targets": {BITCOIN: "0.5"}}},
     }
 )
-WANTED = {TRIMMED: Decimal(200), FILLED: Decimal(300), BEST: Decimal(400), BITCOIN: Decimal("2.5")}
+TARGETS = {TRIMMED: Decimal(200), FILLED: Decimal(300), BEST: Decimal(400), BITCOIN: Decimal("2.5")}
 RESERVE = Decimal(9000)
 MOST_EARNED = Decimal("0.01")
+PARAMETERS = {"policy": "p"}
+_MOST_ROUNDS = 10
 
 
 @dataclass
 class PlanTask(Task):
     """A task that rebalances."""
 
-    def told(self, receipt: Any) -> Any:
+    asked: ClassVar[PlanRequest] = Rebalance(POLICY)
+
+    def describe(self, receipt: Any) -> Any:
         return [one.transaction_id for one in receipt]
 
-    def _work(self, process: Process) -> Any:
-        settled: dict[str, Any] = {}
-        while True:
-            try:
-                return self._carry_out(process, settled)
-            except SettleLater as later:
-                settled = self._settle(process, later)
+    def _move(self, process: Process, resumed: dict[str, Any]) -> list[Receipt]:
+        execution = self._execution(process, self.request, "plan", resumed=resumed.get("resumed"))
+        template = replace(execution, promise=StillPlanned(self.asked))
+        run = PlanRun(template, PARAMETERS, process.sleep)
+        receipts = run.done()
+        if receipts is None:
+            run.recover(announce=True)
+        for _ in range(_MOST_ROUNDS):
+            if receipts is not None:
+                return receipts
+            with suppress(WhiteBitPlanOutdatedError):
+                receipts = run.execute(self._plan(template, run))
+        raise WhiteBitPlanOutdatedError("planned too often")
 
-    def _carry_out(self, process: Process, settled: dict[str, Any]) -> list[Receipt]:
-        client = self._client(process)
-        assets = client.assets()
-
-        def journal(number: int) -> Journal:
-            return journal_of(self.store, process, f"|{number}")
-
-        def plan(made: Any) -> list[Move]:
-            active = client.flex_investments(investment_status=FlexInvestmentStatus.ACTIVE)
-            holdings = Holdings(client.main_balance(), tuple(client.flex_plans()), tuple(active), assets)
-            planned = plan_rebalance(holdings, POLICY, pendulum.from_timestamp(self.world.clock.now / 1000))
-            self.world.note(f"{process.name}: plans {[str(one) for one in planned.moves]}")
-            return [one.move for one in planned.moves]
-
-        def make(number: int, move: Move, permit: Callable[[Move], None]) -> Receipt:
-            kept = journal(number)
-            account_client, account = self._account(process, kept)
-            return execute_move(
-                account_client,
-                kept,
-                requested=move.to_json(),
-                resolve=lambda: move,
-                permit=permit,
-                **account,
-                generation=str(self.generation),
-                settle_margin_ms=self.settle_margin_ms,
-                sleep=process.sleep,
-                new_id=lambda: f"{self.name}-{process.number}-{number}",
-                defer=self.deferrable,
-                settled=settled.get("settled"),
-            )
-
-        return Batch(
-            diary=journal_of(self.store, process, "|diary"),
-            journal=journal,
-            plan=plan,
-            make=make,
-            requested=self.requested,
-            generation=str(self.generation),
-            run=f"{self.generation}|{process.number}",
-        ).carry_out()
+    def _plan(self, template: ExecutionRequest, run: PlanRun) -> list[Move]:
+        now = pendulum.from_timestamp(self.world.clock.now / 1000)
+        try:
+            planned = self.asked.plan(read_holdings(template.account), now, ())
+        except WhiteBitError as error:
+            error.add_completed([receipt.to_json() for receipt in run.receipts])
+            raise
+        self.world.note(f"{template.run}: plans {[str(one) for one in planned.moves]}")
+        return [one.move for one in planned.moves]
 
 
 @dataclass
@@ -113,23 +95,25 @@ class PlanScenario:
     seed: int
     make_task: Callable[..., PlanTask] = PlanTask
     world: World = field(init=False)
+    venue: Venue = field(init=False)
     task: PlanTask = field(init=False)
     mode: ClassVar[str] = "PLANS=1 "
 
     def __post_init__(self) -> None:
         world = self.world = World(self.seed)
         chance = world.random
-        weather = chance.choice(list(WEATHERS))
-        fenced = chance.random() < 0.6
-        exchange = Exchange(clock=world.clock, seed=self.seed, scenario=SCENARIO, rate_limits=False)
-        self.shop = Shop(world, exchange, Faults())
+        conditions = chance.choice(list(CONDITIONS))
+        kept = "task_state" if chance.random() < 0.6 else "variables"
+        exchange = make_exchange(world, SCENARIO)
+        self.venue = Venue(world, exchange, Faults())
         for plan, amount in ((LEFT, "500"), (TRIMMED, "400")):
-            by_hand(self.shop, "/api/v4/main-account/smart-flex/investments/invest", plan=plan, amount=amount)
-        self.shop.faults = WEATHERS[weather]
+            self.venue.move_outside(f"{FLEX}/invest", plan=plan, amount=amount)
+        self.venue.faults = CONDITIONS[conditions]
         world.clock.now += chance.randint(20_000, 21_000)
-        world.note(f"seed {self.seed}: rebalance, {weather}, journal {'fenced' if fenced else 'per try'}")
-        store = Store(self.shop, fenced=fenced)
-        self.task = self.make_task(world, self.shop, store, "task", {"policy": "p"}, lambda: None, retries=12)  # type: ignore[arg-type, return-value]
+        world.note(f"seed {self.seed}: rebalance, {conditions}, journal in {kept}")
+        store = Store(self.venue, kept)
+        # The request is that of the template, which a plan does not use.
+        self.task = self.make_task(world, self.venue, store, "task", invest(LEFT, "1"), retries=12)
         self.task.deferrable = chance.random() < 0.4
         if chance.random() < 0.5:
             self.task.retries, self.task.clears = chance.choice((0, 1, 2)), chance.choice((0, 1, 3))
@@ -140,47 +124,44 @@ class PlanScenario:
         task = self.task
         task.start()
         self.world.run()
-        if self._made() and self.world.random.random() < 0.3:
-            task.retries = task.tries + 3
-            task.clear()
-            self.world.run()
-        self.shop.faults = Faults()
+        if task.made and self.world.random.random() < 0.3:
+            self._clear(retries=3)
+        self.venue.faults = Faults()
         for _ in range(3):
-            if not self._made():
-                task.retries = task.tries + 3
-                task.clear()
-                self.world.run()
-        before = len(self.shop.sent)
-        task.retries = task.tries
-        task.clear()
-        self.world.run()
-        assert len(self.shop.sent) == before, "cleared when it was done, it sent again"
+            if not task.made:
+                self._clear(retries=3)
+        before = len(self.venue.sent)
+        self._clear(retries=0)
+        assert len(self.venue.sent) == before, "cleared when it was done, it sent again"
 
-    def _made(self) -> bool:
-        return self.task.result is not None and self.task.result.receipt is not None
+    def _clear(self, *, retries: int) -> None:
+        self.task.retries = self.task.tries + retries
+        self.task.clear()
+        self.world.run()
 
     def check(self) -> None:
-        """:raises AssertionError: if a move was made twice, or not at all, or nobody has its receipt."""
-        exchange, task = self.shop.exchange, self.task
+        """:raises AssertionError: if a move was made twice or not at all, or if its receipt is missing."""
+        exchange, task = self.venue.exchange, self.task
         exchange.audit()
+        check_words(task, self.venue)
         result = task.result
         assert result is not None, "the task never came to an end"
-        assert not any(isinstance(one.error, WhiteBitInDoubt) for one in task.results), "in doubt without reason"
+        assert not any(isinstance(one.error, WhiteBitInDoubtError) for one in task.results), "in doubt without reason"
         assert result.receipt is not None, f"not made: {result.error!r}"
-        done = Counter(sent.reference for sent in self.shop.sent if sent.executed)
-        told = Counter(receipt.transaction_id for receipt in result.receipt)  # type: ignore[attr-defined]
-        assert told == done, f"the exchange has {done}, the receipts {told}"
-        held = {name: Decimal(amount) for name, amount in exchange_holds(exchange).items()}
+        made = Counter(sent.reference for sent in self.venue.sent if sent.executed)
+        reported = Counter(receipt.transaction_id for receipt in result.receipt)
+        assert reported == made, f"the exchange has {made}, the receipts {reported}"
+        held = {name: Decimal(amount) for name, amount in exchange.invested().items()}
         # A world that lasts for more than an hour earns a little, of which a plan made later invests its share.
-        earned = {name: amount - WANTED.get(name, 0) for name, amount in held.items()}
-        assert held.keys() == WANTED.keys(), f"invested is {held}"
+        earned = {name: amount - TARGETS.get(name, 0) for name, amount in held.items()}
+        assert held.keys() == TARGETS.keys(), f"invested is {held}"
         assert all(0 <= more <= MOST_EARNED for more in earned.values()), f"invested is {held}"
         assert self._least_in_main() >= RESERVE, "below the reserve"
 
     def _least_in_main(self) -> Decimal:
         """What Main held of USDT when it held least, after an investment."""
         main, least = Decimal(9100), Decimal(10**9)
-        for sent in self.shop.sent:
+        for sent in self.venue.sent:
             if not sent.executed or sent.plan == BITCOIN:
                 continue
             if sent.path.endswith("/invest"):
@@ -190,23 +171,9 @@ class PlanScenario:
                 main += sent.amount if sent.path.endswith("/withdraw") else Decimal(500)
         return least
 
+    @property
+    def doubts(self) -> set[str]:
+        return in_doubt([self.task])
+
     def trace(self) -> str:
-        return "\n".join(self.world.trace)
-
-
-def exchange_holds(exchange: Any) -> dict[str, str]:
-    """What is invested, by plan."""
-    return {
-        entry["planId"]: entry["invested"] for entry in exchange.ledger_view()["investments"] if entry["status"] == 1
-    }
-
-
-def failure(seed: int, make: Callable[[int], PlanScenario] = PlanScenario) -> str | None:
-    """Run one seed; what went wrong, with its trace, or ``None``."""
-    scenario = make(seed)
-    try:
-        scenario.run()
-        scenario.check()
-    except AssertionError as error:
-        return f"{scenario.trace()}\nFAILED: {error}\nreplay: make simulate {scenario.mode}SEED={seed}"
-    return None
+        return self.world.trace()

@@ -1,18 +1,20 @@
-"""The same worlds, and in the midst of them the account's API key is exchanged for another."""
+"""The same worlds, and during them the account's API key is replaced by another."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from airflow_provider_whitebit.client.api import WhiteBitClient
 from airflow_provider_whitebit.client.signing import Credentials
-from airflow_provider_whitebit.moves.drivers import begun_with, execute_move
-from airflow_provider_whitebit.moves.journal import Journal, Marks, SharedMarks
+from airflow_provider_whitebit.moves.drivers import execute_move
+from airflow_provider_whitebit.moves.execution import ApiKey
+from airflow_provider_whitebit.moves.journal import SharedMarkers
 from tests.simulation.plans import PlanScenario, PlanTask
 from tests.simulation.scenarios import Scenario
-from tests.simulation.world import START_MS, Process, SimulatedMarks, Task
+from tests.simulation.tasks import Driver, Task
+from tests.simulation.wire import KEY
+from tests.simulation.world import START_MS, Process
 
 OLD, NEW = "old", "new"
 NEW_KEY = Credentials("second-key", "second-secret")
@@ -20,57 +22,53 @@ NEW_KEY = Credentials("second-key", "second-secret")
 
 @dataclass
 class RotatedTask(Task):
-    """A task whose connection gets another key at a moment, and names one with the old key as its former connection.
+    """A task whose connection gets another key at a moment, and then names one with the old key as its previous one.
 
-    Whoever has begun before keeps to the old key.
+    Tries that began before keep the old key.
     """
 
     rotated_at: int = 0
 
-    def _account(self, process: Process, journal: Journal) -> tuple[WhiteBitClient, dict[str, Any]]:
-        old, marks = self._client(process), self._marks(process, OLD)
-        if self.world.clock.now < self.rotated_at or begun_with(OLD, journal):
-            return old, {"account": OLD, "marks": marks}
-        both = SharedMarks(self._marks(process, NEW), marks)
-        return self._client(process, NEW_KEY), {"account": NEW, "marks": both, "former": old}
-
-    def _sent_with(self, process: Process, account: str) -> tuple[WhiteBitClient, Marks]:
-        if account == OLD:
-            return self._client(process), self._marks(process, OLD)
-        return self._client(process, NEW_KEY), SharedMarks(self._marks(process, NEW), self._marks(process, OLD))
-
-    def _marks(self, process: Process, account: str) -> SimulatedMarks:
-        return SimulatedMarks(self.store, process, account)
+    def _api_keys(self, process: Process) -> tuple[ApiKey, ApiKey | None]:
+        old = self._api_key(process, KEY, OLD)
+        if self.world.clock.now < self.rotated_at:
+            return old, None
+        new = self._api_key(process, NEW_KEY, NEW)
+        return (
+            replace(new, markers=SharedMarkers(new.markers, old.markers)),
+            replace(old, connection="whitebit_previous"),
+        )
 
 
 class RotatedPlanTask(RotatedTask, PlanTask):
-    """The same with a task that makes a plan of moves."""
+    """The same with a task that makes the moves of a plan."""
 
 
 class PlanRotation(PlanScenario):
-    """A world of :class:`PlanScenario` in whose first minutes the key is exchanged."""
+    """A world of :class:`PlanScenario` in whose first minutes the key is replaced."""
 
     mode = "ROTATION=1 PLANS=1 "
 
     def __init__(self, seed: int) -> None:
         super().__init__(seed, RotatedPlanTask)
-        self.shop.exchange.add_key_like(NEW_KEY.api_key, NEW_KEY.api_secret)
-        assert isinstance(self.task, RotatedPlanTask)
-        self.task.rotated_at = self.world.clock.now + self.world.random.randint(0, 120_000)
-        self.world.note(f"the key is exchanged at {(self.task.rotated_at - START_MS) / 1000:.3f}")
+        replace_key(self, self.world.clock.now + self.world.random.randint(0, 120_000), [self.task])
 
 
 class Rotation(Scenario):
-    """A world of :class:`Scenario` in whose first minute the key is exchanged."""
+    """A world of :class:`Scenario` in whose first minute the key is replaced."""
 
     mode = "ROTATION=1 "
 
-    def __init__(self, seed: int, driver: Callable[..., Any] = execute_move) -> None:
+    def __init__(self, seed: int, driver: Driver = execute_move) -> None:
         super().__init__(seed, driver, RotatedTask)
-        self.shop.exchange.add_key_like(NEW_KEY.api_key, NEW_KEY.api_secret)
-        rotated_at = self.world.clock.now + self.world.random.choice((0, 1, 1, 1)) * self.world.random.randint(
-            1, 60_000
-        )
-        self.world.note(f"the key is exchanged at {(rotated_at - START_MS) / 1000:.3f}")
-        for task in self.tasks:
-            task.rotated_at = rotated_at  # type: ignore[attr-defined]
+        chance = self.world.random
+        replace_key(self, self.world.clock.now + chance.choice((0, 1, 1, 1)) * chance.randint(1, 60_000), self.tasks)
+
+
+def replace_key(scenario: Any, moment: int, tasks: Sequence[Task]) -> None:
+    """Let the tasks' connection get another key at a moment."""
+    scenario.venue.exchange.add_key(NEW_KEY.api_key, NEW_KEY.api_secret)
+    scenario.world.note(f"the key is replaced at {(moment - START_MS) / 1000:.3f}")
+    for task in tasks:
+        assert isinstance(task, RotatedTask)
+        task.rotated_at = moment

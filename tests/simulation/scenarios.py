@@ -2,55 +2,66 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar, Protocol
 
-from airflow_provider_whitebit.client.errors import WhiteBitInDoubt
-from airflow_provider_whitebit.client.signing import sign
+from airflow_provider_whitebit.client.errors import WhiteBitAlreadyMovedError, WhiteBitInDoubtError
 from airflow_provider_whitebit.moves.drivers import execute_move
-from airflow_provider_whitebit.moves.protocol import WhiteBitAlreadyMovedError
-from airflow_provider_whitebit.sandbox.exchange import Exchange
-from tests.simulation.world import (
-    KEY,
-    Faults,
-    Shop,
-    Store,
+from airflow_provider_whitebit.moves.intent import Operation
+from tests.simulation.exchanges import PLAN, SUB_ACCOUNT, TERM
+from tests.simulation.nodes import make_exchange
+from tests.simulation.oracles import check_words
+from tests.simulation.stores import Store
+from tests.simulation.tasks import (
+    Driver,
+    SimulatedRequest,
     Task,
-    Wanted,
-    World,
     close,
     fixed_close,
     fixed_invest,
+    in_doubt,
     invest,
+    sub_account_transfer,
     transfer,
     withdraw,
 )
+from tests.simulation.wire import Faults, Sent, Venue
+from tests.simulation.world import World
 
-PLAN = "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f"
 FLEX = "/api/v4/main-account/smart-flex/investments"
-#: Nothing but what is moved: books are made and audited thousands of times.
+#: Only what is moved: a ledger is made and audited thousands of times.
 BALANCES = {"balances": {"sandbox": {"USDT": "10000"}}}
 
-#: A Fixed plan that takes several investments of one user.
-TERM = "1b72e30a-c5d7-48f9-a4b5-90a1b2c3d4e5"
 SMART = "/api/v4/main-account/smart"
+SUB_TRANSFER = "/api/v4/sub-account/transfer"
 
-SINGLE = ("invest", "withdraw", "withdraw_all", "close", "fixed_invest", "fixed_close", "transfer")
-ALIKE = (
-    "two_alike",
-    "two_alike",
-    "two_leave",
-    "two_terms",
-    "two_transfers",
-    "two_transfers",
-    "there_and_back",
-    "crowd",
-)
-KINDS = (*SINGLE, *SINGLE, *SINGLE, *SINGLE, *ALIKE, "two_unlike")
-WEATHERS = {
+#: The moves of each kind of world. In a world of the second group, the records cannot tell its moves apart.
+SINGLE: dict[str, list[SimulatedRequest]] = {
+    "invest": [invest(PLAN, "25")],
+    "withdraw": [withdraw(PLAN, "25")],
+    "withdraw_all": [withdraw(PLAN, "500")],
+    "close": [close(PLAN)],
+    "fixed_invest": [fixed_invest(TERM, "125")],
+    "fixed_close": [],
+    "transfer": [transfer("main", "spot", "25")],
+    "to_sub": [sub_account_transfer("main", "sub", "25")],
+    "from_sub": [sub_account_transfer("sub", "main", "25")],
+}
+EQUAL = {
+    "two_equal": [invest(PLAN, "25"), invest(PLAN, "25.0")],
+    "two_leave": [withdraw(PLAN, "100"), withdraw(PLAN, "100")],
+    "two_terms": [fixed_invest(TERM, "125"), fixed_invest(TERM, "125")],
+    "two_transfers": [transfer("main", "spot", "25"), transfer("main", "spot", "25")],
+    "two_to_sub": [sub_account_transfer("main", "sub", "25"), sub_account_transfer("main", "sub", "25")],
+    "there_and_back": [transfer("main", "spot", "25"), transfer("spot", "main", "25")],
+    "crowd": [invest(PLAN, "25"), invest(PLAN, "25"), transfer("main", "collateral", "30"), withdraw(PLAN, "40")],
+}
+DIFFERENT = {"two_different": [invest(PLAN, "25"), invest(PLAN, "30")]}
+MOVES = {**SINGLE, **EQUAL, **DIFFERENT}
+KINDS = (*[*SINGLE] * 4, *EQUAL, "two_equal", "two_transfers", *DIFFERENT)
+CONDITIONS = {
     "calm": Faults(),
     "wire": Faults(wire=0.08),
     "kills": Faults(kill=0.7),
@@ -64,183 +75,166 @@ WEATHERS = {
 }
 
 
-def by_hand(shop: Shop, path: str, **params: Any) -> str:
-    """A move that this package knows nothing of; the identifier that the exchange gave it."""
-    signed = sign(KEY, path, params, nonce=shop.world.clock.now, nonce_window=True)
-    answer = shop.exchange.handle("POST", signed.path, signed.headers, signed.body)
-    assert answer.status == 201, answer
-    shop.world.clock.now += 1
-    done = json.loads(answer.body)
-    reference: str = done.get("id") or done["data"]["transaction_id"]
-    shop.world.note(f"outsider: {path} {params} -> {reference}")
-    return reference
-
-
 @dataclass
 class Scenario:
     """One seed's world, run to its end."""
 
     seed: int
-    driver: Callable[..., Any] = execute_move
+    driver: Driver = execute_move
     make_task: Callable[..., Task] = Task
     world: World = field(init=False)
-    shop: Shop = field(init=False)
+    venue: Venue = field(init=False)
     tasks: list[Task] = field(init=False, default_factory=list)
-    alike: bool = field(init=False, default=False)
-    amounts_before: int = field(init=False, default=0)
+    equal: bool = field(init=False, default=False)
     mode: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         world = self.world = World(self.seed)
         chance = world.random
         self.kind = chance.choice(KINDS)
-        self.weather = chance.choice(list(WEATHERS))
-        self.fenced = chance.random() < 0.6
-        self.lag = chance.choice((0, 0, 0, 2, 8))
-        # Somebody else on the same account makes the same move by hand shortly before. Where the exchange's history
-        # lags as well, nobody could tell the two apart: that is a stated limit of the promise.
-        self.outsider = self.lag == 0 and chance.random() < 0.4
-        exchange = Exchange(clock=world.clock, seed=self.seed, scenario=BALANCES, rate_limits=False)
-        self.shop = Shop(world, exchange, Faults())
-        self._by_hand(f"{FLEX}/invest", plan=PLAN, amount="500")
-        self.term = ""
+        self.equal = self.kind in EQUAL
+        conditions = chance.choice(list(CONDITIONS))
+        kept = "task_state" if chance.random() < 0.6 else "variables"
+        lag = chance.choice((0, 0, 0, 2, 8))
+        # Another user of the account makes the same move by hand shortly before. If the exchange's history lags as
+        # well, the two cannot be told apart: the documentation names that limit of the promise.
+        self.outsider = lag == 0 and chance.random() < 0.4
+        exchange = make_exchange(world, BALANCES, lag)
+        self.venue = Venue(world, exchange, Faults())
+        self.venue.move_outside(f"{FLEX}/invest", plan=PLAN, amount="500")
+        moves = MOVES[self.kind]
         if self.kind == "fixed_close":
-            self.term = self._by_hand(f"{SMART}/investment", planId=TERM, amount="100")
-        if self.lag:
-            exchange.faults.add("history_lag", seconds=self.lag)
-        self.shop.faults = WEATHERS[self.weather]
+            term = self.venue.move_outside(f"{SMART}/investment", planId=TERM, amount="100")
+            moves = [fixed_close(TERM, term, "100")]
+        if self.kind == "from_sub":
+            self._transfer_outside("main_to_sub", "500")
+        if self.kind == "there_and_back":
+            # The transfer back must not depend on whether the other one is in doubt.
+            exchange.fund("USDT", "25", account="spot")
+        self.venue.faults = CONDITIONS[conditions]
         world.clock.now += chance.randint(20_000, 21_000)
         world.note(
-            f"seed {self.seed}: {self.kind}, {self.weather}, journal {'fenced' if self.fenced else 'per try'}, "
-            f"history lags {self.lag} s{', outsider' if self.outsider else ''}"
+            f"seed {self.seed}: {self.kind}, {conditions}, journal in {kept}, "
+            f"history lags {lag} s{', outsider' if self.outsider else ''}"
         )
-        store = Store(self.shop, fenced=self.fenced)
-        for number, (requested, resolve) in enumerate(self._wanted()):
-            task = self.make_task(world, self.shop, store, f"task{number}", requested, resolve, driver=self.driver)
+        self._make_tasks(Store(self.venue, kept), moves)
+
+    def _make_tasks(self, store: Store, moves: list[SimulatedRequest]) -> None:
+        chance = self.world.random
+        for number, request in enumerate(moves):
+            task = self.make_task(self.world, self.venue, store, f"task{number}", request, driver=self.driver)
             task.deferrable = self.driver is execute_move and chance.random() < 0.4
             if chance.random() < 0.5:
                 task.retries, task.clears = chance.choice((0, 0, 1)), chance.choice((0, 1, 2))
             self.tasks.append(task)
 
-    def _wanted(self) -> list[Wanted]:
-        self.alike = self.kind in ALIKE
-        match self.kind:
-            case "invest":
-                return [invest(PLAN, "25")]
-            case "withdraw":
-                return [withdraw(PLAN, "25")]
-            case "withdraw_all":
-                return [withdraw(PLAN, "500")]
-            case "close":
-                return [close(PLAN)]
-            case "fixed_invest":
-                return [fixed_invest(TERM, "125")]
-            case "fixed_close":
-                return [fixed_close(TERM, self.term, "100")]
-            case "transfer":
-                return [transfer("main", "spot", "25")]
-            case "two_alike":
-                return [invest(PLAN, "25"), invest(PLAN, "25.0")]
-            case "two_leave":
-                return [withdraw(PLAN, "100"), withdraw(PLAN, "100")]
-            case "two_terms":
-                return [fixed_invest(TERM, "125"), fixed_invest(TERM, "125")]
-            case "two_transfers":
-                return [transfer("main", "spot", "25"), transfer("main", "spot", "25")]
-            case "there_and_back":
-                return [transfer("main", "spot", "25"), transfer("spot", "main", "25")]
-            case "two_unlike":
-                return [invest(PLAN, "25"), invest(PLAN, "30")]
-            case _:
-                return [
-                    invest(PLAN, "25"),
-                    invest(PLAN, "25"),
-                    transfer("main", "collateral", "30"),
-                    withdraw(PLAN, "40"),
-                ]
-
-    def _by_hand(self, path: str, **params: Any) -> str:
-        return by_hand(self.shop, path, **params)
-
     def run(self) -> None:
         world, chance = self.world, self.world.random
-        if self.outsider and self.kind in ("invest", "withdraw", "two_unlike"):
-            self._by_hand(f"{FLEX}/{'withdraw' if self.kind == 'withdraw' else 'invest'}", plan=PLAN, amount="25")
+        if self.outsider and self.kind in ("invest", "withdraw", "two_different"):
+            path = f"{FLEX}/{'withdraw' if self.kind == 'withdraw' else 'invest'}"
+            self.venue.move_outside(path, plan=PLAN, amount="25")
+        if self.outsider and self.kind in ("to_sub", "from_sub"):
+            self._transfer_outside("main_to_sub" if self.kind == "to_sub" else "sub_to_main", "25")
         for task in self.tasks:
             task.start(chance.choice((0, chance.randint(0, 4_000), chance.randint(0, 20_000))))
         world.run()
-        # Then people come: they clear what failed, and sometimes what did not.
+        # Then people clear what failed, and sometimes what did not.
         for task in self.tasks:
-            result = task.result
-            if result is not None and result.receipt is not None and chance.random() < 0.2:
-                task.tries, task.retries = task.tries, task.tries + 3
-                task.clear()
-        world.run()
-        self.shop.faults = Faults()
-        for task in self.tasks:
-            if task.result is None or task.result.receipt is None:
+            if task.made and chance.random() < 0.2:
                 task.retries = task.tries + 3
                 task.clear()
         world.run()
+        self.venue.faults = Faults()
         for task in self.tasks:
-            if task.result is not None and task.result.receipt is not None and chance.random() < 0.15:
+            if not task.made:
+                # One after the other: a transfer back needs the one that it follows.
+                task.retries = task.tries + 3
+                task.clear()
+                world.run()
+        for task in self.tasks:
+            if task.made and chance.random() < 0.15:
                 self._clear_with_other_parameters(task)
 
+    def _transfer_outside(self, direction: str, amount: str) -> None:
+        params = {"id": SUB_ACCOUNT, "direction": direction, "ticker": "USDT", "amount": amount}
+        self.venue.move_outside(SUB_TRANSFER, **params)
+
     def _clear_with_other_parameters(self, task: Task) -> None:
-        before = len(self.shop.sent)
-        requested, resolve = invest(PLAN, "77")
-        kept = (task.requested, task.resolve, list(task.results))
+        before = len(self.venue.sent)
+        request, results = task.request, list(task.results)
         task.retries = task.tries
-        task.clear(requested, resolve)
+        task.clear(invest(PLAN, "77"))
         self.world.run()
         error = task.result.error if task.result else None
-        if self.check_refusal_of_changes:
-            # Where the end of a transfer could not be written down, its proof is gone once another one followed.
-            forgotten = "transfer" in str(kept[0]["operation"]) and isinstance(error, WhiteBitInDoubt) and self.alike
-            assert forgotten or isinstance(error, WhiteBitAlreadyMovedError), (
-                f"{task.name}: changed parameters gave {error!r}"
-            )
-        assert len(self.shop.sent) == before, f"{task.name}: cleared with other parameters, it sent again"
-        task.requested, task.resolve, task.results = kept
-
-    check_refusal_of_changes = True
+        # If the end of a transfer could not be written, its proof is gone once another transfer followed.
+        unproven = (
+            request.move.operation is Operation.TRANSFER and isinstance(error, WhiteBitInDoubtError) and self.equal
+        )
+        assert unproven or isinstance(error, WhiteBitAlreadyMovedError), (
+            f"{task.name}: changed parameters gave {error!r}"
+        )
+        assert len(self.venue.sent) == before, f"{task.name}: cleared with other parameters, it sent again"
+        task.request, task.results = request, results
 
     def check(self) -> None:
-        """:raises AssertionError: if money moved twice, was lost sight of, or a doubt has no reason."""
-        self.shop.exchange.audit()
-        receipts: Counter[str] = Counter()
+        """:raises AssertionError: if money moved twice, a move was lost, or a move is in doubt without reason."""
+        self.venue.exchange.audit()
+        owners: Counter[str] = Counter()
         for task in self.tasks:
-            done = [sent for sent in self.shop.sent if sent.process.task is task and sent.executed]
-            assert len(done) <= 1, f"{task.name} moved its money {len(done)} times"
-            told = [result.receipt for result in task.results if result.receipt is not None]
-            for receipt in told:
-                # A transfer, and the closing of a term, bear no name of their own: all that counts is that they ran.
-                assert done, f"{task.name} has a receipt and moved nothing"
-                named = receipt.transaction_id or (receipt.investment_id if done[0].reference else None)
-                assert named == done[0].reference, f"{task.name} has the receipt of another move"
-            assert len({receipt.intent_id for receipt in told}) <= 1, f"{task.name} has two receipts"
+            made = [sent for sent in self.venue.sent if sent.process.task is task and sent.executed]
+            assert len(made) <= 1, f"{task.name} moved its money {len(made)} times"
+            self._check_receipts(task, made)
+            check_words(task, self.venue)
             result = task.result
             assert result is not None, f"{task.name} never came to an end"
             if result.receipt is not None:
-                receipts[done[0].reference or f"nonce {done[0].nonce}"] += 1
-            elif isinstance(result.error, WhiteBitInDoubt):
-                # A try that woke up after it was replaced has left its mark over that of a transfer.
-                marked = "transfer" in str(task.requested["operation"]) and task.woke
-                assert self.alike or self.outsider or marked, f"{task.name} is in doubt without reason: {result.error}"
+                owners[made[0].reference or f"nonce {made[0].nonce}"] += 1
+            elif isinstance(result.error, WhiteBitInDoubtError):
+                # A replaced try that woke up has left its marker over that of a transfer.
+                marked = task.request.move.operation is Operation.TRANSFER and task.woke
+                assert self.equal or self.outsider or marked, f"{task.name} is in doubt without reason: {result.error}"
             else:
-                assert not done, f"{task.name} moved its money and ends with {result.error!r}"
+                assert not made, f"{task.name} moved its money and ends with {result.error!r}"
                 assert result.error is not None and result.error.money_moved is False, repr(result.error)
-        assert all(count == 1 for count in receipts.values()), f"a transaction has two owners: {receipts}"
+        assert all(count == 1 for count in owners.values()), f"a transaction has two owners: {owners}"
+
+    def _check_receipts(self, task: Task, made: list[Sent]) -> None:
+        receipts = [result.receipt for result in task.results if result.receipt is not None]
+        for receipt in receipts:
+            # A transfer and the close of a term have no identifier: for them, only that they ran is checked.
+            assert made, f"{task.name} has a receipt and moved nothing"
+            named = receipt.transaction_id or (receipt.investment_id if made[0].reference else None)
+            assert named == made[0].reference, f"{task.name} has the receipt of another move"
+        assert len({receipt.intent_id for receipt in receipts}) <= 1, f"{task.name} has two receipts"
+
+    @property
+    def doubts(self) -> set[str]:
+        return in_doubt(self.tasks)
 
     def trace(self) -> str:
-        return "\n".join(self.world.trace)
+        return self.world.trace()
 
 
-def failure(
-    seed: int, driver: Callable[..., Any] = execute_move, make: Callable[..., Scenario] | None = None
-) -> str | None:
-    """Run one seed; what went wrong, with its trace, or ``None``."""
-    scenario = (make or Scenario)(seed, driver)
+class Replayable(Protocol):
+    """A world that one seed decides."""
+
+    seed: int
+    mode: ClassVar[str]
+
+    @property
+    def doubts(self) -> set[str]:
+        """The tasks whose doubt needs a person."""
+
+    def run(self) -> None: ...
+
+    def check(self) -> None: ...
+
+    def trace(self) -> str: ...
+
+
+def failure(seed: int, make: Callable[[int], Replayable] = Scenario) -> str | None:
+    """Run one seed. :returns: what went wrong, with its trace, or ``None``."""
+    scenario = make(seed)
     try:
         scenario.run()
         scenario.check()
@@ -249,6 +243,6 @@ def failure(
     return None
 
 
-def first_failure(seeds: range, driver: Callable[..., Any], make: Callable[..., Scenario] | None = None) -> int | None:
+def first_failure(seeds: range, make: Callable[[int], Replayable]) -> int | None:
     """The first seed that fails, or ``None``."""
-    return next((seed for seed in seeds if failure(seed, driver, make) is not None), None)
+    return next((seed for seed in seeds if failure(seed, make) is not None), None)

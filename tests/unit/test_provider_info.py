@@ -15,10 +15,10 @@ DESIGNED = {
     "max_move",
     "allowed_tickers",
     "nonce_window",
-    "settle_margin",
+    "reconcile_margin",
     "verify_tls",
     "allow_custom_host",
-    "former_connection",
+    "previous_conn_id",
 }
 
 
@@ -82,7 +82,8 @@ def test_operators_import_only_airflow_at_parse_time():
 
 def test_every_module_of_operators_sensors_and_triggers_is_listed():
     root = Path(airflow_provider_whitebit.__file__).parent
-    inner = {"base", "parameters", "export", "links", "retries", "memory", "polls"}
+    inner = {"arguments", "base", "parameters", "export", "files", "filters", "links", "mapping", "retries"}
+    inner |= {"polls", "state_store"}
     for room, key in (("operators", "operators"), ("sensors", "sensors"), ("triggers", "triggers")):
         listed = {
             name for entry in airflow_provider_whitebit.get_provider_info()[key] for name in entry["python-modules"]

@@ -1,17 +1,18 @@
-// The Treasury page. It only reads: GET requests to its own origin, and text set as text.
+// The Treasury page. It only reads: it sends GET requests to its own origin and inserts text as text.
 (() => {
   "use strict";
 
-  const REMEMBERED = "whitebit_treasury_connection";
+  const STORED_CONNECTION = "whitebit_treasury_connection";
+  const SECTIONS = ["doubts", "trouble", "positions", "earnings", "flex", "fixed", "moves"];
   const HALF_DAY = 43_200;
-  const EVERY_MS = 60_000;
-  const SOON_MS = 2_000;
+  const REFRESH_MS = 60_000;
+  const RETRY_MS = 2_000;
   const UNKNOWN = "—";
 
   const byId = (id) => document.getElementById(id);
-  const state = { conn: "", days: 30, timer: 0, turn: 0, drawn: {}, charts: [], open: new Set() };
+  const state = { conn: "", days: 30, timer: 0, request: 0, latest: null, drawn: {}, charts: [], open: new Set() };
 
-  // --- building
+  // --- HTML elements
 
   function el(name, options = {}, ...children) {
     const node = document.createElement(name);
@@ -24,68 +25,65 @@
     return node;
   }
 
-  function card(title, aside, ...content) {
-    const head = el("div", { class: "head" }, el("h2", {}, title), aside ?? null);
-    return el("div", { class: "card" }, head, ...content);
+  const quiet = (text) => el("p", { class: "quiet" }, text);
+  const code = (id) => (id ? el("code", {}, id) : UNKNOWN);
+  const short = (id) => (id && id.length > 13 ? el("span", { title: id }, `${id.slice(0, 8)}…`) : (id ?? UNKNOWN));
+
+  function card(title, aside, content) {
+    return el("div", { class: "card" }, el("div", { class: "head" }, el("h2", {}, title), aside), content);
   }
 
-  // Roles are written out because narrow screens lay tables out as blocks, and browsers then forget what they are.
-  function table(caption, columns, rows, options = {}) {
-    const pads = columns.map((column, at) => (column.num ? padding(rows.map((row) => row[at])) : null));
-    const head = columns.map((column) =>
-      el("th", { scope: "col", role: "columnheader", class: column.num ? "num" : null }, column.title),
-    );
-    const body = rows.map((row) =>
-      el("tr", { role: "row" }, ...row.map((value, at) => cell(columns[at], value, pads[at], at === 0))),
+  // A column has a title and a function that returns the content of its cell. Numbers are aligned at the point.
+  const column = (title, content, name) => ({ title, content, class: name });
+  const numbers = (title, content) => ({ title, content, class: "num", num: true });
+
+  // Roles are explicit because browsers forget them when narrow screens show table rows as blocks.
+  function table(caption, columns, records, name = "stacks") {
+    const values = columns.map(({ content }) => records.map(content));
+    const decimals = values.map((cells, at) => (columns[at].num ? Math.max(0, ...cells.map(decimalsOf)) : 0));
+    const head = columns.map((one) => el("th", { scope: "col", role: "columnheader", class: one.class }, one.title));
+    const body = records.map((_, row) =>
+      el("tr", { role: "row" }, ...columns.map((one, at) => cell(one, values[at][row], decimals[at], at === 0))),
     );
     return el(
       "table",
-      { role: "table", class: options.stacks === false ? null : "stacks" },
+      { role: "table", class: name },
       el("caption", {}, caption),
       el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, ...head)),
       el("tbody", { role: "rowgroup" }, ...body),
     );
   }
 
-  function cell(column, value, pad, first) {
-    const options = {
-      role: first ? "rowheader" : "cell",
-      scope: first ? "row" : null,
-      "data-label": column.title,
-      class: column.num ? "num" : column.class,
-    };
-    const content = column.num ? number(value, pad) : Array.isArray(value) ? value : [value];
-    return el(first ? "th" : "td", options, el("div", {}, ...content));
+  function tableOr(empty, caption, columns, records) {
+    return records.length ? table(caption, columns, records) : quiet(empty);
   }
 
-  // --- numbers: exact decimal strings of the server, shown with at least two decimals and aligned at the point
+  function cell({ title, num, class: name }, value, decimals, first) {
+    const role = first ? { role: "rowheader", scope: "row" } : { role: "cell" };
+    const content = num ? number(value, decimals) : [value].flat();
+    return el(first ? "th" : "td", { ...role, "data-label": title, class: name }, el("div", {}, ...content));
+  }
 
-  const amount = (text, unit) => ({ text: text === null || text === undefined ? null : grouped(text), unit });
-  const rate = (text) => ({ text: percent(text), unit: text === null || text === undefined ? undefined : "%" });
+  // --- numbers: exact decimal strings from the server, shown with at least two decimals
+
+  const missing = (text) => text === null || text === undefined;
+  const amount = (text, unit) => ({ text: missing(text) ? null : grouped(text), unit });
+  const percent = (value) => ({ text: value.toFixed(2), unit: "%" });
+  const rate = (text) => (missing(text) ? null : percent(Number(text) * 100));
+  const knownRate = (text, factor = 100) => (missing(text) ? { text: "unknown" } : percent(Number(text) * factor));
+  const decimalsOf = (value) => value?.text?.split(".")[1]?.length ?? 0;
 
   function grouped(text) {
     const [whole, fraction = ""] = text.split(".");
     return `${whole.replace(/\B(?=(\d{3})+$)/g, ",")}.${fraction.padEnd(2, "0")}`;
   }
 
-  function percent(text) {
-    return text === null || text === undefined ? null : (Number(text) * 100).toFixed(2);
-  }
-
-  const fractionOf = (value) => (value && value.text ? value.text.split(".")[1].length : 0);
-  const padding = (values) => Math.max(0, ...values.map(fractionOf));
-
-  function number(value, longest) {
+  function number(value, decimals) {
     if (!value || value.text === null) return [el("span", { class: "unit" }, UNKNOWN)];
-    const parts = [document.createTextNode(value.text)];
-    const missing = longest - fractionOf(value);
-    if (missing > 0) {
-      const pad = el("span", { class: "fraction-pad", "aria-hidden": "true" });
-      pad.style.paddingRight = `${missing}ch`;
-      parts.push(pad);
-    }
-    if (value.unit) parts.push(el("span", { class: "unit" }, ` ${value.unit}`));
-    return [el("span", { class: /[1-9]/.test(value.text) ? null : "zero" }, ...parts)];
+    const pad = el("span", { class: "fraction-pad", "aria-hidden": "true" });
+    pad.style.paddingRight = `${decimals - decimalsOf(value)}ch`;
+    const unit = value.unit ? el("span", { class: "unit" }, ` ${value.unit}`) : null;
+    return [el("span", { class: /^[-0.,]*$/.test(value.text) ? "zero" : null }, value.text, pad, unit)];
   }
 
   // --- times, always UTC
@@ -93,7 +91,7 @@
   const time = (iso) => (iso ? iso.slice(0, 19).replace("T", " ") : UNKNOWN);
   const date = (iso) => (iso ? iso.slice(0, 10) : UNKNOWN);
 
-  // --- what things are called
+  // --- moves and their tasks
 
   const OPERATIONS = {
     flex_invest: "Flex invest",
@@ -102,24 +100,21 @@
     fixed_invest: "Fixed invest",
     fixed_close: "Fixed close",
     transfer: "Transfer",
+    sub_account_transfer: "Sub-account transfer",
   };
   const operation = (name) => OPERATIONS[name] ?? name ?? "unknown";
-  const whole = (id) => (id ? el("code", {}, id) : UNKNOWN);
-  const short = (id) => (id && id.length > 13 ? el("span", { title: id }, `${id.slice(0, 8)}…`) : (id ?? UNKNOWN));
-
-  function where(move, shown = short) {
-    return move.source ? `${move.source} to ${move.target}` : shown(move.plan_id);
-  }
+  const route = (move, shown) =>
+    move.source ? `${move.source} to ${move.target} ${move.sub_account_id ?? ""}`.trim() : shown(move.plan_id);
 
   function taskLink(task) {
     const mapped = task.map_index >= 0 ? ` [${task.map_index}]` : "";
     const link = el("a", { href: `../${task.page}`, target: "_top" }, `${task.dag_id}.${task.task_id}${mapped}`);
-    link.addEventListener("click", leave);
+    link.addEventListener("click", leaveFrame);
     return [link, el("span", { class: "sub" }, task.run_id)];
   }
 
-  // Airflow shows this page in a frame that may not lead its window elsewhere: the window's own document may.
-  function leave(event) {
+  // Airflow's frame does not allow this page to navigate the window. The window's own document may.
+  function leaveFrame(event) {
     if (window.parent === window) return;
     let outside;
     try {
@@ -134,255 +129,198 @@
     link.click();
   }
 
-  // --- sections
+  // --- sections: each returns its elements
 
   function doubts(known) {
     if (!known) return [];
-    const elsewhere = known.states_elsewhere
-      ? el(
-          "p",
-          { class: "note" },
-          el("strong", {}, "Doubts cannot be looked for here. "),
-          "Task states are kept in a store of your own ([state_store] backend).",
-        )
-      : null;
-    if (known.doubts.length === 0) {
-      return elsewhere ? [elsewhere] : [el("p", { class: "settled" }, "No move is in doubt.")];
+    const shown = known.states_elsewhere ? [customBackend()] : [];
+    if (known.doubts.length > 0) shown.push(doubtBox(known.doubts));
+    else if (shown.length === 0) shown.push(el("p", { class: "good" }, "No move is in doubt."));
+    return shown;
+  }
+
+  function customBackend() {
+    const title = el("strong", {}, "This page cannot search for moves in doubt. ");
+    return el("p", { class: "note" }, title, "Airflow keeps task states in a custom backend ([state_store] backend).");
+  }
+
+  function doubtBox(all) {
+    const bySteps = new Map();
+    for (const doubt of all) {
+      const key = JSON.stringify(doubt.steps);
+      bySteps.set(key, [...(bySteps.get(key) ?? []), doubt]);
     }
-    const count = known.doubts.length;
-    const columns = [
-      { title: "Operation" },
-      { title: "Amount", num: true },
-      { title: "Plan" },
-      { title: "Sent", class: "when" },
-      { title: "Task and run" },
-      { title: "Journal entry" },
-    ];
-    const rows = known.doubts.map((doubt) => [
-      [operation(doubt.operation), ...notes(doubt)],
-      amount(doubt.amount, doubt.ticker),
-      where(doubt, whole),
-      [time(doubt.sent_at), doubt.attempts > 1 ? el("span", { class: "sub" }, `${doubt.attempts} attempts`) : null],
-      taskLink(doubt.task),
-      [el("code", {}, doubt.key), el("span", { class: "sub" }, doubt.kept_in)],
-    ]);
-    const box = el(
+    return el(
       "div",
       { class: "doubts", role: "alert" },
-      el("h2", {}, count === 1 ? "1 move is in doubt" : `${count} moves are in doubt`),
-      el("p", { class: "lead" }, "Money may have moved. Nothing more is sent until a person has looked:"),
-      table("Moves in doubt", columns, rows),
-      whatToDo(),
+      el("h2", {}, all.length === 1 ? "1 move is in doubt" : `${all.length} moves are in doubt`),
+      el("p", {}, "Money may have moved. Follow the steps below, in order."),
+      ...[...bySteps.values()].flatMap((group) => [doubtTable(group), numbered(group[0].steps)]),
     );
-    return [elsewhere, box];
   }
 
-  function notes(doubt) {
-    const found = [];
-    if (doubt.ours === false) found.push(el("span", { class: "tag warn" }, "other connection, or an earlier key"));
-    if (doubt.unreadable) found.push(el("span", { class: "sub" }, doubt.unreadable));
-    return found.flatMap((note) => [" ", note]);
+  function doubtTable(group) {
+    const columns = [
+      column("Operation", (doubt) => [operation(doubt.operation), ...doubtNotes(doubt)]),
+      numbers("Amount", (doubt) => amount(doubt.amount, doubt.ticker)),
+      column("Plan or route", (doubt) => route(doubt, code)),
+      column("Sent", (doubt) => [time(doubt.sent_at), sub(doubt.attempts > 1 && `${doubt.attempts} attempts`)], "when"),
+      column("Task and run", (doubt) => taskLink(doubt.task)),
+      column("Journal entries", (doubt) => [code(doubt.key), sub(doubt.kept_in)]),
+    ];
+    return table("Moves in doubt", columns, group);
   }
 
-  function whatToDo() {
-    return el(
-      "ol",
-      {},
-      el(
-        "li",
-        {},
-        "The task's log names the transactions that may be this move. Look for each of them in the receipts of your " +
-          "other tasks (below, and in XCom), and ask whoever else moves money in that account.",
-      ),
-      el("li", {}, "If one is left over, it is this move: mark the task as success."),
-      el(
-        "li",
-        {},
-        "If none is left over, the move did not run: delete the journal entry, then clear the task. Moving again " +
-          "without having looked can move the money twice.",
-      ),
-    );
+  const sub = (text) => (text ? el("span", { class: "sub" }, text) : null);
+  const numbered = (steps) => el("ol", {}, ...steps.map((step) => el("li", {}, step)));
+
+  function doubtNotes(doubt) {
+    const other = doubt.ours === false ? el("span", { class: "tag warn" }, "another connection or an old key") : null;
+    return [" ", other, sub(doubt.unreadable)];
   }
 
   function trouble(exchange) {
     if (!exchange) return [];
-    if (exchange.error) {
-      return [
-        el(
-          "div",
-          { class: "note" },
-          el("strong", {}, "The account cannot be shown. "),
-          exchange.error,
-          " What Airflow itself knows is below.",
-        ),
-      ];
-    }
-    if (exchange.problems.length === 0) return [];
-    const items = exchange.problems.map((problem) => el("li", {}, el("strong", {}, `${problem.what}: `), problem.text));
-    return [el("div", { class: "note" }, "Not everything could be asked.", el("ul", {}, ...items))];
+    const { error, problems } = exchange;
+    if (!error && problems.length === 0) return warnings(exchange);
+    const effect = error ? "The account cannot be shown." : "Some data could not be loaded.";
+    const maintenance = [error, ...problems].some((one) => one?.maintenance);
+    const title = maintenance ? "The exchange is in maintenance." : effect;
+    const content = error
+      ? [...facts(maintenance ? { ...error, message: effect } : error), sub("The data from Airflow itself is below.")]
+      : [el("ul", {}, ...problems.map((one) => el("li", {}, el("strong", {}, `${one.what}: `), ...facts(one))))];
+    return [el("div", { class: "note" }, el("strong", {}, title), ...content), ...warnings(exchange)];
   }
+
+  function warnings({ warnings: texts = [] }) {
+    if (texts.length === 0) return [];
+    const list = el("ul", {}, ...texts.map((text) => el("li", {}, text)));
+    return [el("div", { class: "note" }, el("strong", {}, "Please note."), list)];
+  }
+
+  // The facts of an error, one on each line.
+  function facts({ message, said, next_steps: steps = [] }) {
+    const lines = [message, said && `The exchange said: ${said}`, ...steps.map((step) => `Next step: ${step}`)];
+    return lines.filter(Boolean).map((line) => el("span", { class: "fact" }, line));
+  }
+
+  // The earnings in the window of days that the viewer chose.
+  const windowColumns = () => ({
+    earned: numbers(`Earned, ${state.days} days`, (held) => amount(held.windows[state.days].earned)),
+    realised: numbers(`Realised, ${state.days} days`, (held) => rate(held.windows[state.days].realised_rate)),
+  });
 
   function positions(exchange) {
     if (!exchange || exchange.error) return [];
+    const { earned, realised } = windowColumns();
     const columns = [
-      { title: "Asset" },
-      { title: "Idle in Main", num: true },
-      { title: "Flex", num: true },
-      { title: "Fixed", num: true },
-      { title: "Total", num: true },
-      { title: "At work" },
-      { title: `Earned, ${state.days} days`, num: true },
-      { title: `Realised, ${state.days} days`, num: true },
-      { title: "Best max. rate", num: true },
+      column("Asset", (line) => line.ticker),
+      numbers("Idle in Main", (line) => amount(line.idle)),
+      numbers("Flex", (line) => amount(line.flex)),
+      numbers("Fixed", (line) => amount(line.fixed)),
+      numbers("Total", (line) => amount(line.total)),
+      column("Invested", share),
+      earned,
+      realised,
+      numbers("Best max. rate", (line) => knownRate(line.best_rate)),
     ];
-    const rows = exchange.positions.map((line) => {
-      const shown = line.windows[state.days];
-      return [
-        line.ticker,
-        amount(line.idle),
-        amount(line.flex),
-        amount(line.fixed),
-        amount(line.total),
-        share(line),
-        amount(shown.earned),
-        rate(shown.realised_rate),
-        rate(line.best_rate),
-      ];
-    });
-    const legend = el(
-      "span",
-      { class: "muted" },
-      el("i", { class: "key flex" }),
-      "Flex",
-      el("i", { class: "key fixed" }),
-      "Fixed",
-      el("i", { class: "key idle" }),
-      "idle",
-    );
-    const content = rows.length
-      ? table("Position by asset", columns, rows)
-      : el("p", { class: "quiet" }, "There is nothing in this account.");
+    const key = (name) => [el("i", { class: `key ${name.toLowerCase()}` }), name];
+    const legend = el("span", { class: "muted" }, ...["Flex", "Fixed", "Idle"].flatMap(key));
+    const content = tableOr("The account is empty.", "Position by asset", columns, exchange.positions);
     return [card("Position", legend, content)];
   }
 
   function share(line) {
-    if (line.total === null || line.at_work === null) return UNKNOWN;
+    if (line.at_work === null) return UNKNOWN;
     const bar = el("span", { class: "share", "aria-hidden": "true" });
     for (const part of ["flex", "fixed"]) {
       const piece = el("i", { class: part });
       piece.style.width = `${(100 * Number(line[part])) / Number(line.total)}%`;
       bar.append(piece);
     }
-    return el("span", { class: "work" }, bar, el("span", { class: "unit" }, `${(100 * Number(line.at_work)).toFixed(0)} %`));
+    const text = `${(100 * Number(line.at_work)).toFixed(0)} %`;
+    return el("span", { class: "invested" }, bar, el("span", { class: "unit" }, text));
   }
 
   function flex(exchange) {
-    if (!exchange || !exchange.flex) return [];
+    if (!exchange?.flex) return [];
+    const { earned, realised } = windowColumns();
+    const notOffered = (held) => (held.on_offer === false ? el("span", { class: "tag" }, "not on offer") : null);
     const columns = [
-      { title: "Asset" },
-      { title: "Plan" },
-      { title: "Invested", num: true },
-      { title: "Max. rate", num: true },
-      { title: `Realised, ${state.days} days`, num: true },
-      { title: `Earned, ${state.days} days`, num: true },
-      { title: "Auto-reinvest" },
-      { title: "Since", class: "when" },
+      column("Asset", (held) => held.currency),
+      column("Plan", (held) => [code(held.plan_id), " ", notOffered(held), unknownStatus(held.status)]),
+      numbers("Invested", (held) => amount(held.invested)),
+      numbers("Max. rate", (held) => knownRate(held.max_rate)),
+      realised,
+      earned,
+      column("Auto-reinvest", (held) => (held.with_auto_reinvest ? "on" : "off")),
+      column("Since", (held) => date(held.created_at), "when"),
     ];
-    const rows = exchange.flex.map((held) => [
-      held.ticker,
-      [whole(held.plan_id), ...(held.on_offer === false ? [" ", el("span", { class: "tag" }, "not on offer")] : [])],
-      amount(held.invested),
-      rate(held.max_rate),
-      rate(held.windows[state.days].realised_rate),
-      amount(held.windows[state.days].earned),
-      held.with_auto_reinvest ? "on" : "off",
-      date(held.since),
-    ]);
-    const content = rows.length
-      ? table("Active Flex investments by plan", columns, rows)
-      : el("p", { class: "quiet" }, "No Flex investment is active.");
+    const caption = "Active Flex investments by plan";
+    const content = tableOr("No Flex investment is active.", caption, columns, exchange.flex);
     return [card("Flex investments", null, content)];
   }
 
   function fixed(exchange) {
-    if (!exchange || !exchange.fixed) return [];
+    if (!exchange?.fixed) return [];
     const columns = [
-      { title: "Asset" },
-      { title: "Plan" },
-      { title: "Amount", num: true },
-      { title: "For the term", num: true },
-      { title: "A year", num: true },
-      { title: "Interest at the end", num: true },
-      { title: "Began", class: "when" },
-      { title: "Ends", class: "when" },
+      column("Asset", (held) => held.plan.ticker),
+      column("Plan", (held) => [code(held.plan.id), " ", unknownStatus(held.status)]),
+      numbers("Amount", (held) => amount(held.amount)),
+      numbers("Rate per term", (held) => knownRate(held.plan.percent, 1)),
+      numbers("Rate per year", (held) => knownRate(held.yearly_rate)),
+      numbers("Interest at maturity", (held) => amount(held.interest, held.plan.interest_ticker)),
+      column("Start", (held) => date(held.created), "when"),
+      column("End", (held) => [time(held.payment_time).slice(0, 16), " ", daysLeft(held.days_left)], "when"),
     ];
-    const rows = exchange.fixed.map((held) => [
-      held.ticker,
-      whole(held.plan_id),
-      amount(held.amount),
-      { text: Number(held.percent).toFixed(2), unit: "%" },
-      rate(held.yearly_rate),
-      amount(held.interest, held.interest_ticker),
-      date(held.began),
-      [time(held.ends).slice(0, 16), " ", el("span", { class: "unit" }, daysLeft(held.days_left))],
-    ]);
-    const content = rows.length
-      ? table("Active Fixed investments by end", columns, rows)
-      : el("p", { class: "quiet" }, "No Fixed investment is active.");
+    const caption = "Active Fixed investments by end";
+    const content = tableOr("No Fixed investment is active.", caption, columns, exchange.fixed);
     return [card("Fixed investments", null, content)];
   }
 
+  const unknownStatus = (status) =>
+    status === 1 ? null : el("span", { class: "tag warn" }, `unknown status ${status}`);
+
   function daysLeft(days) {
-    if (days === null) return "";
-    if (days < 0) return "due";
-    return days === 0 ? "within a day" : `in ${days} ${days === 1 ? "day" : "days"}`;
+    if (days === null) return null;
+    const text = days < 0 ? "due" : days === 0 ? "within a day" : `in ${days} ${days === 1 ? "day" : "days"}`;
+    return el("span", { class: "unit" }, text);
   }
 
   function moves(known) {
     if (!known) return [];
-    if (known.moves === null) {
-      return [card("Last moves", null, el("p", { class: "quiet" }, "You may not read Airflow's assets."))];
-    }
+    if (known.moves === null) return [card("Last moves", null, quiet("You are not allowed to read Airflow's assets."))];
     const columns = [
-      { title: "Executed", class: "when" },
-      { title: "Operation" },
-      { title: "Amount", num: true },
-      { title: "Asset" },
-      { title: "Plan" },
-      { title: "Transaction" },
-      { title: "Task and run" },
+      column("Executed", (move) => time(move.executed_at ?? move.announced_at), "when"),
+      column("Operation", (move) => [operation(move.operation), " ", move.reconciled ? reconciled() : null]),
+      numbers("Amount", (move) => amount(move.amount)),
+      column("Asset", (move) => move.ticker ?? UNKNOWN),
+      column("Plan or route", (move) => route(move, short)),
+      column("Transaction", (move) => short(move.transaction_id ?? move.investment_id)),
+      column("Task and run", (move) => taskLink(move.task)),
     ];
-    const rows = known.moves.map((move) => [
-      time(move.executed_at ?? move.told_at),
-      [operation(move.operation), ...(move.reconciled ? [" ", reconciled()] : [])],
-      amount(move.amount),
-      move.ticker ?? UNKNOWN,
-      where(move),
-      short(move.transaction_id ?? move.investment_id),
-      taskLink(move.task),
-    ]);
-    const content = rows.length
-      ? table("Last moves made by Airflow's tasks", columns, rows)
-      : el("p", { class: "quiet" }, "No task of a DAG that you may read has told of a move with this connection.");
+    const empty = "No DAG that you may read has moved money with this connection.";
+    const content = tableOr(empty, "Last moves of Airflow's tasks", columns, known.moves);
     return [card("Last moves", el("span", { class: "muted" }, "receipts of Airflow's tasks"), content)];
   }
 
   function reconciled() {
-    return el("span", { class: "tag", title: "The answer was lost; found in the exchange's records" }, "reconciled");
+    const title = "The reply was lost. The move was found in the exchange's records.";
+    return el("span", { class: "tag", title }, "reconciled");
   }
 
   // --- earnings
 
   function earnings(exchange) {
-    if (!exchange || !exchange.earnings) return [];
+    if (!exchange?.earnings) return [];
     const tickers = Object.keys(exchange.earnings.by_ticker);
     const content = tickers.length
       ? el("div", { class: "charts" }, ...tickers.map((ticker) => chart(ticker, exchange.earnings)))
-      : el("p", { class: "quiet" }, "Nothing was credited in the last 90 days.");
-    return [card("Flex earnings a day", windows(), content)];
+      : quiet("No Flex earnings in the last 90 days.");
+    return [card("Flex earnings per day", windowSwitch(), content)];
   }
 
-  function windows() {
+  function windowSwitch() {
     const buttons = [30, 90].map((days) => {
       const button = el("button", { type: "button", "aria-pressed": String(days === state.days) }, `${days} days`);
       button.addEventListener("click", () => showDays(days));
@@ -393,7 +331,8 @@
 
   function showDays(days) {
     state.days = days;
-    draw(state.latest, true);
+    state.drawn = {};
+    draw();
     document.querySelector('.switch button[aria-pressed="true"]')?.focus();
   }
 
@@ -402,20 +341,25 @@
     const amounts = all.by_ticker[ticker].slice(-state.days);
     const total = `${grouped(all.totals[ticker][state.days])} in ${state.days} days`;
     const readout = el("span", { class: "readout" }, total);
-    const told = `${ticker} earned by day: ${total}. Every day's figure is in the table below.`;
-    const plot = el("div", { class: "plot", role: "img", "aria-label": told });
+    const label = `${ticker} earned per day: ${total}. The table below contains each day's figure.`;
+    const plot = el("div", { class: "plot", role: "img", "aria-label": label });
     state.charts.push({ plot, days, amounts, total, readout });
-    return el("div", { class: "chart" }, el("h3", {}, ticker, readout), plot, figures(ticker, days, amounts));
+    return el("div", { class: "chart" }, el("h3", {}, ticker, readout), plot, dailyFigures(ticker, days, amounts));
   }
 
-  function figures(ticker, days, amounts) {
-    const rows = days.map((day, at) => [day, amount(amounts[at])]).reverse();
-    const columns = [{ title: "Day" }, { title: ticker, num: true }];
-    const inside = el("div", { class: "figures", tabindex: "0", role: "region", "aria-label": `${ticker} by day` });
-    inside.append(table(`${ticker} earned by day`, columns, rows, { stacks: false }));
-    const details = el("details", { open: state.open.has(ticker) }, el("summary", {}, "Figures"), inside);
+  function dailyFigures(ticker, days, amounts) {
+    const columns = [column("Day", ([day]) => day), numbers(ticker, ([, earned]) => amount(earned))];
+    const rows = days.map((day, at) => [day, amounts[at]]).reverse();
+    const scrolled = { class: "figures", tabindex: "0", role: "region", "aria-label": `${ticker} by day` };
+    const content = el("div", scrolled, table(`${ticker} earned by day`, columns, rows, null));
+    const details = el("details", { open: state.open.has(ticker) }, el("summary", {}, "Daily figures"), content);
     details.addEventListener("toggle", () => state.open[details.open ? "add" : "delete"](ticker));
     return details;
+  }
+
+  function removeCharts() {
+    for (const chart of state.charts) chart.drawn?.destroy();
+    state.charts = [];
   }
 
   function plotAll() {
@@ -425,9 +369,20 @@
     }
   }
 
+  // A colour of the table in treasury.css, for the canvas.
+  function color(name) {
+    document.body.style.outlineColor = `var(--${name})`;
+    return getComputedStyle(document.body).outlineColor;
+  }
+
   function plotOne({ plot, days, amounts, total, readout }) {
-    const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-    const axis = { stroke: color("--muted"), font: "11px system-ui, sans-serif", ticks: { show: false } };
+    const axis = { stroke: color("chart-text"), font: "11px system-ui, sans-serif", ticks: { show: false } };
+    const grid = { stroke: color("chart-grid"), width: 1 };
+    const bars = { width: 0, points: { show: false }, paths: uPlot.paths.bars({ size: [0.7, 22] }) };
+    const showDay = ({ cursor }) => {
+      const hovered = cursor.left >= 0 && !missing(cursor.idx);
+      readout.textContent = hovered ? `${days[cursor.idx]}: ${grouped(amounts[cursor.idx])}` : total;
+    };
     const options = {
       width: Math.max(120, plot.clientWidth),
       height: 132,
@@ -441,102 +396,66 @@
       },
       axes: [
         { ...axis, grid: { show: false }, size: 24, space: 64, values: (_, splits) => splits.map(dayLabel) },
-        { ...axis, grid: { stroke: color("--line"), width: 1 }, size: yWidth, space: 34, values: yLabels },
+        { ...axis, grid, size: yWidth, space: 34, values: yLabels },
       ],
-      series: [
-        {},
-        { fill: color("--bar"), width: 0, points: { show: false }, paths: uPlot.paths.bars({ size: [0.7, 22] }) },
-      ],
-      hooks: {
-        setCursor: [
-          (shown) => {
-            const at = shown.cursor.idx;
-            const here = at !== null && at !== undefined && shown.cursor.left >= 0;
-            readout.textContent = here ? `${days[at]}: ${grouped(amounts[at])}` : total;
-          },
-        ],
-      },
+      series: [{}, { ...bars, fill: color("chart-flex") }],
+      hooks: { setCursor: [showDay] },
     };
     const seconds = days.map((day) => Date.parse(`${day}T00:00:00Z`) / 1000);
     return new uPlot(options, [seconds, amounts.map(Number)], plot);
   }
 
-  const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-
   function dayLabel(seconds) {
-    const day = new Date(seconds * 1000);
-    return `${day.getUTCDate()} ${MONTHS[day.getUTCMonth()]}`;
+    return new Date(seconds * 1000).toUTCString().slice(5, 11).replace(/^0/, "");
   }
 
-  // As many decimals as tell neighbouring lines apart: a day's earning in BTC has many zeros.
+  // As many decimals as neighbouring labels need: daily earnings in BTC have many zeros.
   function yLabels(_, splits) {
     const step = splits.length > 1 ? splits[1] - splits[0] : 1;
-    const wanted = (isRound(step) ? 0 : 1) - Math.floor(Math.log10(step) + 1e-9);
-    const decimals = Math.max(0, Math.min(8, wanted));
-    return splits.map((value) => (value === 0 ? "0" : value.toFixed(decimals)));
-  }
-
-  function isRound(step) {
-    return /^[1-9](\.0*)?e/.test(step.toExponential(3));
+    const isRound = /^[1-9](\.0*)?e/.test(step.toExponential(3));
+    const decimals = (isRound ? 0 : 1) - Math.floor(Math.log10(step) + 1e-9);
+    return splits.map((value) => (value === 0 ? "0" : value.toFixed(Math.max(0, Math.min(8, decimals)))));
   }
 
   function yWidth(_, values) {
     return 14 + 6.2 * Math.max(1, ...(values ?? []).map((value) => String(value).length));
   }
 
-  // --- drawing what has changed
+  // --- drawing: only sections whose data has changed
 
   function fill(name, data, build) {
     const key = JSON.stringify(data ?? null);
     if (state.drawn[name] === key) return false;
     state.drawn[name] = key;
-    byId(name).replaceChildren(...build().filter(Boolean));
+    byId(name).replaceChildren(...build());
     return true;
   }
 
-  function draw(answer, again = false) {
-    if (!answer) return;
-    if (again) state.drawn = {};
-    state.latest = answer;
-    const { exchange, airflow } = answer;
-    const lists = exchange ?? {};
-    about(exchange);
+  function draw() {
+    if (!state.latest) return;
+    const { exchange, airflow } = state.latest;
+    byId("about").textContent = exchange?.host ? `${exchange.host} · ${exchange.limits}` : "";
     fill("doubts", { ...airflow, moves: null }, () => doubts(airflow));
-    fill("trouble", [lists.error, lists.problems], () => trouble(exchange));
-    fill("positions", [lists.error, lists.positions], () => positions(exchange));
-    fill("flex", lists.flex, () => flex(exchange));
-    fill("fixed", lists.fixed, () => fixed(exchange));
+    fill("trouble", [exchange?.error, exchange?.problems], () => trouble(exchange));
+    fill("positions", [exchange?.error, exchange?.positions], () => positions(exchange));
+    fill("flex", exchange?.flex, () => flex(exchange));
+    fill("fixed", exchange?.fixed, () => fixed(exchange));
     fill("moves", airflow?.moves, () => moves(airflow));
-    drawEarnings(exchange);
-  }
-
-  function drawEarnings(exchange) {
-    const before = state.charts;
     const changed = fill("earnings", exchange?.earnings, () => {
-      state.charts = [];
+      removeCharts();
       return earnings(exchange);
     });
-    if (!changed) return;
-    for (const chart of before) chart.drawn?.destroy();
-    plotAll();
+    if (changed) plotAll();
   }
 
-  function about(exchange) {
-    const line = byId("about");
-    if (!exchange?.host) return line.replaceChildren();
-    line.replaceChildren(`${exchange.host} · ${exchange.limits}`);
-  }
+  const say = (text) => (byId("status").textContent = text);
 
-  function say(text) {
-    byId("status").textContent = text;
-  }
-
-  // --- asking
+  // --- loading
 
   async function fetchJson(path) {
     const answer = await fetch(path, { headers: { Accept: "application/json" }, credentials: "same-origin" });
     if (answer.ok) return answer.json();
-    if (answer.status === 401) throw new Error("You are not logged in to Airflow any more: log in, and refresh.");
+    if (answer.status === 401) throw new Error("Your Airflow login has expired. Log in and refresh this page.");
     const body = await answer.json().catch(() => ({}));
     const why = typeof body.detail === "string" ? body.detail : `Airflow answered ${answer.status}.`;
     throw Object.assign(new Error(why), { refused: answer.status === 403 });
@@ -544,73 +463,62 @@
 
   async function refresh() {
     clearTimeout(state.timer);
-    const turn = ++state.turn;
+    const request = ++state.request;
     document.body.classList.add("busy");
-    let next = EVERY_MS;
+    let next = REFRESH_MS;
     try {
       const answer = await fetchJson(`api/treasury?conn_id=${encodeURIComponent(state.conn)}`);
-      if (turn !== state.turn) return;
-      draw(answer);
-      const asked = answer.exchange !== null;
-      if (!asked) next = SOON_MS;
-      const asOf = answer.exchange?.as_of;
-      say(!asked ? "The exchange is being asked …" : asOf ? `As of ${time(asOf)} UTC` : `Looked at ${now()} UTC`);
+      if (request !== state.request) return;
+      state.latest = answer;
+      draw();
+      const { exchange } = answer;
+      if (!exchange) next = RETRY_MS;
+      const asOf = exchange?.as_of ?? new Date().toISOString();
+      say(exchange ? `As of ${time(asOf)} UTC` : "Loading data from the exchange …");
     } catch (error) {
-      if (turn !== state.turn) return;
+      if (request !== state.request) return;
       if (error.refused) clear();
-      const kept = state.latest ? " What is shown is older." : "";
-      say(`${error.message}${kept}`);
+      say(state.latest ? `${error.message} The data below is older.` : error.message);
     } finally {
-      if (turn === state.turn) {
+      if (request === state.request) {
         document.body.classList.remove("busy");
-        state.timer = setTimeout(refreshIfSeen, next);
+        state.timer = setTimeout(refreshIfVisible, next);
       }
     }
   }
 
-  const now = () => time(new Date().toISOString());
-
-  function refreshIfSeen() {
-    if (document.hidden) state.timer = setTimeout(refreshIfSeen, EVERY_MS);
+  function refreshIfVisible() {
+    if (document.hidden) state.timer = setTimeout(refreshIfVisible, REFRESH_MS);
     else refresh();
   }
 
   function clear() {
-    state.latest = null;
-    state.drawn = {};
-    state.charts = [];
-    byId("about").replaceChildren();
-    for (const name of ["doubts", "trouble", "positions", "earnings", "flex", "fixed", "moves"]) {
-      byId(name).replaceChildren();
-    }
+    removeCharts();
+    Object.assign(state, { latest: null, drawn: {} });
+    for (const name of ["about", ...SECTIONS]) byId(name).replaceChildren();
   }
 
   function choose(conn) {
-    state.conn = conn.trim();
+    // Some ids begin or end with a space; so does what a person types.
+    const listed = [...byId("connections").children].some((option) => option.value === conn);
+    state.conn = listed ? conn : conn.trim();
     byId("connection").value = state.conn;
-    remember(state.conn);
+    storage((store) => store.setItem(STORED_CONNECTION, state.conn));
     clear();
-    say("Asking the exchange …");
+    say("Loading data from the exchange …");
     refresh();
   }
 
-  function remember(conn) {
+  // A browser may forbid storage. Then the connection is not remembered.
+  function storage(use) {
     try {
-      localStorage.setItem(REMEMBERED, conn);
-    } catch {
-      // A browser may forbid it; then nothing is remembered.
-    }
-  }
-
-  function remembered() {
-    try {
-      return localStorage.getItem(REMEMBERED);
+      return use(localStorage);
     } catch {
       return null;
     }
   }
 
-  async function begin() {
+  async function start() {
     followTheme();
     byId("choose").addEventListener("submit", (event) => {
       event.preventDefault();
@@ -625,11 +533,13 @@
     const listed = await fetchJson("api/connections").catch((error) => (say(error.message), null));
     const all = listed ? [...new Set([...listed.connections, listed.default])] : [];
     byId("connections").replaceChildren(...all.map((conn) => el("option", { value: conn })));
-    const wanted = new URLSearchParams(location.search).get("conn_id") ?? remembered();
-    choose(wanted || listed?.default || "whitebit_default");
+    const stored = storage((store) => store.getItem(STORED_CONNECTION));
+    const wanted = new URLSearchParams(location.search).get("conn_id") ?? stored;
+    // The viewer may have chosen a connection meanwhile.
+    if (!state.conn) choose(wanted || listed?.default || "whitebit_default");
   }
 
-  // --- light and dark: as Airflow has it, else as the system has it
+  // --- light and dark: Airflow's theme, or the system's outside of Airflow
 
   function followTheme() {
     const system = matchMedia("(prefers-color-scheme: dark)");
@@ -637,7 +547,7 @@
     try {
       if (window.parent !== window) outside = window.parent.document.documentElement;
     } catch {
-      // Another origin's frame: then the system decides.
+      // A frame of another origin cannot be read. Then the system decides.
     }
     const apply = () => {
       const named = outside && ["dark", "light"].find((theme) => outside.classList.contains(theme));
@@ -651,5 +561,5 @@
     if (outside) new MutationObserver(apply).observe(outside, { attributes: true, attributeFilter: ["class"] });
   }
 
-  begin();
+  start();
 })();

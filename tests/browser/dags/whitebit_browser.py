@@ -1,4 +1,4 @@
-"""What a treasury's desk has done, for the Treasury page to show."""
+"""Moves for the Treasury page to show."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ AMOUNTS = (
 )
 
 with DAG("whitebit_browser", schedule=None, default_args=CONNECTION):
-    # One by one: the page shows them in this order.
+    # One at a time, because the page shows them in this order.
     invest = WhiteBitFlexInvestOperator.partial(
         task_id="invest", with_reinvest=True, max_active_tis_per_dag=1
     ).expand_kwargs(AMOUNTS)

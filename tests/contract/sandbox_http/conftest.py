@@ -1,4 +1,4 @@
-"""The sandbox as a process of its own, called over loopback by somebody who signs by hand."""
+"""The sandbox in its own process, called over loopback by a caller with its own signing code."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import hmac
 import itertools
 import json
 import re
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -17,43 +16,34 @@ from typing import Any
 import pytest
 import requests
 
+from airflow_provider_whitebit.testing import SandboxProcess
+
 MAIN = "/api/v4/main-account"
 COMMAND = [sys.executable, "-m", "airflow_provider_whitebit.sandbox.cli", "serve"]
 
 
-class Sandbox:
+class Sandbox(SandboxProcess):
     """One running ``whitebit-sandbox`` and its only caller."""
 
-    def __init__(self, *options: str, port: int = 0) -> None:
-        self.process = subprocess.Popen(
-            [*COMMAND, "--port", str(port), *options],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stdout is not None
-        self.ready = self.process.stdout.readline()
-        found = re.search(r"(http://\S+) key=(\S+) secret=(\S+)", self.ready)
-        if found is None:
-            _, error = self.process.communicate(timeout=10)
-            raise AssertionError(f"not ready: {self.ready!r}, {error}")
-        self.url, self.key, self.secret = found.groups()
+    def __init__(self, *options: str) -> None:
+        super().__init__(*options)
+        self.ready = self._ready_line
+        found = re.search(r"key=(\S+) secret=(\S+)", self.ready)
+        assert found is not None
+        self.key, self.secret = found.groups()
         self.port = int(self.url.rsplit(":", 1)[1])
         self.session = requests.Session()
         self._nonces = itertools.count(1)
 
-    def stop(self) -> int:
-        if self.process.poll() is None:
-            self.process.terminate()
-        self.process.communicate(timeout=10)
+    def stop(self) -> None:
+        super().stop()
         self.session.close()
-        return int(self.process.returncode)
 
     def now_ms(self) -> int:
-        return int(self.session.get(f"{self.url}/sandbox/clock", timeout=10).json()["now_ms"])
+        return int(self.control("GET", "clock")["now_ms"])
 
     def signed(self, path: str, **params: Any) -> tuple[bytes, dict[str, str]]:
-        """Body and headers; without ``nonce`` it is the time of day and a number, so that it grows."""
+        """Return body and headers; the default ``nonce`` is the time of day and a number, so that it grows."""
         fields = {"request": path, "nonce": int(time.time() * 1000) * 1000 + next(self._nonces)} | params
         body = json.dumps(fields).encode()
         payload = base64.b64encode(body).decode()
@@ -65,10 +55,10 @@ class Sandbox:
             "X-TXC-SIGNATURE": signature,
         }
 
-    def call(self, call: str, **params: Any) -> requests.Response:
+    def call(self, call: str, *, timeout: float = 10, **params: Any) -> requests.Response:
         path = f"{MAIN}/{call}"
         body, headers = self.signed(path, **params)
-        return self.session.post(self.url + path, data=body, headers=headers, timeout=10)
+        return self.session.post(self.url + path, data=body, headers=headers, timeout=timeout)
 
     def flex(self, call: str, **params: Any) -> requests.Response:
         return self.call(f"smart-flex/{call}", **params)
@@ -76,43 +66,41 @@ class Sandbox:
     def get(self, path: str) -> requests.Response:
         return self.session.get(self.url + path, timeout=10)
 
-    def control(self, path: str, /, **body: Any) -> requests.Response:
+    def post(self, path: str, /, **body: Any) -> requests.Response:
+        """Use a control, and return what it answers."""
         return self.session.post(f"{self.url}/sandbox/{path}", json=body, timeout=10)
 
     def fault(self, kind: str, **options: Any) -> None:
-        answer = self.control("faults", kind=kind, **({"count": 1, "path": "/api/*"} | options))
-        assert answer.status_code == 200, answer.text
+        super().fault(kind, **({"count": 1, "path": "/api/*"} | options))
 
     def balance(self, ticker: str = "USDT") -> str:
         return str(self.call("balance", ticker=ticker).json()["main_balance"])
-
-    def ledger(self) -> dict[str, Any]:
-        return dict(self.get("/sandbox/ledger").json())
 
 
 @pytest.fixture(scope="module")
 def running():
     sandbox = Sandbox()
     yield sandbox
-    assert sandbox.stop() == 0
+    sandbox.stop()
+    assert sandbox.process.returncode == 0
 
 
 @pytest.fixture
 def sandbox(running):
-    """A sandbox that begins anew, and whose books balance at the end."""
-    assert running.control("reset").status_code == 200
+    """A sandbox after a reset, whose ledger balances at the end."""
+    running.reset()
     yield running
-    running.session.delete(f"{running.url}/sandbox/faults", timeout=10)
+    running.clear_faults()
     assert running.ledger()["balanced"] is True
 
 
 @pytest.fixture
 def start():
-    """Start sandboxes with options of one's own."""
+    """Start sandboxes with further options."""
     started: list[Sandbox] = []
 
-    def begin(*options: str | Path, port: int = 0) -> Sandbox:
-        started.append(Sandbox(*map(str, options), port=port))
+    def begin(*options: str | Path) -> Sandbox:
+        started.append(Sandbox(*map(str, options)))
         return started[-1]
 
     yield begin

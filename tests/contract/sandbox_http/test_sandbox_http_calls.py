@@ -10,8 +10,8 @@ from email.utils import parsedate_to_datetime
 import pytest
 import requests
 
-PLAN = "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f"
-CAPPED = "502e8da4-6f71-4293-8ebf-3a4b5c6d7e8f"
+from tests.sandbox_plans import Flex
+
 INVEST = "/api/v4/main-account/smart-flex/investments/invest"
 
 
@@ -27,14 +27,14 @@ def test_public_calls(sandbox):
     assert sandbox.get("/").status_code == 404
 
 
-def test_a_life_of_an_investment(sandbox):
-    opened = sandbox.flex("investments/invest", plan=PLAN, amount="1000.50", withReinvest=True)
+def test_an_investment_from_open_to_close(sandbox):
+    opened = sandbox.flex("investments/invest", plan=Flex.USDT, amount="1000.50", withReinvest=True)
     assert opened.status_code == 201
     assert opened.json()["data"]["transaction_id"].startswith("tx_")
-    added = sandbox.flex("investments/invest", plan=PLAN, amount="10")
-    withdrawn = sandbox.flex("investments/withdraw", plan=PLAN, amount="500")
-    switched = sandbox.flex("investments/auto-invest", plan=PLAN, enabled=False)
-    closed = sandbox.flex("investments/close", plan=PLAN)
+    added = sandbox.flex("investments/invest", plan=Flex.USDT, amount="10")
+    withdrawn = sandbox.flex("investments/withdraw", plan=Flex.USDT, amount="500")
+    switched = sandbox.flex("investments/auto-invest", plan=Flex.USDT, enabled=False)
+    closed = sandbox.flex("investments/close", plan=Flex.USDT)
     assert [answer.status_code for answer in (added, withdrawn, switched, closed)] == [201, 201, 200, 201]
     assert switched.json() == {"data": []}
     assert sandbox.balance() == "10000"
@@ -50,7 +50,7 @@ def test_a_life_of_an_investment(sandbox):
     ]
     (investment,) = sandbox.flex("investments").json()["data"]
     assert investment["status"] == 0
-    assert sandbox.flex("plans").json()[0]["id"] == PLAN
+    assert sandbox.flex("plans").json()[0]["id"] == Flex.USDT
 
 
 @pytest.mark.parametrize(
@@ -68,41 +68,41 @@ def test_a_life_of_an_investment(sandbox):
         ("investments/payment-history", {"dateFrom": "x"}, 400, 0, {"dateFrom": ["The date from is invalid."]}),
         (
             "investments/invest",
-            {"plan": PLAN, "amount": "1e3"},
+            {"plan": Flex.USDT, "amount": "1e3"},
             400,
             0,
             {"amount": ["The amount field must be a valid number"]},
         ),
         (
             "investments/invest",
-            {"plan": PLAN, "amount": "9"},
+            {"plan": Flex.USDT, "amount": "9"},
             422,
             2,
             {"amount": ["Amount is less than min investment"]},
         ),
         (
             "investments/invest",
-            {"plan": PLAN, "amount": "100001"},
+            {"plan": Flex.USDT, "amount": "100001"},
             422,
             3,
             {"amount": ["Amount is more than max investment"]},
         ),
-        ("investments/invest", {"plan": PLAN, "amount": "10001"}, 422, 4, {"amount": ["Available 10000 < 10001"]}),
+        ("investments/invest", {"plan": Flex.USDT, "amount": "10001"}, 422, 4, {"amount": ["Available 10000 < 10001"]}),
         (
             "investments/invest",
-            {"plan": CAPPED, "amount": "2001"},
+            {"plan": Flex.CAPPED, "amount": "2001"},
             422,
             0,
             {"amount": ["Investment limit is exceeded"]},
         ),
         (
             "investments/withdraw",
-            {"plan": PLAN, "amount": "10"},
+            {"plan": Flex.USDT, "amount": "10"},
             422,
             0,
             {"amount": ["Investment does not exist"]},
         ),
-        ("investments/close", {"plan": PLAN}, 422, 0, {"amount": ["Investment does not exist"]}),
+        ("investments/close", {"plan": Flex.USDT}, 422, 0, {"amount": ["Investment does not exist"]}),
         ("investments/auto-invest", {}, 400, 0, {"plan": ["The plan field is required."]}),
     ],
 )
@@ -141,12 +141,12 @@ def test_the_connection_is_kept(sandbox):
     assert after == first
 
 
-def test_callers_at_once(sandbox):
+def test_concurrent_callers(sandbox):
     base = sandbox.now_ms() - 2000
 
     def invest(number):
         path = INVEST
-        body, headers = sandbox.signed(path, plan=PLAN, amount="10", nonce=base + number, nonceWindow=True)
+        body, headers = sandbox.signed(path, plan=Flex.USDT, amount="10", nonce=base + number, nonceWindow=True)
         return requests.post(sandbox.url + path, data=body, headers=headers, timeout=10).status_code
 
     with ThreadPoolExecutor(8) as pool:
@@ -155,7 +155,7 @@ def test_callers_at_once(sandbox):
     assert len(sandbox.ledger()["transactions"]) == 80
 
 
-def test_a_header_that_is_no_ascii(sandbox):
+def test_headers_that_are_not_ascii(sandbox):
     body, _ = sandbox.signed("/api/v4/main-account/balance")
     with socket.create_connection(("127.0.0.1", sandbox.port), timeout=10) as wire:
         wire.sendall(
@@ -166,19 +166,16 @@ def test_a_header_that_is_no_ascii(sandbox):
         assert wire.recv(100).startswith(b"HTTP/1.1 401")
 
 
-# controls
-
-
 def test_funding(sandbox):
-    assert sandbox.control("fund", ticker="USDT", amount="0.5").json() == {"ok": True}
+    assert sandbox.post("fund", ticker="USDT", amount="0.5").json() == {"ok": True}
     assert sandbox.balance() == "10000.5"
-    assert sandbox.control("fund", ticker="EURI", amount=7, api_key="sandbox-key-second-user").status_code == 200
+    assert sandbox.post("fund", ticker="EURI", amount=7, api_key="sandbox-key-second-user").status_code == 200
 
 
 def test_the_clock(sandbox):
-    sandbox.flex("investments/invest", plan=PLAN, amount="1000")
+    sandbox.flex("investments/invest", plan=Flex.USDT, amount="1000")
     before = sandbox.now_ms()
-    answer = sandbox.control("clock/advance", seconds=3 * 86_400)
+    answer = sandbox.post("clock/advance", seconds=3 * 86_400)
     assert answer.json()["now_ms"] - before >= 3 * 86_400_000
     assert sandbox.get("/api/v4/public/time").json()["time"] * 1000 >= before + 3 * 86_400_000 - 1000
     assert len(sandbox.flex("investments/payment-history").json()["data"]) == 3
@@ -186,25 +183,38 @@ def test_the_clock(sandbox):
     assert late.json()["message"] == "Your nonce is more than 5 seconds lesser than the current nonce"
 
 
-def test_keys_come_and_go(sandbox):
-    assert sandbox.control("keys", api_key="second", api_secret="s").json() == {"ok": True}
-    assert "is a key" in sandbox.control("keys", api_key="second", api_secret="s").json()["detail"]
+def test_maintenance_begins_and_ends(sandbox):
+    status = "/api/v4/public/platform/status"
+    assert sandbox.control("GET", "maintenance") == {"on": False, "notice": None}
+    sandbox.maintenance(notice="Maintenance until 04:00 UTC")
+    assert sandbox.control("GET", "maintenance") == {"on": True, "notice": "Maintenance until 04:00 UTC"}
+    assert sandbox.get(status).json() == {"status": "system maintenance"}
+    assert (sandbox.get("/api/v4/public/time").status_code, sandbox.flex("plans").status_code) == (503, 503)
+    assert sandbox.control("GET", "health")["status"] == "ok"
+    sandbox.maintenance(on=False)
+    assert sandbox.get(status).json() == {"status": "system operational"}
+    assert (sandbox.get("/api/v4/public/time").status_code, sandbox.flex("plans").status_code) == (200, 200)
+
+
+def test_keys_are_added_and_revoked(sandbox):
+    assert sandbox.post("keys", api_key="second", api_secret="s").json() == {"ok": True}
+    assert "already a key" in sandbox.post("keys", api_key="second", api_secret="s").json()["detail"]
     revoked = requests.delete(f"{sandbox.url}/sandbox/keys/second", timeout=10)
     assert revoked.json() == {"ok": True}
     assert requests.delete(f"{sandbox.url}/sandbox/keys/second", timeout=10).status_code == 400
 
 
 def test_a_plan_changes(sandbox):
-    assert sandbox.control(f"plans/{PLAN}", status="paused", max_rate="0.2").status_code == 200
-    refused = sandbox.flex("investments/invest", plan=PLAN, amount="10")
+    assert sandbox.post(f"plans/{Flex.USDT}", status="paused", max_rate="0.2").status_code == 200
+    refused = sandbox.flex("investments/invest", plan=Flex.USDT, amount="10")
     assert refused.json()["errors"] == {"plan": ["Plan is paused"]}
-    sandbox.control(f"plans/{PLAN}", status="open")
+    sandbox.post(f"plans/{Flex.USDT}", status="open")
     assert sandbox.flex("plans").json()[0]["maxRate"] == "0.2"
-    assert sandbox.control("plans/nothing", status="open").status_code == 404
+    assert sandbox.post("plans/nothing", status="open").status_code == 404
 
 
-def test_what_the_sandbox_shows(sandbox):
-    sandbox.flex("investments/invest", plan=PLAN, amount="10")
+def test_ledger_and_requests(sandbox):
+    sandbox.flex("investments/invest", plan=Flex.USDT, amount="10")
     ledger = sandbox.ledger()
     assert ledger["accounts"]["main:sandbox"]["USDT"] == "9990"
     (transaction,) = ledger["transactions"]
@@ -219,25 +229,59 @@ def test_what_the_sandbox_shows(sandbox):
     ("path", "body", "message"),
     [
         ("fund", {"ticker": "DOGE", "amount": "1"}, "there is no asset 'DOGE'"),
-        ("fund", {"ticker": "USDT", "amount": "-1"}, "amount is a number above 0"),
+        ("fund", {"ticker": "USDT", "amount": "-1"}, "amount must be a number above 0"),
+        ("fund", {"ticker": "USDT", "amount": 1.5}, "amount: write amounts as strings, not 1.5"),
         ("fund", {"ticker": "USDT"}, "amount: Field required"),
-        ("fund", {"ticker": "USDT", "amount": "1", "api_key": "nobody"}, "there is no key 'nobody'"),
-        ("fund", {"ticker": "USDT", "amount": "1", "colour": "red"}, "colour: Extra inputs are not permitted"),
+        ("fund", {"ticker": "USDT", "amount": "1", "api_key": "unknown"}, "there is no key 'unknown'"),
+        ("fund", {"ticker": "USDT", "amount": "1", "colour": "red"}, "colour: unknown field"),
         ("clock/advance", {"seconds": -1}, "seconds: Input should be greater than or equal to 0"),
         ("clock/advance", {}, "seconds: Field required"),
         ("faults", {"kind": "earthquake"}, "unknown kind 'earthquake'"),
-        ("faults", {"kind": "reset", "probability": 2}, "probability lies between 0 and 1"),
-        ("faults", {"kind": "reset", "count": 0}, "count is at least 1"),
-        (f"plans/{PLAN}", {"status": "gone"}, "status: Input should be 'open', 'paused' or 'unavailable'"),
+        ("faults", {"kind": "reset", "probability": 2}, "probability: Input should be less than or equal to 1, not 2"),
+        ("faults", {"kind": "reset", "count": 0}, "count: Input should be greater than or equal to 1"),
+        ("faults", {"kind": "reset", "path": "\ud800"}, "path: Input should be a valid string"),
+        ("faults", {"kind": "reset", "\ud800": 1}, "Input should be a valid string"),
+        ("faults", {"kind": "\ud800"}, "unknown kind '\\ud800'"),
+        ("keys", {"api_key": "mine", "api_secret": "\ud800"}, "api_secret: Input should be a valid string"),
+        (f"plans/{Flex.USDT}", {"status": "gone"}, "status: Input should be 'open', 'paused' or 'unavailable'"),
     ],
 )
 def test_wrong_controls(sandbox, path, body, message):
-    answer = sandbox.control(path, **body)
+    answer = sandbox.post(path, **body)
     assert answer.status_code == 400
     assert message in answer.json()["detail"]
 
 
-def test_controls_that_are_no_json(sandbox):
+def test_a_control_body_that_is_not_json(sandbox):
     answer = sandbox.session.post(f"{sandbox.url}/sandbox/fund", data="{", timeout=10)
     assert answer.status_code == 400
     assert sandbox.get("/sandbox/nothing").status_code == 404
+
+
+def test_a_nonce_with_a_lone_surrogate_is_shown(sandbox):
+    assert sandbox.call("balance", nonce="\ud800").status_code == 422
+    assert sandbox.requests()[-1]["nonce"] == "\ud800"
+
+
+@pytest.mark.parametrize("path", ["reset", "fund", "clock/advance", "faults", "keys", "quirks"])
+@pytest.mark.parametrize(
+    "origin", ["https://example.com", "null", "http://127.0.0.1:1", "http://localhost.example.com", "http://["]
+)
+def test_controls_refuse_other_web_pages(sandbox, path, origin):
+    sandbox.fund("USDT", 1)
+    answer = sandbox.session.post(
+        f"{sandbox.url}/sandbox/{path}", json={"ticker": "USDT", "amount": 1}, headers={"Origin": origin}, timeout=10
+    )
+    assert (answer.status_code, "Origin" in answer.json()["detail"]) == (403, True)
+    assert sandbox.balance() == "10001"
+
+
+def test_controls_refuse_a_domain_that_resolves_to_this_machine(sandbox):
+    headers = {"Origin": f"http://rebound.example.com:{sandbox.port}", "Host": f"rebound.example.com:{sandbox.port}"}
+    assert sandbox.session.post(f"{sandbox.url}/sandbox/reset", headers=headers, timeout=10).status_code == 403
+
+
+def test_controls_accept_their_own_page(sandbox):
+    for host in ("127.0.0.1", "localhost"):
+        url = f"http://{host}:{sandbox.port}"
+        assert requests.post(f"{url}/sandbox/reset", headers={"Origin": url}, timeout=10).json() == {"ok": True}

@@ -65,7 +65,7 @@ with DAG("whitebit_e2e_deferred", schedule=None):
 with DAG("whitebit_e2e_fixed", schedule=None, default_args={"retries": 1, "retry_delay": timedelta(seconds=2)}):
     terms = WhiteBitFixedPlansOperator(task_id="terms", ticker="BTC")
     lend = WhiteBitFixedInvestOperator(task_id="lend", ticker="BTC", amount="0.125", days="{{ 30 }}")
-    running = WhiteBitFixedInvestmentsOperator(task_id="running", investment=lend.output["investment_id"])
+    running = WhiteBitFixedInvestmentsOperator(task_id="running", investment_id=lend.output["investment_id"])
     end = WhiteBitFixedCloseOperator(task_id="end", investment_id=lend.output["investment_id"])
     interest = WhiteBitFixedPaymentsOperator(task_id="interest", ticker="USDT")
     out = WhiteBitTransferOperator(task_id="out", ticker="ETH", amount="1.5", source="main", target="{{ 'spot' }}")

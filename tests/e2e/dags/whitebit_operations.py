@@ -36,10 +36,11 @@ with DAG("whitebit_e2e_vault", schedule=None, default_args=VAULT):
     WhiteBitBalanceSensor(task_id="paid_in", ticker="EURI", at_least="1", deferrable=True, poke_interval=1, timeout=60)
     WhiteBitFlexInvestOperator(task_id="invest", ticker="EURI", amount="10.5", deferrable=True)
 
+# Of two plans: a move waits until it is known what became of the one before it in its plan.
 with DAG("whitebit_e2e_keys", schedule=None, default_args=VAULT):
     deferred = WhiteBitFlexInvestOperator(task_id="deferred", ticker="EURI", amount="11.25", deferrable=True)
     killed = WhiteBitFlexInvestOperator(
-        task_id="killed", ticker="EURI", amount="11.75", on_execute_callback=tell_process
+        task_id="killed", ticker="USDC", amount="11.75", on_execute_callback=tell_process
     )
     later = WhiteBitFlexInvestOperator(task_id="later", ticker="EURI", amount="12.25")
     [deferred, killed] >> later
@@ -47,9 +48,9 @@ with DAG("whitebit_e2e_keys", schedule=None, default_args=VAULT):
 BROKEN_OFF = {**VAULT, "on_execute_callback": tell_process, "on_failure_callback": tell_failure}
 
 with DAG("whitebit_e2e_execution_timeout", schedule=None, default_args=BROKEN_OFF):
-    WhiteBitFlexInvestOperator(task_id="invest", ticker="EURI", amount="13.25", execution_timeout=timedelta(seconds=12))
+    WhiteBitFlexInvestOperator(task_id="invest", ticker="EURI", amount="13.25", execution_timeout=timedelta(seconds=20))
 
-with DAG("whitebit_e2e_dagrun_timeout", schedule=None, default_args=BROKEN_OFF, dagrun_timeout=timedelta(seconds=25)):
+with DAG("whitebit_e2e_dagrun_timeout", schedule=None, default_args=BROKEN_OFF, dagrun_timeout=timedelta(seconds=35)):
     WhiteBitFlexInvestOperator(task_id="invest", ticker="EURI", amount="13.5")
 
 with DAG("whitebit_e2e_marked", schedule=None, default_args=BROKEN_OFF):

@@ -25,8 +25,8 @@ for asset in WATCHED:
     with DAG(asset.name, schedule=[asset], catchup=False, max_active_runs=1):
 
         @task
-        def told(triggering_asset_events=None):
+        def received(triggering_asset_events=None):
             found = [event.extra["payload"] for events in triggering_asset_events.values() for event in events]
             return sorted(one["id"] for payload in found for one in payload["occurrences"])
 
-        told()
+        received()

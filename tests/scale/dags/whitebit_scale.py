@@ -1,4 +1,4 @@
-"""As many moves as the run is told to make, all at once: mapped invests and mapped withdrawals."""
+"""Makes the moves that the run's parameters list, all at once: mapped invests and mapped withdrawals."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def wanted(kind: str, params: dict[str, Any] | None = None) -> list[dict[str, An
 
 
 def wait_at_the_gate(context: Mapping[str, Any]) -> None:
-    """Hold the last move of each kind back until there is the file that the run names: so it cannot end before."""
+    """Delay the last move of each kind until the run's gate file exists, so the run cannot end before."""
     instance, params = context["ti"], context["params"]
     if instance.map_index == len(params[instance.task_id]) - 1:
         while not Path(params["gate"]).exists():

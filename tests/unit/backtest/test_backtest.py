@@ -1,4 +1,4 @@
-"""Policies tried on virtual time: figures that can be reckoned by hand, and nothing lost on the way."""
+"""Policies on virtual time: figures that can be checked by hand, and no money lost."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_interest_by_hand():
     # Half of it earns 3.65 %.
     assert Decimal("0.0175") < found.realised_rate < Decimal("0.0184")
     assert len(report.daily["USDT"]) == 30
-    assert report.plans < report.ticks / 5
+    assert report.plans < report.runs / 5
 
 
 def test_a_reserve_avoids_a_shortfall():
@@ -56,11 +56,11 @@ def test_a_reserve_avoids_a_shortfall():
     assert kept.earned < without.earned
 
 
-def test_liquidity_that_is_announced_is_there():
+def test_announced_liquidity_is_available():
     wants = scenario(events=[{"at": "10d", "withdraw": {"USDT": "3000"}}])
-    told, _ = run({"liquidity": [{"amount": "3000", "by": "2026-01-11T00:00:00Z"}], "notice": "2h"}, wants)
-    assert (told.shortfalls, told.withdrawn) == (0, 3000)
-    assert told.moves["flex_withdraw"] == 1
+    announced, _ = run({"liquidity": [{"amount": "3000", "by": "2026-01-11T00:00:00Z"}], "notice": "2h"}, wants)
+    assert (announced.shortfalls, announced.withdrawn) == (0, 3000)
+    assert announced.moves["flex_withdraw"] == 1
 
 
 def test_rates_are_followed():
@@ -89,7 +89,7 @@ def test_nothing_is_lost_and_skipping_changes_nothing(planner):
     found, quick = run(policy, busy, planner=PLANNERS[planner])
     assert 10000 + found.deposited + found.earned - found.withdrawn == found.main + found.invested
     _, slow = run(policy, busy, planner=PLANNERS[planner], skip_unchanged=False)
-    assert (quick.plans < slow.plans, slow.plans) == (True, slow.ticks)
+    assert (quick.plans < slow.plans, slow.plans) == (True, slow.runs)
     assert quick.tickers["USDT"].moves == slow.tickers["USDT"].moves
     assert quick.daily == slow.daily
     again, _ = run(policy, busy, planner=PLANNERS[planner])
@@ -102,20 +102,20 @@ def test_nothing_is_lost_and_skipping_changes_nothing(planner):
         ({"event": []}, "no field 'event'. Did you mean events"),
         ({"start": "2026-01-01"}, "start"),
         ({"start": "soon"}, "start"),
-        ({"balances": {"USDT": 1.5}}, "balances.USDT is a float"),
-        ({"events": [{"deposit": {"USDT": "1"}}]}, r"events\[0\]: says when"),
-        ({"events": [{"at": "1d", "every": "2d", "deposit": {"USDT": "1"}}]}, r"events\[0\]: says when"),
+        ({"balances": {"USDT": 1.5}}, "balances.USDT: is the float 1.5"),
+        ({"events": [{"deposit": {"USDT": "1"}}]}, r"events\[0\]: must say when"),
+        ({"events": [{"at": "1d", "every": "2d", "deposit": {"USDT": "1"}}]}, r"events\[0\]: must say when"),
         ({"events": [{"at": "tomorrow", "deposit": {"USDT": "1"}}]}, r"events\[0\].at: is 'tomorrow'"),
         ({"events": [{"every": "0d", "deposit": {"USDT": "1"}}]}, r"events\[0\].every"),
         ({"events": [{"at": "1d"}]}, "exactly one of deposit"),
-        ({"events": [{"at": "1d", "deposit": {"BTC": "1"}}]}, r"events\[0\].deposit.BTC: is none"),
+        ({"events": [{"at": "1d", "deposit": {"BTC": "1"}}]}, r"events\[0\].deposit.BTC: is not one"),
         ({"events": [{"at": "1d", "rate": {LOW: "high"}}]}, r"events\[0\].rate"),
-        ({"events": [{"at": "1d", "status": {LOW: "shut"}}]}, "open, paused or unavailable"),
+        ({"events": [{"at": "1d", "status": {LOW: "shut"}}]}, "write one of open, paused, unavailable"),
         ({"noise": [{"ticker": "BTC", "chance": "1"}]}, r"noise\[0\].ticker"),
         ({"noise": [{"ticker": "USDT", "chance": "2"}]}, r"noise\[0\].chance"),
         ({"noise": [{"ticker": "USDT", "chance": "1", "deposit": ["9", "1"]}]}, r"noise\[0\].deposit"),
         ({"seed": "x"}, "seed"),
-        ({"events": {}}, "events: is dict"),
+        ({"events": {}}, "events: is {}: write a list"),
     ],
 )
 def test_a_wrong_scenario_is_refused_with_its_place(change, words):
@@ -137,14 +137,16 @@ def test_the_command(tmp_path, capsys):
     assert command.main(arguments) == 0
     assert logging.getLogger("airflow_provider_whitebit").level == level
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("3 days, 73 ticks, 1 assets")
+    assert lines[0].startswith("3 days, 73 runs, 1 assets")
     assert [line.split()[:2] for line in lines[2:]] == [["asset", "policy"], ["USDT", "careful"], ["USDT", "bold"]]
     assert command.main([*arguments, "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert Decimal(told["bold"]["tickers"]["USDT"]["earned"]) > Decimal(told["careful"]["tickers"]["USDT"]["earned"])
+    document = json.loads(capsys.readouterr().out)
+    assert Decimal(document["bold"]["tickers"]["USDT"]["earned"]) > Decimal(
+        document["careful"]["tickers"]["USDT"]["earned"]
+    )
 
 
-def test_the_command_says_what_is_wrong(tmp_path, capsys):
+def test_the_command_prints_errors(tmp_path, capsys):
     (tmp_path / "wrong.yaml").write_text("USDT: {reserv: '1'}")
     assert command.main(["backtest", str(tmp_path / "wrong.yaml")]) == 1
     assert "Did you mean reserve" in capsys.readouterr().err
@@ -163,7 +165,7 @@ def test_two_policies_side_by_side():
     assert [row[:2] for row in rows[1:]] == [["USDT", "a"], ["USDT", "b"]]
 
 
-def test_the_page_holds_all_it_needs(tmp_path, capsys):
+def test_the_page_is_self_contained(tmp_path, capsys):
     (tmp_path / "a<b.yaml").write_text("USDT: {reserve: '9000'}")
     (tmp_path / "year.json").write_text(json.dumps(scenario()))
     page = tmp_path / "page.html"

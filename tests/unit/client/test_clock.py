@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_whitebit.client.clock import NONCES_KEPT, ExchangeClock
+from airflow_provider_whitebit.client.clock import ExchangeClock
 from airflow_provider_whitebit.client.errors import WhiteBitUnavailableError
-from airflow_provider_whitebit.client.shared import Numbers
+from airflow_provider_whitebit.client.shared import SharedInt64Array
 from airflow_provider_whitebit.client.transport import server_seconds
-from airflow_provider_whitebit.moves.protocol import turn_nonces
+from airflow_provider_whitebit.moves.nonce_lock import lock_nonce, lock_of
 
 
 class Local:
@@ -25,7 +25,7 @@ class Local:
     offset=st.integers(-(10**9), 10**9),
     calls=st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 3000), st.integers(0, 60_000)), min_size=1),
 )
-def test_the_estimate_stays_within_what_the_readings_prove(offset, calls):
+def test_the_estimate_stays_within_the_proven_bounds(offset, calls):
     local = Local()
     clock = ExchangeClock(local)
     widest = None
@@ -48,7 +48,7 @@ def test_a_good_local_clock_is_kept():
     assert clock.offset_ms == 0
 
 
-def test_a_set_clock_is_believed():
+def test_a_clock_that_was_set_is_followed():
     local = Local()
     clock = ExchangeClock(local)
     clock.observe(local.now // 1000, local.now, local.now)
@@ -74,69 +74,52 @@ def test_without_a_window_nonces_only_grow():
     assert clock.next_nonce(window=False) == before + 2
 
 
+def test_nonces_apart_are_spread_over_the_window():
+    local = Local()
+    nonces = [ExchangeClock(local).next_nonce(apart=True) for _ in range(200)]
+    assert all(abs(nonce - local.now) <= 4_000 for nonce in nonces)
+    assert len(set(nonces)) > 150
+
+
+def test_machines_in_lockstep_part_after_a_refusal():
+    local, used = Local(), set(range(Local().now, Local().now + 2_000, 2))
+    tries = 0
+    for _ in range(100):
+        clock, apart = ExchangeClock(local), False
+        while (nonce := clock.next_nonce(apart=apart)) in used:
+            apart, tries = True, tries + 1
+        used.add(nonce)
+    # At most every third of the nonces that are left is used.
+    assert tries < 100 * 2.5
+
+
 def test_odd_nonces_are_left_to_moves():
     local = Local()
     local.now += 1
     clock = ExchangeClock(local)
-    assert [clock.next_nonce() % 2 for _ in range(5)] == [0] * 5
-    assert [nonce % 4 for name in ("a", "b", "c") for nonce in turn_nonces(name, local.now)] == [1] * 9
-
-
-def test_no_two_moves_have_one_nonce():
-    clock = ExchangeClock(Local())
-    given = [clock.move_nonce(1_700_000_000_000 + ms) for ms in (0, 1, 3, 2, 100, 0, 3_000, 0)]
-    assert len(set(given)) == len(given)
-    assert {nonce % 4 for nonce in given} == {3}
-    assert given[0] == 1_700_000_000_000 - 1
-    assert given[2] == 1_700_000_000_003
-    assert all(nonce <= 1_700_000_000_000 + ms for nonce, ms in zip(given, (0, 1, 3, 2, 100, 0, 3_000, 0), strict=True))
+    assert [clock.next_nonce(apart=apart) % 2 for apart in (False, True) for _ in range(5)] == [0] * 10
+    claims = [lock_nonce(name, local.now + ms) for name in ("a", "b", "c") for ms in range(9)]
+    assert {nonce % 4 for nonce in claims} == {1}
+    assert {lock_of([nonce]).nonce % 4 for nonce in claims} == {3}
 
 
 @pytest.mark.parametrize("seconds", [10**30, -1, 253_402_300_800, True, 1.5, "", None])
-def test_what_is_no_time_is_not_learnt(seconds):
+def test_an_answer_without_a_time_is_refused(seconds):
     with pytest.raises(WhiteBitUnavailableError, match="no time"):
         server_seconds({"time": seconds})
     assert server_seconds({"time": 253_402_300_799}) == 253_402_300_799
 
 
-MOVE = 1_700_000_000_003
-
-
-def test_a_later_move_does_not_make_room_for_a_nonce_that_was_given():
-    # Moves 1024 ms apart have one place.
-    clock = ExchangeClock(Local())
-    given = [clock.move_nonce(MOVE + ms) for ms in (0, 1024, 0, 2048, 4096, 0, 1024)]
-    assert len(set(given)) == len(given)
-
-
-def test_moves_follow_a_clock_that_was_wrong():
-    clock = ExchangeClock(Local())
-    assert clock.move_nonce(MOVE + 1024 * 3600) == MOVE + 1024 * 3600
-    assert clock.move_nonce(MOVE) == MOVE
-
-
-def test_a_move_without_a_nonce_of_its_own_is_not_sent():
-    clock = ExchangeClock(Local())
-    given = {clock.move_nonce(MOVE) for _ in range(256)}
-    assert len(given) == 256
-    assert min(given) > MOVE - 1024
-    with pytest.raises(WhiteBitUnavailableError, match="all nonces") as caught:
-        clock.move_nonce(MOVE)
-    assert caught.value.money_moved is False
-    assert clock.move_nonce(MOVE + 4) == MOVE + 4
-
-
 @pytest.mark.parametrize("number", [2**63 - 1, -(2**63)])
 @pytest.mark.parametrize("window", [True, False])
-def test_nonsense_among_the_nonces_is_passed_over(number, window):
-    nonces = Numbers(NONCES_KEPT)
-    nonces.row[:] = memoryview(array("q", [number] * NONCES_KEPT))
+def test_wrong_values_among_the_nonces_are_ignored(number, window):
+    nonces = SharedInt64Array(1)
+    nonces.row[:] = memoryview(array("q", [number]))
     clock = ExchangeClock(Local(), nonces)
     assert clock.next_nonce(window=window) == Local().now
-    assert clock.move_nonce(MOVE) == MOVE
 
 
-def test_what_was_forgotten_counts_no_more():
+def test_forgotten_observations_do_not_count():
     clock = ExchangeClock(Local())
     clock.observe(1_700_000_000, 1_700_000_000_000, 1_700_000_000_000)
     clock.forget()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 
 import pendulum
@@ -17,6 +18,10 @@ from airflow_provider_whitebit.client.models import (
     FlexPlan,
     FlexTransaction,
     InterestPayment,
+    MainTransaction,
+    SubAccount,
+    SubAccountBalance,
+    SubAccountTransaction,
     TradeBalance,
     parse_amount,
     parse_time,
@@ -80,6 +85,15 @@ def test_transaction_as_json():
     }
 
 
+@pytest.mark.parametrize("field", ["planId", "investmentId", "currency", "transaction_id"])
+def test_a_transaction_can_lack_every_name(field):
+    name = {"planId": "plan_id", "investmentId": "investment_id"}.get(field, field)
+    without = {key: value for key, value in TRANSACTION.items() if key != field}
+    for raw in (without, {**TRANSACTION, field: None}, {**TRANSACTION, field: ""}):
+        assert FlexTransaction.from_api(raw) == replace(FlexTransaction.from_api(TRANSACTION), **{name: None})
+    assert getattr(FlexTransaction.from_api({**TRANSACTION, field: 17}), name) == "17"
+
+
 def test_investment_without_times():
     raw = {"id": "inv_1", "planId": PLAN["id"], "currency": "USDT", "invested": "0.00000001", "status": 1}
     investment = FlexInvestment.from_api(raw)
@@ -89,7 +103,7 @@ def test_investment_without_times():
 
 
 @pytest.mark.parametrize("raw", ["", "abc", "NaN", "Infinity", None, True, [], {}, 1.5])
-def test_no_amount(raw):
+def test_what_is_not_an_amount_is_refused(raw):
     with pytest.raises(ValueError):
         parse_amount(raw)
 
@@ -104,7 +118,7 @@ def test_times(raw):
     assert parse_time(raw) == pendulum.datetime(2022, 1, 1, tz="UTC")
 
 
-@given(st.integers(min_value=0, max_value=100_000_000_000), st.integers(min_value=0, max_value=999_999))
+@given(st.integers(min_value=1, max_value=100_000_000_000), st.integers(min_value=0, max_value=999_999))
 def test_times_are_exact_to_the_microsecond(seconds, micros):
     expected = pendulum.from_timestamp(seconds)
     for raw in (seconds, str(seconds), Decimal(seconds)):
@@ -116,13 +130,49 @@ def test_times_are_exact_to_the_microsecond(seconds, micros):
     assert exact.timezone_name == "UTC"
 
 
-@pytest.mark.parametrize("raw", ["2022-01-01", 10**30, "-1e40", -(10**30), True])
-def test_no_time(raw):
+@pytest.mark.parametrize("raw", ["2022-01-01", 10**30, "-1e40", -(10**30), True, 0, "0", -1])
+def test_what_is_not_a_time_is_refused(raw):
     with pytest.raises(ValueError):
         parse_time(raw)
 
 
-def test_an_object_is_expected():
+@pytest.mark.parametrize(
+    ("method", "status", "moved"),
+    [
+        *((1, status, True) for status in (3, 7)),
+        *((1, status, False) for status in (4, 5, 9, 15, 21, 22, 27, 28)),
+        *((1, status, None) for status in (0, 18, 99)),
+        *((2, status, True) for status in (3, 7)),
+        (2, 4, False),
+        *((2, status, None) for status in (1, 2, 5, 6, *range(10, 19), 21, 99)),
+        (3, 3, None),
+    ],
+)
+def test_whether_a_deposit_or_withdrawal_has_moved_money(method, status, moved):
+    raw = {"createdAt": 1593437922, "ticker": "BTC", "amount": "0.0006", "method": method, "status": status}
+    record = MainTransaction.from_api(raw)
+    assert (record.moved, record.fee, record.transaction_id) == (moved, None, None)
+
+
+def test_a_deposit_as_older_pages_show_it():
+    raw = {"createdAt": 1593437922, "ticker": "BTC", "amount": "0.0006", "method": 1, "status": 3, "memo": ""}
+    record = MainTransaction.from_api({**raw, "transactionId": "5e112b38", "uniqueId": 24529041, "network": None})
+    assert (record.transaction_id, record.unique_id, record.network) == ("5e112b38", "24529041", None)
+
+
+def test_a_transfer_of_a_sub_account():
+    raw = {"id": 7, "direction": "main_to_sub", "currency": "ETH", "amount": "0.5", "createdAt": 1641081600}
+    assert SubAccountTransaction.from_api(raw).to_json() == {
+        "created_at": "2022-01-02T00:00:00Z",
+        "transaction_id": "7",
+        "direction": "main_to_sub",
+        "currency": "ETH",
+        "amount": "0.5",
+    }
+    assert SubAccountTransaction.from_api({**raw, "transaction_id": "tx"}).transaction_id == "tx"
+
+
+def test_another_type_than_an_object_is_refused():
     with pytest.raises(WhiteBitUnavailableError, match="FlexPlan"):
         FlexPlan.from_api("plan")
 
@@ -139,6 +189,10 @@ KINDS = [
     FixedPlan.from_api,
     FixedInvestment.from_api,
     InterestPayment.from_api,
+    MainTransaction.from_api,
+    SubAccount.from_api,
+    SubAccountBalance.from_api,
+    SubAccountTransaction.from_api,
     TradeBalance.from_api,
     lambda raw: Asset.from_api("USDT", raw),
 ]
@@ -146,7 +200,7 @@ NAMES = [
     *("id", "ticker", "minInvestment", "maxInvestment", "maxRate", "planId", "currency", "invested", "status"),
     *("withAutoReinvest", "createdAt", "updatedAt", "amount", "transaction_id", "actionType", "plan", "created"),
     *("updated", "paymentTime", "interestPaid", "percent", "duration", "timestamp", "available", "freeze"),
-    *("currency_precision", "name", "interestRatio", "investmentId"),
+    *("currency_precision", "name", "interestRatio", "investmentId", "method", "fee", "permissions", "main", "spot"),
 ]
 
 
@@ -168,7 +222,7 @@ def test_amounts_pass_through_exactly(amount):
     assert Decimal(record.to_json()["amount"]) == amount
 
 
-@given(moment=st.integers(0, 4_102_444_800), fraction=st.integers(0, 999))
+@given(moment=st.integers(1, 4_102_444_800), fraction=st.integers(0, 999))
 def test_times_in_seconds_and_milliseconds(moment, fraction):
     assert parse_time(moment).int_timestamp == moment
     if moment > 100_000_000:

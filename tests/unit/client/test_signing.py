@@ -1,4 +1,4 @@
-"""Signatures against vectors that OpenSSL made.
+"""Signatures compared with vectors from OpenSSL.
 
 Each vector was made in a shell, without this package::
 
@@ -97,7 +97,7 @@ def test_agrees_with_openssl(secret, path, nonce, params, window, body, payload,
         st.one_of(st.text(st.characters(codec="utf-8")), st.integers(), st.booleans(), st.lists(st.integers())),
     ),
 )
-def test_what_is_signed_is_what_is_sent(secret, nonce, params):
+def test_the_signature_covers_the_bytes_of_the_body(secret, nonce, params):
     signed = sign(Credentials("k", secret), "/api/v4/x", params, nonce=nonce, nonce_window=True)
     payload = signed.headers["X-TXC-PAYLOAD"]
     assert base64.b64decode(payload) == signed.body
@@ -106,12 +106,12 @@ def test_what_is_signed_is_what_is_sent(secret, nonce, params):
     assert signed.headers["X-TXC-SIGNATURE"] == expected
 
 
-def test_a_number_that_json_cannot_carry_is_refused():
+def test_a_number_that_json_cannot_express_is_refused():
     with pytest.raises(ValueError):
         sign(Credentials("k", "s"), "/x", {"amount": float("nan")}, nonce=1, nonce_window=True)
 
 
-def test_nothing_secret_in_repr():
+def test_repr_shows_no_secret():
     credentials = Credentials("my-api-key", "my-api-secret")
     signed = sign(credentials, "/api/v4/x", {}, nonce=1, nonce_window=True)
     shown = repr(credentials) + repr(signed) + str(signed)

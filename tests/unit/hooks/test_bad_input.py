@@ -6,25 +6,27 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
-from types import SimpleNamespace
 
 import pytest
 
 from airflow_provider_whitebit.client import errors as e
 from airflow_provider_whitebit.client.api import FIXED, FLEX, MAIN_BALANCE, TRADE_BALANCE, WhiteBitClient
+from airflow_provider_whitebit.client.models import FlexAction, FlexActionType
 from airflow_provider_whitebit.client.signing import Credentials
 from airflow_provider_whitebit.client.transport import NO_RETRIES, Transport
-from airflow_provider_whitebit.hooks import making as module
+from airflow_provider_whitebit.client.transport_http import HttpAnswer
+from airflow_provider_whitebit.hooks import executor as module
 from airflow_provider_whitebit.hooks.settings import read_settings
 from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
+from airflow_provider_whitebit.moves import parsing
 from airflow_provider_whitebit.operators import account, fixed, flex
-from airflow_provider_whitebit.operators.parameters import as_moment, as_number, as_numbers
+from tests.sandbox_plans import SubAccounts
 
 PLAN = "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f"
 TERM = "0a61d2f9-b4c6-47e8-93a4-8f90a1b2c3d4"
 
 AMOUNTS = [
-    # what is no number
+    # not numbers
     "",
     " ",
     "x",
@@ -115,6 +117,7 @@ AMOUNTS = [
     "<10>",
     "\ud800",
 ]
+SUB_TRANSFER = {"sub_account_id": SubAccounts.TRADING, "direction": "main_to_sub", "ticker": "USDT", "amount": "10"}
 #: Too little for a plan, but not for a transfer.
 FITS_A_TRANSFER = ("9", "9.999999")
 TICKERS = [
@@ -221,9 +224,9 @@ CONNECTIONS = [
     {"extra": {"allowed_tickers": 5}},
     {"extra": {"allowed_tickers": "U S"}},
     {"extra": {"allowed_tickers": ["USDT", 5]}},
-    {"extra": {"settle_margin": -1}},
-    {"extra": {"settle_margin": "x"}},
-    {"extra": {"settle_margin": 10**9}},
+    {"extra": {"reconcile_margin": -1}},
+    {"extra": {"reconcile_margin": "x"}},
+    {"extra": {"reconcile_margin": 10**9}},
     {"extra": {"verify_tls": "sometimes"}},
     {"extra": {"nonce_window": "x"}},
     {"extra": {"allow_custom_host": "x"}},
@@ -244,8 +247,6 @@ ANSWERS = [
     b"NaN",
     b"Infinity",
     b"{}",
-    b'{"data":null}',
-    b'{"data":{}}',
     b'{"data":5}',
     b'{"data":[5]}',
     b'{"data":[null]}',
@@ -272,21 +273,20 @@ ANSWERS = [
 
 
 class Exchange:
-    """Answers what is read before a move; whatever would move money is a mistake."""
+    """Answers reading calls. A call that would move money is recorded as a mistake."""
 
     def __init__(self, answer=None):
         self.answer = answer
         self.moved = []
 
-    def send(self, prepared):
-        path = prepared.url.split("http://x", 1)[1]
+    def send(self, method, path, headers, content):
         if path.endswith(("/invest", "/withdraw", "/close", "/investment", "/transfer", "/auto-invest")):
             self.moved.append(path)
-        body = self.answer if self.answer is not None else json.dumps(self.known(path)).encode()
-        raw = SimpleNamespace(stream=lambda size, decode_content: [body])
-        return SimpleNamespace(status_code=200, headers={}, raw=raw, close=lambda: None)
+        body = self.answer if self.answer is not None else json.dumps(self.known(path, content)).encode()
+        return HttpAnswer(200, {}, body)
 
-    def known(self, path):
+    def known(self, path, content):
+        ticker = json.loads(content or b"{}").get("ticker")
         flex_plan = {"id": PLAN, "ticker": "USDT", "minInvestment": "10", "maxInvestment": "100000", "maxRate": "0.1"}
         fixed_plan = {**flex_plan, "id": TERM, "status": 1, "percent": "1", "duration": 14400}
         held = {"id": "inv_0", "planId": PLAN, "currency": "USDT", "invested": "50", "status": 1}
@@ -296,7 +296,9 @@ class Exchange:
             f"{FLEX}/investments": {"data": [held]},
             f"{FIXED}/plans": [fixed_plan],
             f"{FIXED}/investments": {"records": []},
-            MAIN_BALANCE: {"main_balance": "1000"},
+            # Of a ticker that it does not know, the exchange answers 0.
+            MAIN_BALANCE: {"main_balance": "1000" if ticker in ("USDT", "BTC") else "0"},
+            "/api/v4/sub-account/balances": {"USDT": [{"main": "0", "spot": "0", "collateral": "0"}]},
             TRADE_BALANCE: {"available": "0", "freeze": "0"},
         }[path]
 
@@ -317,9 +319,9 @@ def hook(exchange, monkeypatch):
     transport = Transport("http://x", Credentials("k", "s"), retry=NO_RETRIES, wire=exchange)
     made.__dict__["_client"] = WhiteBitClient(transport)
 
-    def no_move(*args, **kwargs):
-        # Deciding on the move is where the rest of the input is looked at.
-        kwargs["resolve"]()
+    def no_move(execution, **options):
+        # Resolving the request checks the rest of the input.
+        execution.request.resolve(execution.account)
         raise AssertionError("it would have been sent")
 
     monkeypatch.setattr(module, "execute_move", no_move)
@@ -349,6 +351,7 @@ def test_amounts(hook, exchange, amount):
 @pytest.mark.parametrize("amount", [amount for amount in AMOUNTS if amount not in FITS_A_TRANSFER], ids=name)
 def test_amounts_of_transfers(hook, exchange, amount):
     refused(lambda: hook.transfer(ticker="USDT", amount=amount, source="main", target="spot"), exchange)
+    refused(lambda: hook.sub_account_transfer(**{**SUB_TRANSFER, "amount": amount}), exchange)
 
 
 @pytest.mark.parametrize("ticker", TICKERS, ids=name)
@@ -357,6 +360,7 @@ def test_tickers(hook, exchange, ticker):
     refused(lambda: hook.flex_withdraw(ticker=ticker, amount="10"), exchange)
     refused(lambda: hook.fixed_invest(ticker=ticker, amount="10"), exchange)
     refused(lambda: hook.transfer(ticker=ticker, amount="10", source="main", target="spot"), exchange)
+    refused(lambda: hook.sub_account_transfer(**{**SUB_TRANSFER, "ticker": ticker}), exchange)
 
 
 @pytest.mark.parametrize("plan", PLANS, ids=name)
@@ -372,6 +376,7 @@ def test_accounts(hook, exchange, where):
         return
     refused(lambda: hook.transfer(ticker="USDT", amount="10", source=where, target="spot"), exchange)
     refused(lambda: hook.balances(where), exchange)
+    refused(lambda: hook.sub_account_transfer(**{**SUB_TRANSFER, "direction": where}), exchange)
 
 
 @pytest.mark.parametrize("days", DAYS, ids=name)
@@ -386,13 +391,13 @@ def test_identifiers(hook, exchange, identifier):
 
 @pytest.mark.parametrize("number", NUMBERS, ids=name)
 def test_numbers(exchange, number):
-    refused(lambda: as_number("limit", number), exchange)
-    refused(lambda: as_numbers([number]), exchange)
+    refused(lambda: parsing.read_number("limit", number), exchange)
+    refused(lambda: parsing.read_choice("action_types", FlexActionType, FlexAction, number), exchange)
 
 
 @pytest.mark.parametrize("moment", MOMENTS, ids=name)
 def test_moments(exchange, moment):
-    refused(lambda: as_moment("date_from", moment), exchange)
+    refused(lambda: parsing.read_moment("date_from", moment), exchange)
 
 
 @pytest.mark.parametrize("wrong", CONNECTIONS, ids=name)
@@ -412,6 +417,7 @@ def test_answers_of_the_exchange(hook, exchange, answer):
         lambda: list(client.flex_history()),
         lambda: client.main_balance("USDT"),
         lambda: client.server_time(),
+        lambda: client.platform_status(),
         lambda: list(client.fixed_investments()),
     ]
     for reading in readings:

@@ -4,14 +4,18 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
 from airflow.sdk.exceptions import ErrorType
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from airflow_provider_whitebit.client.errors import WhiteBitConfigurationError
-from airflow_provider_whitebit.hooks import airflow_compat, journals
-from airflow_provider_whitebit.moves.journal import JournalError, MemoryJournal
+from airflow_provider_whitebit.client.errors import WhiteBitConfigurationError, WhiteBitJournalError
+from airflow_provider_whitebit.hooks import airflow_compat, journals, stores
+from airflow_provider_whitebit.moves import keys
+from airflow_provider_whitebit.moves.journal import MemoryJournal
 
 
 class Store:
@@ -31,33 +35,46 @@ class Store:
         self.retention = retention
 
 
+TASK = ("d", "r", "t", "-1")
+KEY = keys.idempotent("beef", "rent 2026-11")
+
+
+def state_journal(store, key="k", number=1, **options):
+    options = {"begun_before": False, **options}
+    return journals.TaskJournals(TASK, number, stores.TaskStateStore(store), **options).journal(key)
+
+
+def variable_journal(number, key="k", task=TASK):
+    return journals.TaskJournals(task, number).journal(key)
+
+
 def test_task_state(monkeypatch):
-    monkeypatch.setattr(journals, "never_expire", lambda: "never")
+    monkeypatch.setattr(stores, "never_expire", lambda: "never")
     store = Store()
-    journal = journals.TaskStateJournal(store, "dag|run", "flex_invest.USDT")
+    journal = state_journal(store, "flex_invest.USDT")
     assert journal.read() == []
     journal.write({"version": 1})
     assert store.retention == "never"
     assert journal.read() == [{"version": 1}]
-    assert [f"task state {key}" for key in store.kept] == [journal.entry]
-    assert journal.entry == "task state whitebit_move.flex_invest.USDT"
+    assert list(store.kept) == [f"whitebit_move.flex_invest.USDT__{name}" for name in ("begun", "1")]
+    assert journal.entry == "the task states whose names begin with whitebit_move.flex_invest.USDT__"
     store.broken = True
-    with pytest.raises(JournalError):
+    with pytest.raises(WhiteBitJournalError):
         journal.read()
-    with pytest.raises(JournalError):
+    with pytest.raises(WhiteBitJournalError):
         journal.write({"version": 1})
 
 
 def test_task_state_of_another_shape_is_not_guessed_at():
     store = Store()
-    journal = journals.TaskStateJournal(store, "dag|run", "k")
-    store.kept["whitebit_move.k"] = "text"
-    with pytest.raises(JournalError, match="not a move"):
+    journal = state_journal(store)
+    store.kept["whitebit_move.k__1"] = "text"
+    with pytest.raises(WhiteBitJournalError, match="not a move"):
         journal.read()
 
 
 class Variables:
-    """Stands in for airflow.sdk.Variable, and for what answers a task's questions."""
+    """Replaces airflow.sdk.Variable, and the supervisor that answers a task's requests."""
 
     def __init__(self):
         self.kept = {}
@@ -90,104 +107,294 @@ def variables(monkeypatch):
 
 
 def test_what_was_written_before_the_upgrade_to_3_3_is_read(variables, monkeypatch):
-    """Airflow 3.0 to 3.2 kept Variables: a task that was in the middle must not begin anew."""
-    monkeypatch.setattr(journals, "never_expire", lambda: None)
+    """Airflow 3.0 to 3.2 kept Variables: a task that was in the middle of a move must not start over."""
+    monkeypatch.setattr(stores, "never_expire", lambda: None)
     store = None
 
     def place(number, **options):
         ids = {"dag_id": "d", "run_id": "r", "task_id": "t", "map_index": -1, "max_tries": 2}
         instance = SimpleNamespace(**ids, try_number=number, task=SimpleNamespace(retries=2))
         monkeypatch.setattr(journals, "current_context", lambda: {"ti": instance, "task_state_store": store})
-        return journals.place_for("k", otherwise=MemoryJournal(), **options)
+        return journals.slot_for("k", **options)
 
     before = place(1)
-    assert not before.journal.fenced
+    assert before.journal.kept_in == "Variables"
     before.journal.write({"by": 1})
     store = Store()
     for after in (place(2), place(1, resumed=True)):
-        assert (after.journal.fenced, after.generation) == (True, before.generation)
+        assert (after.journal.kept_in, after.generation) == ("task states", before.generation)
         assert after.journal.read() == [{"by": 1}]
     assert place(1).journal.read() == []
-    assert place(2).journal.entry == f"task state whitebit_move.k and {before.journal.entry}"
+    named = "the task states whose names begin with whitebit_move.k__"
+    assert place(2).journal.entry == f"{named} and {before.journal.entry}"
     place(2).journal.write({"by": 2})
-    assert place(3).journal.read() == [{"by": 2}]
+    assert place(3).journal.read() == [{"by": 1}, {"by": 2}]
     assert len(variables.kept) == 1
 
 
 def test_a_journal_before_the_upgrade_that_cannot_be_read_is_no_empty_one(variables):
-    journal = journals.TaskStateJournal(Store(), "i", "k", before=journals.VariableJournal("i", "r", 2, 3))
+    journal = state_journal(Store(), number=2, begun_before=True)
     variables.error = ErrorType.API_SERVER_ERROR
-    with pytest.raises(JournalError, match="could not be read"):
+    with pytest.raises(WhiteBitJournalError, match="could not be read"):
         journal.read()
 
 
 def test_each_try_has_its_own_variable(variables):
-    first = journals.VariableJournal("dag|run|task|-1|k", "dag.task.k", 1, 3)
-    second = journals.VariableJournal("dag|run|task|-1|k", "dag.task.k", 2, 3)
+    first, second = variable_journal(1), variable_journal(2)
     first.write({"by": 1})
     second.write({"by": 2})
     assert first.read() == second.read() == [{"by": 1}, {"by": 2}]
-    assert sorted(variables.kept) == [first.name(1), second.name(2), f"{first._name}__from_2"]
-    assert all(len(name) <= 250 and name.startswith("whitebit_move__dag.task.k__") for name in variables.kept)
-    # What a person is told to delete is all of this move and nothing else.
-    another = journals.VariableJournal("dag|run|task|-1|k.2", "dag.task.k.2", 1, 3)
+    assert first.name == second.name
+    assert sorted(variables.kept) == [f"{first.name}__{one}" for one in ("1", "2", "from_2")]
+    assert all(len(name) <= 250 and name.startswith("whitebit_move__d.t.k__") for name in variables.kept)
+    # The entry to delete covers all of this move and nothing else.
+    another = first.sibling("k.2")
     another.write({"by": 3})
     beginning = first.entry.removeprefix("the Variables whose names begin with ")
-    assert [name for name in variables.kept if not name.startswith(beginning)] == [another.name(1)]
+    assert [name for name in variables.kept if not name.startswith(beginning)] == [f"{another.name}__1"]
 
 
 def test_a_variable_that_was_not_kept_is_noticed(variables):
     variables.deaf = True
-    with pytest.raises(JournalError, match="not kept"):
-        journals.VariableJournal("i", "r", 1, 1).write({"by": 1})
+    with pytest.raises(WhiteBitJournalError, match="not kept"):
+        variable_journal(1).write({"by": 1})
 
 
 @pytest.mark.parametrize("others", [(2,), (7,), (8,), (3, 9), (64,), (2, 3, 4, 5)])
 def test_a_try_that_slept_sees_what_was_written_after_it_was_cleared(variables, others):
-    slept = journals.VariableJournal("i", "r", 1, 1)
+    slept = variable_journal(1)
     for number in others:
-        journals.VariableJournal("i", "r", number, number).write({"by": number})
+        variable_journal(number).write({"by": number})
         assert slept.read()[-1] == {"by": number}
     # What it writes itself hides nothing.
     slept.write({"by": 1})
     assert slept.read() == [{"by": 1}, *({"by": number} for number in others)]
-    assert slept.name(1) in variables.kept
+    assert f"{slept.name}__1" in variables.kept
 
 
-def test_a_try_is_told_of_before_it_writes(variables, monkeypatch):
-    slept, later = journals.VariableJournal("i", "r", 1, 1), journals.VariableJournal("i", "r", 6, 6)
+def test_a_try_is_recorded_before_it_writes(variables, monkeypatch):
+    slept, later = variable_journal(1), variable_journal(6)
     monkeypatch.setattr(journals.json, "dumps", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         later.write({"by": 6})
-    assert slept._reached() >= 6
+    assert 6 in slept.writers.known(slept._exists)
+
+
+def test_a_replaced_try_overwrites_no_document(monkeypatch):
+    """A store may take what it refuses: Airflow's own object storage writes before the API server refuses."""
+    monkeypatch.setattr(stores, "never_expire", lambda: None)
+    store = Store()
+    replaced, later = state_journal(store), state_journal(store, number=2)
+    replaced.write({"by": 1})
+    later.write({"by": 2})
+    replaced.write({"by": 1, "late": True})
+    assert state_journal(store, number=3).read() == [{"by": 1, "late": True}, {"by": 2}]
+
+
+class Texts:
+    """A store without failures."""
+
+    def __init__(self):
+        self.kept, self.reads, self.writes, self.descriptions = {}, 0, 0, {}
+
+    def read(self, name):
+        self.reads += 1
+        return self.kept.get(name)
+
+    def keep(self, name, text, description):
+        self.writes += 1
+        self.kept[name] = text
+        self.descriptions[name] = description
+
+
+def written(journal_of, writers, own):
+    """Let writers write, each once. :returns: what one of them then reads, by its journal from before."""
+    reader = journal_of(own)
+    reader.read()
+    for writer in writers:
+        journal_of(writer).write({"by": writer})
+    return [document["by"] for document in reader.read()]
+
+
+@given(writers=st.sets(st.integers(1, 300), max_size=12), own=st.integers(1, 300))
+def test_every_try_finds_what_any_set_of_tries_wrote(writers, own):
+    texts = Texts()
+    found = written(lambda number: journals.TaskJournals(TASK, number, variables=texts).journal("k"), writers, own)
+    assert found == sorted(writers)
+    known = journals.Tries(own).known(lambda sign: False)
+    assert list(known) == list(range(1, own + 1))
+
+
+def of_any_task(texts, task, number=1, key=KEY):
+    return journals.TaskJournals(("d", "r", task, "-1"), number, variables=texts)._of_any_task(key)
+
+
+@given(tasks=st.sets(st.text(), max_size=12), own=st.text())
+def test_every_task_finds_what_any_set_of_tasks_wrote(tasks, own):
+    texts = Texts()
+    found = written(lambda task: of_any_task(texts, task), tasks, own)
+    # Tasks with the same number share a document, which holds what the later one knew.
+    number = {task: of_any_task(texts, task).writer for task in tasks}
+    assert len(found) == len(set(number.values()))
+    assert {number[task] for task in found} == set(number.values())
+
+
+@given(numbers=st.sets(st.integers(0, 4095), max_size=40))
+def test_the_signs_of_any_task_lead_to_its_number(numbers):
+    signs = {sign for number in numbers for sign in journals.AnyTask().signs(number)}
+    known = journals.AnyTask().known(signs.__contains__)
+    assert list(known) == sorted(known)
+    # Beside each number is its neighbour, which has no document.
+    assert numbers <= set(known) <= {number ^ bit for number in numbers for bit in (0, 1)}
+
+
+@given(numbers=st.sets(st.integers(1, 10_000), max_size=40), own=st.integers(1, 20))
+def test_the_signs_of_tries_lead_to_the_highest(numbers, own):
+    signs = {sign for number in numbers for sign in journals.Tries(number).signs(number)}
+    known = journals.Tries(own).known(signs.__contains__)
+    assert numbers | {own} <= set(known)
+    assert max(known) < 2 * max(numbers | {own})
+
+
+@pytest.mark.parametrize("interrupted", range(13))
+def test_a_task_that_dies_while_it_signs_hides_nothing(interrupted):
+    class Dying(Texts):
+        left = interrupted
+
+        def keep(self, name, text, description):
+            if not self.left:
+                raise WhiteBitJournalError("dead")
+            self.left -= 1
+            super().keep(name, text, description)
+
+    texts = Dying()
+    with suppress(WhiteBitJournalError):
+        of_any_task(texts, "dead").write({"by": "dead"})
+    texts.left = 99
+    of_any_task(texts, "later").write({"by": "later"})
+    assert {"by": "later"} in of_any_task(texts, "reader").read()
+
+
+def test_an_idempotency_key_is_one_journal_for_all_tasks_of_an_account(variables):
+    one = journals.TaskJournals(TASK, state=stores.TaskStateStore(Store())).journal(KEY)
+    other = journals.TaskJournals(("d2", "r2", "t2", "7"), try_number=3).journal(KEY)
+    assert (one.by_tries, one.identity, one.entry) == (False, "idempotency_key='rent 2026-11'", other.entry)
+    one.write({"by": 1})
+    assert other.read() == [{"by": 1, "order": 1}]
+    assert re.fullmatch(r"the Variables whose names begin with whitebit_key__rent_2026-11__[0-9a-f]{32}__", one.entry)
+    for key in (keys.idempotent("feed", "rent 2026-11"), keys.idempotent("beef", "rent_2026-11")):
+        assert journals.TaskJournals(TASK).journal(key).read() == []
+    # Its siblings, the steps of one transfer or the moves of a plan, are shared too.
+    one.sibling(f"{KEY}.2").write({"by": 2})
+    assert other.sibling(f"{KEY}.2").read() == [{"by": 2, "order": 1}]
+    # A key that looks like that of a step is another one.
+    assert other.sibling(keys.idempotent("beef", "rent 2026-11.2")).read() == []
+
+
+@given(tasks=st.lists(st.text(), min_size=1, max_size=12, unique=True))
+def test_the_document_of_the_latest_task_is_the_last_one(tasks):
+    """A plan lets only that one send. The numbers of writers are hashes and have no order."""
+    texts = Texts()
+    for run in tasks:
+        journals.TaskJournals(("d", "r", run, "-1"), variables=texts).journal(KEY).write({"run": run})
+        reader = journals.TaskJournals(TASK, variables=texts).journal(KEY)
+        assert reader.read()[-1]["run"] == run
+
+
+def test_tries_and_task_instances_are_writers_of_their_own():
+    """Another writer's document is not overwritten, but for a collision of their numbers."""
+    writers = {
+        journals.TaskJournals(TASK, number, instance=instance).journal(KEY)._journals[0].writer
+        for number in (1, 2)
+        for instance in ("", "i")
+    }
+    assert len(writers) == 4
+
+
+def test_a_task_keeps_its_place_among_the_documents():
+    texts = Texts()
+    first, second = (journals.TaskJournals(("d", "r", run, "-1"), variables=texts).journal(KEY) for run in "ab")
+    first.write({"run": "a"})
+    second.write({"run": "b"})
+    first.write({"run": "a", "again": True})
+    assert second.read() == [{"run": "a", "again": True, "order": 1}, {"run": "b", "order": 2}]
+
+
+def test_a_key_that_replaces_another_one_shares_its_journals():
+    texts = Texts()
+
+    def journal(account, *accounts):
+        return journals.TaskJournals(TASK, variables=texts, accounts=accounts).journal(keys.idempotent(account, "k"))
+
+    journal("old", "old").write({"run": "a"})
+    both = journal("new", "new", "old")
+    assert [one["run"] for one in both.read()] == ["a"]
+    both.sibling(keys.idempotent("new", "other")).write({"run": "b"})
+    for account in ("old", "new"):
+        assert journal(account, account).sibling(keys.idempotent(account, "other")).read() == [{"run": "b", "order": 1}]
+    # A key of a third account is another one.
+    assert both.sibling(keys.idempotent("third", "k")).read() == []
+    assert both.entry.count("whitebit_key__k__") == 2
+
+
+def test_what_a_document_belongs_to_is_in_its_description():
+    texts = Texts()
+    of_any_task(texts, "t").write({"by": 1})
+    journals.TaskJournals(TASK, 2, variables=texts).journal("k").write({"by": 1})
+    moves = {text for text in texts.descriptions.values() if not text.startswith("Sign of ")}
+    assert moves == {"Move of d|r|t|-1|rent 2026-11", "Move of d|r|t|-1|k"}
+
+
+def test_signs_are_read_and_written_once():
+    texts = Texts()
+    journal = of_any_task(texts, "t")
+    journal.write({"by": 1})
+    assert texts.writes == 13
+    journal.write({"by": 1})
+    assert texts.writes == 14
+    texts.reads = 0
+    journal.read()
+    # Its own document and its neighbour's, and the other branch at each of the 12 bits.
+    assert texts.reads <= 13
 
 
 @pytest.mark.parametrize("error", [ErrorType.API_SERVER_ERROR, ErrorType.GENERIC_ERROR])
 def test_an_outage_is_no_empty_journal(variables, error):
-    journal = journals.VariableJournal("i", "r", 1, 1)
+    journal = variable_journal(1)
     journal.write({"by": 1})
     variables.error = error
-    with pytest.raises(JournalError, match="could not be read"):
+    with pytest.raises(WhiteBitJournalError, match="could not be read"):
         journal.read()
-    with pytest.raises(JournalError, match="could not be read"):
-        journals.VariableMarks("a").read("transfer")
+    with pytest.raises(WhiteBitJournalError, match="could not be read"):
+        journals.VariableMarkers("a").read("transfer")
 
 
 def test_two_names_are_two_journals(monkeypatch):
-    monkeypatch.setattr(journals, "never_expire", lambda: None)
+    monkeypatch.setattr(stores, "never_expire", lambda: None)
     store = Store()
     for key in ("idle eth", "idle_eth", "деньги", "платёж", "idle.eth"):
-        journal = journals.TaskStateJournal(store, "i", key)
+        journal = state_journal(store, key)
         assert journal.read() == []
         journal.write({"by": key})
-    assert len(store.kept) == 5
+    assert len({name.rpartition("__")[0] for name in store.kept}) == 5
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+", key) for key in store.kept)
 
 
+@given(keys=st.sets(st.text(alphabet="ab_.1 ", max_size=6), max_size=8))
+@example(keys={"a", "a_", "a__", "a__1", "a__from_2", "a_1", "_", "__", "", " "})
+def test_no_name_of_a_move_begins_like_the_entries_of_another(keys):
+    """A person deletes all entries that begin so, and no other move's."""
+    beginnings = [f"{state_journal(Store(), key).name}__" for key in keys]
+    for one in beginnings:
+        assert [other for other in beginnings if f"{other}1".startswith(one)] == [one]
+
+
 def test_long_names_stay_short(variables):
-    journal = journals.VariableJournal("x" * 1000, "д" * 1000, 1, 1)
-    assert len(journal.name(10)) <= 250
-    assert journal.name(1).isascii()
+    names = [
+        variable_journal(1, "д" * 1000, ("x" * 1000, "r", "t", "-1")).name,
+        journals.TaskJournals(TASK)._of_any_task(keys.idempotent("beef", "д" * 1000)).name,
+    ]
+    assert all(len(f"{name}__from_1024") <= 250 and name.isascii() for name in names)
 
 
 def context(**more):
@@ -197,34 +404,49 @@ def context(**more):
 
 
 def test_which_journal(monkeypatch):
-    memory = MemoryJournal()
     monkeypatch.setattr(journals, "current_context", lambda: None)
-    assert journals.place_for("k", otherwise=memory) == journals.Place(memory, "", "")
+    place = journals.slot_for("k")
+    assert isinstance(place.journal, MemoryJournal)
+    assert place == journals.JournalSlot(place.journal, "", "")
     monkeypatch.setattr(journals, "current_context", lambda: context(task_state_store=Store()))
-    place = journals.place_for("k", otherwise=memory)
-    assert isinstance(place.journal, journals.TaskStateJournal)
-    assert (place.journal.identity, place.generation, place.run) == ("d|r|t|-1|k", "3|1", "d|r|t|-1|3|1|2")
-    assert place.journal.fenced
+    place = journals.slot_for("k")
+    assert place.journal.kept_in == "task states"
+    generation = "3|1|None"
+    assert (place.journal.identity, place.generation) == ("d|r|t|-1|k", generation)
+    assert (place.run, place.begun_before) == (f"d|r|t|-1|{generation}|2", True)
     monkeypatch.setattr(journals, "current_context", context)
-    place = journals.place_for("k", otherwise=memory)
-    assert isinstance(place.journal, journals.VariableJournal)
-    assert (place.journal.identity, place.generation) == ("d|r|t|-1|k", "3|1")
-    assert not place.journal.fenced
+    place = journals.slot_for("k")
+    assert place.journal.kept_in == "Variables"
+    assert (place.journal.identity, place.generation) == ("d|r|t|-1|k", generation)
+    assert place.journal.by_tries
+    # A dag run that was deleted and made again has journals of the same name, and is another generation.
+    monkeypatch.setattr(journals, "current_context", lambda: context(dag_run=SimpleNamespace(start_date="later")))
+    assert journals.slot_for("k").generation != generation
+    # Another task with the same idempotency key is not a retry.
+    place = journals.slot_for(KEY)
+    assert place.generation.startswith("d|r|t|-1|")
+    assert place.begun_before
+
+
+def test_task_states_that_airflow_clears_on_success_are_not_used(monkeypatch):
+    monkeypatch.setattr(journals, "current_context", lambda: context(task_state_store=Store()))
+    monkeypatch.setattr(journals, "clears_state_on_success", lambda: True)
+    assert journals.slot_for("k").journal.kept_in == "Variables"
 
 
 IN_A_PROGRAM = """
-from airflow_provider_whitebit.hooks.journals import place_for
-from airflow_provider_whitebit.moves.journal import MemoryJournal
-place_for("k", otherwise=MemoryJournal())
+from airflow_provider_whitebit.hooks.journals import slot_for
+slot_for("k")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("started_by_a_task", [True, False])
 def test_a_program_that_a_task_starts_has_no_journal_to_move_by(started_by_a_task, tmp_path):
     env = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_CTX")}
     env |= {"AIRFLOW_HOME": str(tmp_path)} | ({"AIRFLOW_CTX_TASK_ID": "invest"} if started_by_a_task else {})
     done = subprocess.run([sys.executable, "-c", IN_A_PROGRAM], env=env, capture_output=True, text=True)
-    assert ("was started by an Airflow task" in done.stderr) == started_by_a_task, done.stderr
+    assert ("An Airflow task started this process" in done.stderr) == started_by_a_task, done.stderr
     assert (done.returncode == 0) != started_by_a_task
 
 
@@ -235,4 +457,52 @@ def test_a_process_in_which_a_task_ran_is_no_program_of_a_task(monkeypatch):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(journals, "begun_by_a_task", lambda: True)
         with pytest.raises(WhiteBitConfigurationError, match="No money moved"):
-            journals.place_for("k", otherwise=MemoryJournal())
+            journals.slot_for("k")
+
+
+def test_code_that_airflow_runs_outside_of_a_task_has_no_journal_to_move_by(monkeypatch):
+    monkeypatch.setattr(journals, "current_context", lambda: None)
+    monkeypatch.setattr(journals, "runs_for_airflow", lambda: True)
+    for key in ("k", KEY):
+        with pytest.raises(WhiteBitConfigurationError, match="outside of a task"):
+            journals.slot_for(key)
+
+
+def test_outside_a_task_an_idempotency_key_is_one_journal_of_the_process(monkeypatch):
+    monkeypatch.setattr(journals, "current_context", lambda: None)
+    monkeypatch.setattr(journals, "_MEMORY_JOURNALS", MemoryJournal())
+    slot, again = journals.slot_for(KEY), journals.slot_for(KEY)
+    slot.journal.write({"by": 1})
+    assert [document["by"] for document in again.journal.read()] == [1]
+    # A second call is no retry of the first, and waits for it.
+    assert slot.generation != again.generation
+    assert slot.begun_before
+    assert slot.lock is again.lock
+    assert journals.slot_for(keys.idempotent("feed", "rent 2026-11")).journal.read() == []
+    # Other moves outside a task are new each time.
+    journals.slot_for("k").journal.write({"by": 1})
+    assert journals.slot_for("k").journal.read() == []
+
+
+def test_markers_are_shared_by_all_moves_of_an_api_key_and_conflict_key(monkeypatch, variables):
+    monkeypatch.setattr(journals, "_MEMORY_MARKERS", {})
+    for context in (None, {"ti": "of a task"}):
+        monkeypatch.setattr(journals, "current_context", lambda context=context: context)
+        journals.markers_for("a").write("transfer|USDT", "new:1")
+        assert journals.markers_for("a").read("transfer|USDT") == "new:1"
+        assert journals.markers_for("b").read("transfer|USDT") is None
+        assert journals.markers_for("a").read("transfer|BTC") is None
+        # Tasks run in processes of their own.
+        assert list(variables.kept) == ([] if context is None else ["whitebit_marker__a__transfer_USDT"])
+
+
+def test_another_dag_run_of_the_same_name_is_another_run_of_the_process(monkeypatch):
+    runs = []
+    for number in ("first", "second", "second"):
+        given = context()
+        given["ti"].id = number
+        monkeypatch.setattr(journals, "current_context", lambda given=given: given)
+        slot = journals.slot_for("k")
+        assert slot.process_run.startswith(slot.run)
+        runs.append(slot.process_run)
+    assert len(set(runs)) == 2 and runs[1] == runs[2]

@@ -3,9 +3,11 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
+from airflow.sdk import Connection
 
 from airflow_provider_whitebit.client.errors import WhiteBitConfigurationError
-from airflow_provider_whitebit.hooks.settings import read_settings
+from airflow_provider_whitebit.hooks.connection_form import FIELDS
+from airflow_provider_whitebit.hooks.settings import read_settings, settings_of
 
 
 def read(extra=None, **fields):
@@ -27,6 +29,7 @@ def read(extra=None, **fields):
         ({"host": "http://127.0.0.1", "port": 443}, {}, "http://127.0.0.1:443"),
         ({"host": "127.0.0.1", "port": 8787}, {}, "http://127.0.0.1:8787"),
         ({"host": "localhost:8787"}, {}, "http://localhost:8787"),
+        ({"host": " whitebit.com.\n"}, {}, "https://whitebit.com"),
         ({"host": "http://127.0.0.1:8787"}, {}, "http://127.0.0.1:8787"),
         ({"host": "http://[::1]:8787"}, {}, "http://[::1]:8787"),
         ({"host": "whitebit.com", "schema": "https"}, {}, "https://whitebit.com"),
@@ -36,6 +39,26 @@ def read(extra=None, **fields):
 )
 def test_hosts(fields, extra, url):
     assert read(extra, **fields).base_url == url
+
+
+SPELLINGS = {
+    "localhost:8787": ["127.0.0.1:8787", "http://LOCALHOST:8787/", "[::1]:8787", " localhost.:8787 ", "127.0.0.2:8787"],
+    "whitebit.com": ["", "https://WhiteBIT.com:443", "whitebit.com.", "www.whitebit.com", "https://www.whitebit.com./"],
+    "relay.example": ["RELAY.example.", "https://relay.example:443"],
+}
+
+
+@pytest.mark.parametrize(("host", "other"), [(host, other) for host, others in SPELLINGS.items() for other in others])
+def test_one_host_in_several_spellings_is_one_account_and_one_count(host, other):
+    one, two = (read({"allow_custom_host": True}, host=spelled) for spelled in (host, other))
+    assert (one.account, one.exchange) == (two.account, two.exchange)
+
+
+def test_the_account_is_the_key_and_each_exchange_has_a_count_of_its_own():
+    direct, relayed = read(), read({"allow_custom_host": True}, host="relay.example", login="\tthe-key \n")
+    assert direct.account == relayed.account != read(login="the-Key").account
+    hosts = ({"host": "localhost:8787"}, {"host": "localhost:8788"}, {"extra": {"region": "eu"}}, {})
+    assert len({relayed.exchange, *(read(**given).exchange for given in hosts)}) == 5
 
 
 @pytest.mark.parametrize(
@@ -67,7 +90,7 @@ def test_hosts(fields, extra, url):
         ({}, {"timeout": -1}, "timeout"),
         ({}, {"timeout": True}, "timeout"),
         ({}, {"timeout": "9" * 30}, "timeout"),
-        ({}, {"settle_margin": "1.5"}, "settle_margin"),
+        ({}, {"reconcile_margin": "1.5"}, "reconcile_margin"),
         ({}, {"read_only": "perhaps"}, "read_only"),
         ({}, {"verify_tls": 2}, "verify_tls"),
         ({}, {"max_move": "5000"}, "max_move"),
@@ -80,7 +103,7 @@ def test_hosts(fields, extra, url):
         ({}, {"allowed_tickers": [1]}, "allowed_tickers"),
     ],
 )
-def test_what_is_wrong_is_named(fields, extra, field):
+def test_errors_name_the_field(fields, extra, field):
     with pytest.raises(WhiteBitConfigurationError) as caught:
         read(extra, **fields)
     text = str(caught.value)
@@ -99,37 +122,162 @@ def test_fields():
             "max_move": '{"usdt": 5000.5, "BTC": "0.1"}',
             "allowed_tickers": "usdt, BTC,",
             "nonce_window": "false",
-            "settle_margin": 30,
+            "reconcile_margin": 30,
             "verify_tls": False,
         }
     )
-    assert (settings.timeout, settings.read_only, settings.nonce_window) == (20, True, False)
-    assert settings.max_move == {"USDT": Decimal("5000.5"), "BTC": Decimal("0.1")}
-    assert settings.allowed_tickers == {"USDT", "BTC"}
-    assert settings.settle_margin_ms == 30_000
+    assert (settings.timeout, settings.limits.read_only, settings.nonce_window) == (20, True, False)
+    assert settings.limits.max_move == {"USDT": Decimal("5000.5"), "BTC": Decimal("0.1")}
+    assert settings.limits.allowed_tickers == {"USDT", "BTC"}
+    assert settings.reconcile_margin_ms == 30_000
     assert settings.verify_tls is False
 
 
 def test_defaults_and_prefixed_names():
     settings = read({"extra__whitebit__timeout": 7, "max_move": {"USDT": 1.5}, "allowed_tickers": ["usdt"]})
     assert settings.timeout == 7
-    assert settings.max_move == {"USDT": Decimal("1.5")}
-    assert (settings.nonce_window, settings.verify_tls, settings.settle_margin_ms) == (True, True, 10_000)
+    assert settings.limits.max_move == {"USDT": Decimal("1.5")}
+    assert (settings.nonce_window, settings.verify_tls, settings.reconcile_margin_ms) == (True, True, 10_000)
 
 
-def test_unknown_fields_are_named(caplog):
-    read({"owner": "eu"})
-    assert "owner" in caplog.text
+def test_earlier_names_are_read():
+    settings = read({"settle_margin": 30, "extra__whitebit__former_connection": "old"})
+    assert (settings.reconcile_margin_ms, settings.previous_conn_id) == (30_000, "old")
 
 
-def test_a_misspelt_field_is_an_error():
-    with pytest.raises(WhiteBitConfigurationError, match="did you mean region"):
-        read({"regoin": "eu"})
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"timeout": 5, "extra__whitebit__timeout": 7},
+        {"settle_margin": 5, "reconcile_margin": 5},
+        {"extra__whitebit__former_connection": "a", "previous_conn_id": "b"},
+    ],
+)
+def test_two_spellings_of_one_field_are_refused(extra):
+    with pytest.raises(WhiteBitConfigurationError, match="is given twice in the extra"):
+        read(extra)
 
 
-def test_the_fingerprint_tells_accounts_apart():
+def test_an_empty_spelling_does_not_count():
+    assert read({"read_only": "", "extra__whitebit__read_only": True}).limits.read_only is True
+    assert read({"extra__whitebit__read_only": True, "read_only": None}).limits.read_only is True
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        ({"timeout": "soon"}, "timeout is 'soon': write a whole number"),
+        ({"timeout": 0}, "timeout is 0: write 1 or more"),
+        ({"timeout": 601}, "timeout is 601: write 600 or less"),
+        ({"timeout": "9" * 5000}, "write a whole number"),
+        ({"read_only": "maybe"}, "read_only is 'maybe': write true or false"),
+        ({"region": "mars"}, "region is 'mars': write one of global, eu"),
+        ({"max_move": {"USDT": "x"}}, 'max_move has no amount for USDT; write it like {"USDT": "5000"}'),
+        ({"max_move": {"U S": "1"}}, "max_move names 'U S', which is not a ticker; write it like USDT"),
+        ({"previous_conn_id": ["x"]}, "previous_conn_id is ['x']: write text"),
+    ],
+)
+def test_errors_say_how_to_write_a_field(extra, message):
+    with pytest.raises(WhiteBitConfigurationError) as caught:
+        read(extra)
+    assert message in caught.value.message
+    assert len(caught.value.message) < 200
+
+
+LIMITS = {"read_only": True, "max_move": {"USDT": "5"}, "allowed_tickers": "USDT"}
+NAMES = [field.name for field in FIELDS]
+
+
+def misspelt(name):
+    """Every spelling of a name with one letter too few, too many, wrong or swapped, and other ways to write it."""
+    for at in range(len(name)):
+        yield name[:at] + name[at + 1 :]
+        yield name[:at] + name[at + 1 : at + 2] + name[at] + name[at + 2 :]
+        yield from (name[:at] + letter + name[at + skipped :] for letter in "ax_-1 " for skipped in (0, 1))
+    words = name.split("_")
+    yield from (name.upper(), name.title(), name.capitalize(), f" {name}", f"{name} ", f"{name}s", f"extra__{name}")
+    yield from (separator.join(words) for separator in ("", "-", " ", ".", "__"))
+    yield from ("".join(word.capitalize() for word in words), f"extra__whitebit_{name}", f"EXTRA__WHITEBIT__{name}")
+    yield from (words[0], words[-1], f"{name}_mode", f"is_{name}", f"{name}=", f"{name}:")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_typing_error_switches_a_limit_off(name):
+    for wrong in set(misspelt(name)) - set(NAMES):
+        with pytest.raises(WhiteBitConfigurationError, match="is not a field of the extra"):
+            read({wrong: LIMITS.get(name, "x")})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "meant"),
+    [
+        ("regoin", "region"),
+        ("READ_ONLY", "read_only"),
+        ("Read-Only", "read_only"),
+        ("readOnly", "read_only"),
+        ("MaxMove", "max_move"),
+        ("tickers", "allowed_tickers"),
+    ],
+)
+def test_errors_say_which_field_is_meant(wrong, meant):
+    with pytest.raises(WhiteBitConfigurationError, match=f"did you mean {meant}"):
+        read({wrong: "eu"})
+
+
+def test_fields_of_something_else_are_errors():
+    with pytest.raises(
+        WhiteBitConfigurationError, match="'owner' is not a field of the extra; the fields are region, "
+    ):
+        read({"owner": "treasury"})
+
+
+@pytest.mark.parametrize("old_first", [True, False])
+@pytest.mark.parametrize("name", NAMES)
+def test_two_spellings_of_every_field_are_refused_in_any_order(name, old_first):
+    value = {"read_only": False, "max_move": {"USDT": "9"}}.get(name, 7)
+    pairs = [(name, value), (f"extra__whitebit__{name}", value)]
+    with pytest.raises(WhiteBitConfigurationError, match=f"{name} is given twice in the extra"):
+        read(dict(reversed(pairs) if old_first else pairs))
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        ('{"read_only": true, "read_only": false}', "read_only is given twice"),
+        ('{"read_only": true,}', "extra is not a JSON object"),
+        ("{'read_only': true}", "extra is not a JSON object"),
+        ('{"read_only": True}', "extra is not a JSON object"),
+        ("read_only=true", "extra is not a JSON object"),
+        ('["read_only"]', "extra is not a JSON object"),
+        ('"read_only"', "extra is not a JSON object"),
+        ("[" * 100_000, "extra is not a JSON object"),
+        ('{"max_move": {"USDT": "5", "USDT": "5000"}}', "USDT is given twice"),
+        ('{"max_move": {"USDT": "5", "usdt": "5000"}}', "max_move names USDT twice"),
+        ('{"max_move": "{\\"USDT\\": \\"5\\", \\"USDT\\": \\"5000\\"}"}', "USDT is given twice"),
+        ('{"max_move": {"USTD": "5"}, "allowed_tickers": "USDT"}', "max_move names USTD, not among allowed_tickers"),
+    ],
+)
+def test_the_text_of_the_extra(extra, message):
+    connection = Connection(conn_id="my_conn", conn_type="whitebit", login="k", password="s", extra=extra)
+    with pytest.raises(WhiteBitConfigurationError) as caught:
+        settings_of("my_conn", connection)
+    assert message in caught.value.message
+
+
+@pytest.mark.parametrize("extra", [None, "", " ", "{}", '{"read_only": null}', '{"read_only": ""}'])
+def test_an_empty_extra_sets_no_limits(extra):
+    connection = Connection(conn_id="my_conn", conn_type="whitebit", login="k", password="s", extra=extra)
+    assert settings_of("my_conn", connection).limits.read_only is False
+
+
+def test_the_fingerprint_differs_between_accounts():
     one, other = read(), read(login="other-key")
     assert one.account != other.account
     assert one.account == read(password="changed").account
     assert "the-key" not in one.account
     assert "the-secret" not in repr(one)
+
+
+@pytest.mark.parametrize(("given", "used"), [(0, 2_000), (1, 2_000), (2, 2_000), (3, 3_000)])
+def test_the_margin_covers_nodes_with_different_clocks(given, used):
+    assert read({"reconcile_margin": given}).reconcile_margin_ms == used

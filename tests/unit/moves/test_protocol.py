@@ -7,92 +7,17 @@ from decimal import Decimal
 import pendulum
 import pytest
 
-from airflow_provider_whitebit.client import errors as e
-from airflow_provider_whitebit.client.models import FlexTransaction
-from airflow_provider_whitebit.moves import protocol as p
-from airflow_provider_whitebit.moves.drivers import run
-from airflow_provider_whitebit.moves.evidence import judge, traces_of
-from airflow_provider_whitebit.moves.intent import Attempt, Intent, Move, Operation, Outcome, Receipt, State, merge
-from airflow_provider_whitebit.moves.journal import JournalError
-
-NOW = 1_790_000_000_000
-PLAN = "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f"
-MOVE = Move(Operation.FLEX_INVEST, PLAN, "USDT", Decimal(25))
-REQUESTED = {"amount": "25"}
-
-
-def errand(**changes):
-    return p.Errand(**{"intent_id": "new", "account": "a", "requested": REQUESTED, "generation": "1", **changes})
-
-
-def record(name="tx", second=NOW // 1000, amount="25", action=6, plan=PLAN):
-    made = pendulum.from_timestamp(second, tz="UTC")
-    return FlexTransaction(made, plan, "inv", "USDT", Decimal(amount), name, action)
-
-
-def intent(**changes):
-    given = {
-        "id": "old",
-        "account": "a",
-        "requested": REQUESTED,
-        "generation": "1",
-        "move": MOVE,
-        "created_at": NOW // 1000,
-        **changes,
-    }
-    return Intent(**given)
-
-
-def in_doubt():
-    return intent(attempts=(Attempt(NOW, NOW // 1000),))
-
-
-class Script:
-    """Performs effects: a clock that waits at once, a journal, an exchange that answers as told."""
-
-    def __init__(self, journal=(), answers=(), records=()):
-        self.now = NOW
-        self.journal = [one.to_json() for one in journal]
-        self.answers = list(answers)
-        self.records = list(records)
-        self.done = []
-
-    def __call__(self, effect):
-        self.done.append(type(effect).__name__)
-        match effect:
-            case p.ReadJournal():
-                return self.journal
-            case p.WriteJournal(written):
-                self.journal = [written.to_json()]
-            case p.Resolve():
-                return MOVE
-            case p.ReadClock():
-                return p.ClockReading(self.now, self.now // 1000)
-            case p.NewNonce(latest):
-                return latest
-            case p.AskTime():
-                return self.now // 1000
-            case p.ReadRecords():
-                return list(self.records)
-            case p.WaitUntil(until_ms):
-                self.now = until_ms + 1000
-            case p.Pause(milliseconds):
-                self.now += milliseconds
-            case p.Send():
-                answer = self.answers.pop(0)
-                if isinstance(answer, Exception):
-                    raise answer
-                return answer
-        return None
-
-
-def lost():
-    return e.WhiteBitUnavailableError("lost", money_moved=None)
+from airflow_provider_whitebit.client import errors
+from airflow_provider_whitebit.moves import effects as e
+from airflow_provider_whitebit.moves.execution import Rules
+from airflow_provider_whitebit.moves.intent import Attempt, Balances, Move, Operation, State
+from airflow_provider_whitebit.moves.limits import Limits
+from tests.protocol_script import NOW, PLAN, Script, executed, history, in_doubt, intent, lost, record, refused
 
 
 def test_the_good_case_writes_twice_and_first_what_it_is_about_to_do():
     script = Script(answers=["tx_1"])
-    receipt = run(p.execute(errand()), script)
+    receipt = script.run()
     assert (receipt.transaction_id, receipt.attempts, receipt.reconciled, receipt.intent_id) == (
         "tx_1",
         1,
@@ -101,337 +26,564 @@ def test_the_good_case_writes_twice_and_first_what_it_is_about_to_do():
     )
     assert script.done.count("WriteJournal") == 2
     assert script.done.index("WriteJournal") < script.done.index("Send")
-    assert script.done[-1] == "WriteJournal"
-    assert script.done.count("TakeNonce") == 3
+    # Then it tells others of its conflict key that it is done.
+    assert script.done[-2:] == ["WriteJournal", "ReadMarker"]
+    assert script.done.count("ClaimNonce") == 1
 
 
-def test_nothing_is_sent_that_could_not_be_written_down():
-    script = Script(answers=["tx_1"])
+class FailingWrites(Script):
+    """Some writes of the journal fail."""
 
-    def perform(effect):
-        if isinstance(effect, p.WriteJournal):
-            raise JournalError("no")
-        return script(effect)
+    def fails(self, effect):
+        return True
 
-    with pytest.raises(JournalError) as caught:
-        run(p.execute(errand()), perform)
+    def __call__(self, effect):
+        if isinstance(effect, e.WriteJournal) and self.fails(effect):
+            raise errors.WhiteBitJournalError("no")
+        return super().__call__(effect)
+
+
+@pytest.mark.parametrize(("begun_before", "known"), [(False, False), (True, None)])
+def test_nothing_is_sent_that_could_not_be_written(begun_before, known):
+    """A run that a later one has replaced may be refused, and cannot read what that one sent."""
+    script = FailingWrites(answers=["tx_1"])
+    with pytest.raises(errors.WhiteBitJournalError) as caught:
+        script.run(begun_before=begun_before)
     assert "Send" not in script.done
-    assert caught.value.money_moved is False
+    assert caught.value.money_moved is known
+
+
+def test_a_receipt_that_could_not_be_written_is_returned_nevertheless():
+    class Failing(FailingWrites):
+        def fails(self, effect):
+            return effect.history.executed is not None
+
+    script = Failing(answers=["tx_1"])
+    assert script.run().transaction_id == "tx_1"
+    assert script.intent().state is State.OPEN
+
+
+class Slow(Script):
+    """Some effects take six seconds: longer than a slot."""
+
+    def __init__(self, *effects, times=99, **given):
+        super().__init__(**given)
+        self.effects, self.times = effects, times
+
+    def __call__(self, effect):
+        outcome = super().__call__(effect)
+        if type(effect).__name__ in self.effects and self.times:
+            self.times -= 1
+            self.now += 6_000
+        return outcome
 
 
 @pytest.mark.parametrize("slow", ["ReadRecords", "WriteJournal"])
-def test_what_is_too_late_is_not_sent_and_no_doubt(slow):
-    script = Script(answers=["tx_1"])
-
-    def perform(effect):
-        outcome = script(effect)
-        if type(effect).__name__ == slow and script.done.count(slow) == 1:
-            script.now += 4_000
-        return outcome
-
-    receipt = run(p.execute(errand()), perform)
+def test_what_is_too_late_is_not_sent_and_not_in_doubt(slow):
+    script = Slow(slow, times=1, answers=["tx_1"])
+    receipt = script.run()
     assert (receipt.transaction_id, receipt.attempts, receipt.reconciled) == ("tx_1", 2, False)
     assert script.done.count("Send") == 1
     assert "WaitUntil" not in script.done
 
 
 def test_a_move_that_is_always_too_late_ends_with_no_money_moved():
-    script = Script()
-
-    def perform(effect):
-        outcome = script(effect)
-        if isinstance(effect, p.WriteJournal):
-            script.now += 4_000
-        return outcome
-
-    with pytest.raises(e.WhiteBitUnavailableError, match=r"in time.*No money moved"):
-        run(p.execute(errand()), perform)
+    script = Slow("WriteJournal")
+    with pytest.raises(errors.WhiteBitUnavailableError, match=r"(?s)in time.*No money moved"):
+        script.run()
     assert "Send" not in script.done
-    (left,) = merge(map(Intent.from_json, script.journal)).values()
-    assert not left.in_doubt
+    assert not script.intent().in_doubt
 
 
-def test_a_receipt_that_could_not_be_written_down_is_returned_all_the_same():
-    script = Script(answers=["tx_1"])
+class Found(Script):
+    """The exchange shows these records only after a wait."""
 
-    def perform(effect):
-        if isinstance(effect, p.WriteJournal) and effect.intent.state is State.EXECUTED:
-            raise JournalError("no")
-        return script(effect)
+    def __init__(self, *records, **given):
+        super().__init__(**given)
+        self.late = records
 
-    assert run(p.execute(errand()), perform).transaction_id == "tx_1"
-    assert script.journal[0]["state"] == "open"
+    def __call__(self, effect):
+        if isinstance(effect, e.WaitUntil):
+            self.records = list(self.late)
+        return super().__call__(effect)
 
 
 def test_a_lost_answer_is_found():
-    script = Script(answers=[lost()])
-
-    def perform(effect):
-        if isinstance(effect, p.WaitUntil):
-            script.records = [record("tx_ours", NOW // 1000 + 1), record("tx_other", amount="26")]
-        return script(effect)
-
-    receipt = run(p.execute(errand()), perform)
+    found = record("tx_ours", NOW // 1000 + 1)
+    receipt = Found(found, record("tx_other", amount="26"), answers=[lost()]).run()
     assert (receipt.transaction_id, receipt.reconciled, receipt.attempts) == ("tx_ours", True, 1)
 
 
-def test_a_move_that_never_ran_is_sent_again():
-    script = Script(answers=[lost(), "tx_2"])
-    receipt = run(p.execute(errand()), script)
-    assert (receipt.transaction_id, receipt.attempts) == ("tx_2", 2)
-    assert script.done.count("WaitUntil") == 1
-
-
-def test_after_so_many_tries_it_gives_up_and_says_that_nothing_moved():
-    script = Script(answers=[lost()] * 9)
-    with pytest.raises(e.WhiteBitUnavailableError) as caught:
-        run(p.execute(errand()), script)
-    assert caught.value.money_moved is False
-    assert script.done.count("Send") == p.Rules().tries
-
-
-def test_what_certainly_did_not_run_is_repeated_without_waiting_for_records():
-    script = Script(answers=[e.WhiteBitUnavailableError("no connection", money_moved=False), "tx_2"])
-    assert run(p.execute(errand()), script).transaction_id == "tx_2"
-    assert "WaitUntil" not in script.done
-
-
-@pytest.mark.parametrize("error", [e.WhiteBitRateLimitError("429"), e.WhiteBitNonceError("Too many requests.")])
-def test_what_may_be_the_answer_to_a_second_delivery_is_settled_first(error):
-    script = Script(answers=[error])
-
-    def perform(effect):
-        if isinstance(effect, p.WaitUntil):
-            script.records = [record("tx_first", NOW // 1000 + 1)]
-        return script(effect)
-
-    receipt = run(p.execute(errand()), perform)
+@pytest.mark.parametrize(
+    "error", [errors.WhiteBitRateLimitError("429"), errors.WhiteBitNonceError("Too many requests.")]
+)
+def test_a_possible_answer_to_a_second_delivery_is_reconciled_first(error):
+    script = Found(record("tx_first", NOW // 1000 + 1), answers=[error])
+    receipt = script.run()
     assert (receipt.transaction_id, receipt.reconciled) == ("tx_first", True)
     assert script.done.count("Send") == 1
 
 
+def test_a_move_that_never_ran_is_sent_again():
+    script = Script(answers=[lost(), "tx_2"])
+    receipt = script.run()
+    assert (receipt.transaction_id, receipt.attempts) == ("tx_2", 2)
+    assert script.done.count("WaitUntil") == 1
+
+
+def test_after_the_last_try_it_gives_up_and_says_when_it_was_sent():
+    script = Script(answers=[lost()] * 9)
+    with pytest.raises(errors.WhiteBitUnavailableError, match="Whether money moved is not known") as caught:
+        script.run()
+    assert caught.value.money_moved is None
+    assert script.done.count("Send") == Rules().tries
+    assert all(f"(nonce {attempt.nonce})" in str(caught.value) for attempt in script.intent().attempts)
+    assert caught.value.message.endswith("The last one: lost")
+
+
+def test_after_the_last_try_that_reached_nobody_it_says_that_no_money_moved():
+    script = Script(answers=[errors.WhiteBitUnavailableError("no connection", money_moved=False)] * 9)
+    with pytest.raises(errors.WhiteBitUnavailableError, match="No money moved"):
+        script.run()
+    assert script.done.count("Send") == Rules().tries
+
+
+def test_what_certainly_did_not_run_is_repeated_without_waiting_for_records():
+    script = Script(answers=[errors.WhiteBitUnavailableError("no connection", money_moved=False), "tx_2"])
+    assert script.run().transaction_id == "tx_2"
+    assert "WaitUntil" not in script.done
+
+
 @pytest.mark.parametrize("seconds", [3600, -3600])
-def test_a_time_that_cannot_be_is_asked_for_again(seconds):
+def test_an_impossible_time_is_asked_for_again(seconds):
     """An answer's date that is far off must not decide which records count."""
-    script = Script(answers=["tx_1"])
-    wrong = [p.ClockReading(NOW, NOW // 1000 + seconds)]
 
-    def perform(effect):
-        if isinstance(effect, p.ReadClock) and "TakeNonce" in script.done and wrong:
-            return wrong.pop()
-        return script(effect)
+    class Wrong(Script):
+        wrong = True
 
-    run(p.execute(errand()), perform)
-    (attempt,) = Intent.from_json(script.journal[0]).attempts
-    assert abs(attempt.earliest - script.now // 1000) <= 2
+        def __call__(self, effect):
+            if isinstance(effect, e.ReadClock) and "ClaimNonce" in self.done and self.wrong:
+                self.wrong = False
+                return e.ClockReading(NOW, NOW // 1000 + seconds)
+            return super().__call__(effect)
+
+    script = Wrong(answers=["tx_1"])
+    script.run()
+    (attempt,) = script.intent().attempts
+    # A slot of the lock begins at most 7 s before the exchange's time.
+    assert 0 <= script.now // 1000 - attempt.earliest <= 7
 
 
 def test_a_refusal_is_kept_raised_again_and_forgotten_by_a_clear():
-    refused = e.WhiteBitNotEnoughBalanceError("no", status=422, code=4, errors={"amount": ["Available 9 < 10"]})
-    script = Script(answers=[refused])
-    with pytest.raises(e.WhiteBitNotEnoughBalanceError):
-        run(p.execute(errand()), script)
-    with pytest.raises(e.WhiteBitNotEnoughBalanceError) as caught:
-        run(p.execute(errand()), script)
+    refusal = errors.WhiteBitNotEnoughBalanceError("no", status=422, code=4, errors={"amount": ["Available 9 < 10"]})
+    script = Script(answers=[refusal])
+    with pytest.raises(errors.WhiteBitNotEnoughBalanceError):
+        script.run()
+    with pytest.raises(errors.WhiteBitNotEnoughBalanceError) as caught:
+        script.run()
     assert caught.value.errors == {"amount": ["Available 9 < 10"]}
     assert script.done.count("Send") == 1
     script.answers = ["tx_3"]
-    assert run(p.execute(errand(generation="2")), script).transaction_id == "tx_3"
+    assert script.run(generation="2", intent_id="second").transaction_id == "tx_3"
+    assert [one.state for one in script.history().intents.values()] == [State.REFUSED, State.EXECUTED]
 
 
-def executed(**changes):
-    made = pendulum.from_timestamp(NOW // 1000, tz="UTC")
-    tried = intent(**changes).trying(Attempt(NOW, NOW // 1000), [])
-    return tried.executed("tx_old", Decimal(25), made, reconciled=False)
+def test_the_same_run_may_ask_again_after_a_refusal():
+    script = Script(answers=[errors.WhiteBitRefusedError("paused"), "tx_2"])
+    with pytest.raises(errors.WhiteBitRefusedError):
+        script.run()
+    assert script.run(again=True, intent_id="second").transaction_id == "tx_2"
 
 
-def test_a_retry_gets_the_receipt_whatever_it_renders_now():
+def test_a_retry_gets_the_receipt_whatever_its_parameters():
     script = Script(journal=[executed()])
-    assert run(p.execute(errand(requested={"amount": "99"})), script).transaction_id == "tx_old"
+    assert script.run(requested={"amount": "99"}).transaction_id == "tx_old"
     assert script.done == ["ReadJournal"]
 
 
 def test_a_cleared_task_gets_the_receipt_only_for_the_same_parameters():
     script = Script(journal=[executed()])
-    assert run(p.execute(errand(generation="2")), script).transaction_id == "tx_old"
-    with pytest.raises(p.WhiteBitAlreadyMovedError) as caught:
-        run(p.execute(errand(generation="2", requested={"amount": "99"})), script)
-    assert "tx_old" in str(caught.value)
+    assert script.run(generation="2").transaction_id == "tx_old"
+    with pytest.raises(errors.WhiteBitAlreadyMovedError, match="tx_old"):
+        script.run(generation="2", requested={"amount": "99"})
     assert "Send" not in script.done
+
+
+def test_a_receipt_is_not_that_of_a_move_elsewhere():
+    elsewhere = Move(Operation.FLEX_INVEST, "another plan", "USDT", Decimal(25))
+    with pytest.raises(errors.WhiteBitAlreadyMovedError, match="already made its move 'move'"):
+        Script(journal=[executed(move=elsewhere)]).run()
+    with pytest.raises(errors.WhiteBitAlreadyMovedError, match="did not carry it out"):
+        Script(journal=[intent(move=elsewhere)]).run()
 
 
 def test_an_intent_is_frozen():
+    class Sent(Script):
+        amount = ""
+
+        def __call__(self, effect):
+            if isinstance(effect, e.Send):
+                self.amount = effect.call.params["amount"]
+            return super().__call__(effect)
+
     open_intent = intent(requested={"amount": "7"}, move=Move(Operation.FLEX_INVEST, PLAN, "USDT", Decimal(7)))
-    sent = []
-    script = Script(journal=[open_intent], answers=["tx_1"])
-
-    def perform(effect):
-        if isinstance(effect, p.Send):
-            sent.append(effect.call.params["amount"])
-        return script(effect)
-
-    run(p.execute(errand()), perform)
-    assert sent == ["7"]
+    script = Sent(journal=[open_intent], answers=["tx_1"])
+    script.run()
+    assert script.amount == "7"
     assert "Resolve" not in script.done
 
 
-def test_limits_are_asked_before_each_sending_also_of_a_frozen_intent():
-    script = Script(journal=[intent()], answers=["tx_1"])
-
-    def perform(effect):
-        if isinstance(effect, p.Permit):
-            raise e.WhiteBitLimitError("read_only")
-        return script(effect)
-
-    with pytest.raises(e.WhiteBitLimitError):
-        run(p.execute(errand()), perform)
+@pytest.mark.parametrize("journal", [[], [intent()]])
+def test_limits_are_checked_before_a_frozen_intent_is_sent_too(journal):
+    script = Script(journal=journal, answers=["tx_1"])
+    with pytest.raises(errors.WhiteBitLimitError):
+        script.run(limits=Limits("test", read_only=True))
     assert "Send" not in script.done
 
 
-def test_another_key_settles_no_doubt():
-    doubtful = intent().trying(Attempt(NOW, NOW // 1000), [])
-    with pytest.raises(e.WhiteBitInDoubt, match="another API key"):
-        run(p.execute(errand(account="b")), Script(journal=[doubtful]))
+def test_another_key_reconciles_no_doubt():
+    with pytest.raises(errors.WhiteBitInDoubtError, match="another API key"):
+        Script(journal=[in_doubt()]).run(account="b")
 
 
-def test_a_retry_with_another_key_gets_the_receipt_of_what_was_made():
-    made = in_doubt().executed("tx_1", Decimal(25), pendulum.now("UTC"), reconciled=False)
-    script = Script(journal=[made])
-    assert run(p.execute(errand(account="b")), script).transaction_id == "tx_1"
+def test_a_retry_with_another_key_gets_the_receipt_of_the_move():
+    script = Script(journal=[executed()])
+    assert script.run(account="b").transaction_id == "tx_old"
     assert script.done == ["ReadJournal"]
 
 
 def test_a_cleared_task_with_another_key_moves_nothing():
-    made = in_doubt().executed("tx_1", Decimal(25), pendulum.now("UTC"), reconciled=False)
-    script = Script(journal=[made])
-    with pytest.raises(p.WhiteBitAlreadyMovedError, match="another API key"):
-        run(p.execute(errand(account="b", generation="2")), script)
+    script = Script(journal=[executed()])
+    with pytest.raises(errors.WhiteBitAlreadyMovedError, match="another API key") as caught:
+        script.run(account="b", generation="2")
+    assert [one["transaction_id"] for one in caught.value.completed_moves] == ["tx_old"]
     assert script.done == ["ReadJournal"]
 
 
-@pytest.mark.parametrize("ran", [True, False])
-def test_what_the_trigger_found_with_the_old_key_counts_after_the_key_was_exchanged(ran):
-    old = in_doubt()
-    found = old.executed("tx_1", Decimal(25), pendulum.now("UTC"), reconciled=True) if ran else old.found_absent()
-    script = Script(journal=[old], answers=["tx_2"])
-    receipt = run(p.execute(errand(account="b", settled=found.to_json())), script)
-    assert receipt.transaction_id == ("tx_1" if ran else "tx_2")
-    assert ("Send" in script.done) is not ran
-    assert Intent.from_json(script.journal[0]).account == ("a" if ran else "b")
+def test_a_move_made_with_another_connection_is_refused():
+    script = Script(journal=[executed(connection="first")])
+    sentence = r"(?s)connection 'first'.*key=\"flex_invest second\""
+    with pytest.raises(errors.WhiteBitAlreadyMovedError, match=sentence) as caught:
+        script.run(account="b", connection="second")
+    assert [one["transaction_id"] for one in caught.value.completed_moves] == ["tx_old"]
 
 
-def test_a_document_of_a_later_version_is_not_guessed_at():
+def test_the_history_keeps_intents_of_other_keys():
+    other = in_doubt(account="b", id="other").found_absent()
+    script = Script(journal=[other], answers=["tx_1"])
+    assert script.run().transaction_id == "tx_1"
+    assert script.history().intents.keys() == {"other", "new"}
+    assert script.intent("other") == other
+
+
+@pytest.mark.parametrize("document", [{"version": 99}, {"version": 1, "id": "old"}, {"version": 2}])
+def test_a_document_of_another_version_is_refused(document):
     script = Script()
-    script.journal = [{"version": 99}]
-    with pytest.raises(e.WhiteBitInDoubt, match="version"):
-        run(p.execute(errand()), script)
+    script.journals[""] = [document]
+    with pytest.raises(errors.WhiteBitInDoubtError, match="version"):
+        script.run()
 
 
-def test_two_that_fit_are_a_doubt_with_everything_a_person_needs():
-    doubtful = intent().trying(Attempt(NOW, NOW // 1000), [])
-    script = Script(journal=[doubtful], records=[record("tx_1"), record("tx_2")])
-    with pytest.raises(e.WhiteBitInDoubt) as caught:
-        run(p.execute(errand()), script)
+def test_two_records_that_fit_are_a_doubt_with_everything_a_person_needs():
+    script = Script(journal=[in_doubt()], records=[record("tx_1"), record("tx_2")])
+    with pytest.raises(errors.WhiteBitInDoubtError) as caught:
+        script.run()
     text = str(caught.value)
     for needed in ("old", "tx_1", "tx_2", str(NOW), "25 USDT", PLAN, "mark the task as success", "not known"):
         assert needed in text
     assert "Send" not in script.done
 
 
-@pytest.mark.parametrize(
-    ("second", "verdict"),
-    [(-11, "absent"), (-10, "unclear"), (-1, "unclear"), (0, "found"), (5, "found"), (6, "unclear"), (15, "unclear"),
-     (16, "absent")],
-)  # fmt: skip
-def test_when_a_record_counts(second, verdict):
-    tried = intent().trying(Attempt(NOW, NOW // 1000), [])
-    result = judge(tried, traces_of(MOVE, [record("tx", NOW // 1000 + second)]), margin_ms=10_000)
-    told = "found" if result.found else "unclear" if result.unclear else "absent"
-    assert told == verdict
+class Overtaken(Script):
+    """Another run of the task writes its intent while this one takes the lock."""
+
+    def __init__(self, *written, **given):
+        super().__init__(**given)
+        self.written = written
+
+    def __call__(self, effect):
+        if isinstance(effect, e.ClaimNonce) and self.written:
+            written, self.written = self.written, ()
+            self.elsewhere[""] = Script(journal=written).journals[""]
+        return super().__call__(effect)
 
 
-def test_what_was_there_before_does_not_count():
-    tried = intent().trying(Attempt(NOW, NOW // 1000), ["tx"])
-    assert judge(tried, traces_of(MOVE, [record("tx")]), margin_ms=10_000).absent
+def test_what_another_run_wrote_before_the_lock_was_taken_counts():
+    script = Overtaken(executed())
+    assert script.run().transaction_id == "tx_old"
+    assert "Send" not in script.done
 
 
-def test_what_shows_up_for_an_attempt_that_was_found_absent_is_unclear():
-    tried = intent().trying(Attempt(NOW, NOW // 1000), []).found_absent()
-    assert judge(tried, traces_of(MOVE, [record("tx")]), margin_ms=10_000).unclear
+@pytest.mark.parametrize("journal", [[], [intent()], [executed()]])
+def test_without_sending_it_only_finds_out_what_earlier_runs_did(journal):
+    script = Script(journal=journal)
+    receipt = script.run(send=False)
+    assert (receipt.transaction_id if receipt else None) == ("tx_old" if executed() in journal else None)
+    assert script.done == ["ReadJournal"]
 
 
-def test_turns_lie_apart():
-    for name in ("a", "b", "in|x|25"):
-        first = p.turn_nonces(name, NOW)
-        assert len(first) == 3
-        assert all(abs(nonce - NOW) <= p.TURN_REACH_MS for nonce in first)
-        for later in range(0, p.TURN_APART_MS, 50):
-            assert set(first) & set(p.turn_nonces(name, NOW + later)), f"turns {later} ms apart do not meet"
-        assert not set(first) & set(p.turn_nonces(name, NOW + 2 * p.TURN_REACH_MS + 1))
+@pytest.mark.parametrize("ran", [True, False])
+def test_without_sending_a_doubt_is_reconciled_and_the_result_kept(ran):
+    script = Script(journal=[in_doubt()], records=[record("tx_1")] if ran else [])
+    receipt = script.run(send=False)
+    assert (receipt.transaction_id if receipt else None) == ("tx_1" if ran else None)
+    assert script.intent("old").state is (State.EXECUTED if ran else State.OPEN)
+    assert not script.intent("old").in_doubt
+    assert not {"Resolve", "ClaimNonce", "Send"} & set(script.done)
 
 
-def test_documents_of_several_tries_are_put_together():
-    pending = Attempt(NOW, NOW // 1000)
-    first = intent().trying(pending, ["x"])
-    second = first.found_absent().trying(Attempt(NOW + 9, NOW // 1000), ["y"])
-    for order in ([first, second], [second, first]):
-        [both] = merge(order).values()
-        assert [attempt.outcome for attempt in both.attempts] == [Outcome.ABSENT, Outcome.PENDING]
-        assert set(both.baseline) == {"x", "y"}
-    assert merge([executed(), first])["old"].state is State.EXECUTED
+def test_without_sending_other_parameters_have_no_receipt():
+    elsewhere = Move(Operation.FLEX_INVEST, "another plan", "USDT", Decimal(25))
+    assert Script(journal=[executed(move=elsewhere)]).run(send=False) is None
 
 
-def test_documents_come_back_as_they_were():
-    for one in (intent(), executed(), intent().trying(Attempt(1, 1), []).refused(e.WhiteBitRefusedError("no"))):
-        assert Intent.from_json(one.to_json()) == one
-    receipt = executed().receipt
-    assert Receipt.from_json(receipt.to_json()) == receipt
+def test_without_sending_a_refusal_is_not_repeated():
+    script = Script(answers=[errors.WhiteBitRefusedError("paused")])
+    with pytest.raises(errors.WhiteBitRefusedError):
+        script.run()
+    assert script.run(send=False) is None
 
 
-def test_what_a_trigger_found_is_taken_over_and_written_down():
-    old = in_doubt()
-    found = old.executed("tx_1", Decimal(25), pendulum.from_timestamp(NOW // 1000, tz="UTC"), reconciled=True)
-    script = Script(journal=[old])
-    receipt = run(p.execute(errand(settled=found.to_json())), script)
+def found(old, **changes):
+    """What a trigger sends back after it found that a move ran."""
+    ran = old.executed("tx_1", Decimal(25), pendulum.from_timestamp(NOW // 1000, tz="UTC"), reconciled=True)
+    return {**ran.to_json(), **changes}
+
+
+def test_a_triggers_result_is_applied_and_written():
+    script = Script(journal=[in_doubt()])
+    receipt = script.run(resumed=found(in_doubt()))
     assert (receipt.transaction_id, receipt.reconciled) == ("tx_1", True)
-    assert script.done == ["ReadJournal", "WriteJournal"]
-    assert Intent.from_json(script.journal[0]) == found
+    assert script.done == ["ReadJournal", "WriteJournal", "ReadMarker"]
+    assert script.intent("old").to_json() == found(in_doubt())
 
 
 def test_what_a_trigger_found_absent_is_sent_again_without_asking_twice():
-    old = in_doubt()
-    script = Script(journal=[old], answers=["tx_2"])
-    receipt = run(p.execute(errand(settled=old.found_absent().to_json(), sent=1)), script)
+    script = Script(journal=[in_doubt()], answers=["tx_2"])
+    receipt = script.run(resumed=in_doubt().found_absent().to_json(), sent=1)
     assert (receipt.transaction_id, receipt.attempts) == ("tx_2", 2)
     assert "WaitUntil" not in script.done
 
 
-def test_a_move_that_was_put_off_is_not_sent_for_ever():
-    old = in_doubt()
-    script = Script(journal=[old], answers=["tx_2"])
-    with pytest.raises(e.WhiteBitUnavailableError, match="none of them") as caught:
-        run(p.execute(errand(settled=old.found_absent().to_json(), sent=4)), script)
-    assert caught.value.money_moved is False
+def test_a_deferred_move_is_not_sent_for_ever():
+    script = Script(journal=[in_doubt()], answers=["tx_2"])
+    with pytest.raises(errors.WhiteBitUnavailableError, match="none of the tries") as caught:
+        script.run(resumed=in_doubt().found_absent().to_json(), sent=4)
+    assert caught.value.money_moved is None
+    assert caught.value.said == ""
     assert "Send" not in script.done
 
 
-@pytest.mark.parametrize("journal", [[], ["other"], ["more"]])
-def test_what_a_trigger_found_counts_only_for_the_journals_own_intent(journal):
+@pytest.mark.parametrize("ran", [True, False])
+def test_a_triggers_result_with_the_old_key_counts_after_the_key_was_replaced(ran):
     old = in_doubt()
-    found = old.executed("tx_1", Decimal(25), pendulum.from_timestamp(NOW // 1000, tz="UTC"), reconciled=True)
-    kept = {
-        "other": intent(id="another", attempts=old.attempts),
-        "more": intent(attempts=(*old.attempts, Attempt(NOW + 9, NOW // 1000))),
-    }
-    script = Script(journal=[kept[name] for name in journal], answers=["tx_9"])
-    receipt = run(p.execute(errand(settled=found.to_json())), script)
-    assert receipt.transaction_id == "tx_9"
+    script = Script(journal=[old], answers=["tx_2"])
+    receipt = script.run(account="b", resumed=found(old) if ran else old.found_absent().to_json())
+    assert receipt.transaction_id == ("tx_1" if ran else "tx_2")
+    assert ("Send" in script.done) is not ran
+    assert [one.account for one in script.history().intents.values()] == (["a"] if ran else ["a", "b"])
 
 
-def test_a_trigger_with_another_account_settles_nothing():
-    old = in_doubt()
-    found = intent(account="b", attempts=old.attempts).found_absent()
-    script = Script(journal=[old], records=[record()])
-    receipt = run(p.execute(errand(settled=found.to_json())), script)
-    assert receipt.reconciled
+@pytest.mark.parametrize(
+    "journal",
+    [
+        [],
+        [in_doubt(id="another")],
+        [intent(attempts=(Attempt(NOW, NOW // 1000), Attempt(NOW + 9, NOW // 1000)))],
+    ],
+)
+def test_a_triggers_result_counts_only_for_the_journals_own_intent(journal):
+    script = Script(journal=journal, answers=["tx_9"])
+    assert script.run(resumed=found(in_doubt())).transaction_id == "tx_9"
+
+
+@pytest.mark.parametrize("resumed", [in_doubt(account="b").found_absent().to_json(), {"id": "old", "version": 99}])
+def test_a_triggers_result_of_another_account_or_version_reconciles_nothing(resumed):
+    script = Script(journal=[in_doubt()], records=[record()])
+    assert script.run(resumed=resumed).reconciled
     assert "WaitUntil" in script.done
+
+
+REFUSAL = errors.WhiteBitNotEnoughBalanceError("Not enough.", status=422)
+FAILED = {"failed": REFUSAL}
+
+
+class Journals(Script):
+    """Notes in which order journals are read and written, and lets something happen after one of these."""
+
+    def __init__(self, after=None, happens=None, **given):
+        super().__init__(**given)
+        self.order = []
+        self.after, self.happens = after, happens
+
+    def __call__(self, effect):
+        outcome = super().__call__(effect)
+        name = type(effect).__name__
+        if isinstance(effect, (e.ReadJournal, e.WriteJournal, e.Send, e.ClaimNonce)):
+            step = " ".join(filter(None, [name, getattr(effect, "key", "")]))
+            self.order += [step] if self.order[-1:] != [step] else []
+            if len(self.order) == self.after:
+                self.after = None
+                self.happens(self)
+        return outcome
+
+
+def test_a_move_that_came_after_a_failed_one_looks_at_it_after_its_own_attempt_is_written():
+    script = Journals(answers=["tx_1"], others={"failed": history(refused())})
+    script.run(failed=FAILED, key="later", run="run 2")
+    assert script.order == [
+        "ReadJournal",
+        "ReadJournal failed",
+        "WriteJournal failed",
+        "ClaimNonce",
+        "WriteJournal",
+        "ReadJournal",
+        "ReadJournal failed",
+        "Send",
+        "WriteJournal",
+    ]
+    assert script.history("failed").superseded_by == ("later",)
+    assert script.history("failed").run == "run 2"
+    assert script.history("failed").refusal.error().message == "Not enough."
+
+
+def test_a_move_reads_its_journal_again_after_its_attempt_is_written():
+    script = Journals(answers=["tx_1"])
+    script.run()
+    assert script.order == ["ReadJournal", "ClaimNonce", "WriteJournal", "ReadJournal", "Send", "WriteJournal"]
+
+
+@pytest.mark.parametrize(("begun", "known"), [(in_doubt(), None), (executed(), True)])
+def test_no_move_is_made_beside_a_failed_one_that_has_begun(begun, known):
+    script = Journals(others={"failed": history(begun)})
+    sentence = r"the task's move 'failed'[^.]*\. So its move 'later' was not sent"
+    with pytest.raises(errors.WhiteBitNotEnoughBalanceError, match=sentence) as caught:
+        script.run(failed=FAILED, key="later")
+    assert script.order == ["ReadJournal", "ReadJournal failed"]
+    assert caught.value.money_moved is known
+    assert [one["transaction_id"] for one in caught.value.completed_moves] == (["tx_old"] if known else [])
+
+
+@pytest.mark.parametrize("begun", [in_doubt(), executed()])
+@pytest.mark.parametrize("after", range(3, 7))
+def test_no_move_is_made_beside_a_failed_one_that_begins_meanwhile(begun, after):
+    """Up to the moment when the attempt of this one is written."""
+
+    def happens(script):
+        script.journals["failed"].append(history(begun).to_json())
+
+    script = Journals(after, happens, others={"failed": history(refused(id="first"))})
+    with pytest.raises(errors.WhiteBitNotEnoughBalanceError, match="its move 'later' was not sent"):
+        script.run(failed=FAILED, key="later")
+    assert "Send" not in script.done
+    assert not script.intent().in_doubt
+
+
+@pytest.mark.parametrize("begun", [in_doubt(), executed()])
+@pytest.mark.parametrize("after", range(1, 4))
+def test_a_move_that_is_superseded_meanwhile_is_not_made(begun, after):
+    """Up to the moment when its attempt is written; after that, the other move sees the attempt."""
+
+    def happens(script):
+        script.elsewhere[""] = [history().superseded("later", REFUSAL).to_json()]
+        script.journals["later"] = [history(begun).to_json()]
+
+    script = Journals(after, happens)
+    with pytest.raises(errors.WhiteBitNotEnoughBalanceError, match="went on to its move 'later'"):
+        script.run()
+    assert "Send" not in script.done
+    assert not script.history().begun
+
+
+@pytest.mark.parametrize(("number", "sent"), [(0, True), (1, False), (2, False)])
+def test_no_move_is_made_beside_a_failed_plan_that_has_begun(number, sent):
+    script = Script(answers=["tx_1"], others={f"plan.{number}": history(executed())} if number else {})
+    script.journals["plan"] = [{"version": 1, "highest": 1}, {"version": 1, "highest": 2}]
+    if sent:
+        script.run(failed={"plan.0": REFUSAL}, key="later")
+    else:
+        with pytest.raises(errors.WhiteBitNotEnoughBalanceError, match="error of the task's plan 'plan'"):
+            script.run(failed={"plan.0": REFUSAL}, key="later")
+    assert ("Send" in script.done) is sent
+
+
+def test_a_move_after_a_failed_plan_lets_no_earlier_or_later_run_carry_that_out():
+    """Earlier runs of the plan read the name of this one, and this one reads that of a later run."""
+
+    class Runs(Script):
+        def __call__(self, effect):
+            if isinstance(effect, e.ConfirmRun):
+                assert effect.plan == "plan"
+            return super().__call__(effect)
+
+    script = Runs(answers=["tx_1"])
+    script.journals["plan"] = [{"version": 1, "highest": 0}]
+    script.run(failed={"plan.0": REFUSAL}, key="later")
+    announced = [name for name in script.done if name in ("AnnounceRun", "ConfirmRun", "Send")]
+    assert announced == ["AnnounceRun", "ConfirmRun", "Send"]
+    assert script.done.index("AnnounceRun") < script.done.index("WriteJournal") < script.done.index("ConfirmRun")
+
+
+def test_that_a_move_never_ran_is_written_before_another_move_keeps_it_back():
+    script = Script(journal=[in_doubt()], others={"later": history(executed())})
+    script.journals[""].append(history().superseded("later", REFUSAL).to_json())
+    with pytest.raises(errors.WhiteBitNotEnoughBalanceError):
+        script.run()
+    assert not script.history().begun
+
+
+def test_what_is_known_of_earlier_transfers_is_written_before_their_marker_is_overwritten():
+    transfer = Move(Operation.TRANSFER, PLAN, "USDT", Decimal(25), source="main", target="spot")
+
+    class Transfers(Script):
+        def __call__(self, effect):
+            if isinstance(effect, e.Resolve):
+                return transfer
+            if isinstance(effect, e.ReadBalances):
+                return Balances(Decimal(50), Decimal(0))
+            if isinstance(effect, e.WriteMarker):
+                assert self.intent("old").state is State.OPEN and not self.intent("old").in_doubt
+            return super().__call__(effect)
+
+    old = intent(move=transfer).trying(Attempt(NOW, NOW // 1000, before=Balances(Decimal(50), Decimal(0))))
+    script = Transfers(journal=[old], answers=[None])
+    script.run(generation="2", resumed=old.found_absent().to_json())
+    assert script.done.count("WriteMarker") == 1
+
+
+def test_a_late_record_of_a_plans_earlier_move_keeps_the_next_one_back():
+    """The plan was made without it, so the run ends, and says that money moved."""
+    script = Script(answers=["tx_1"], records=[record("tx_late")])
+    with pytest.raises(errors.WhiteBitUnavailableError, match="has appeared late") as caught:
+        script.run(earlier=(in_doubt(id="first").found_absent(),))
+    assert caught.value.money_moved is True
+    assert "Send" not in script.done
+
+
+def test_a_record_that_a_receipt_of_the_plan_explains_is_no_earlier_moves():
+    explained = {"earlier": (in_doubt(id="first").found_absent(),), "explained": frozenset({"tx_other"})}
+    script = Script(answers=["tx_1"], records=[record("tx_other")])
+    assert script.run(**explained).transaction_id == "tx_1"
+    # Another record beside it may still be that move's.
+    script = Script(answers=["tx_1"], records=[record("tx_other"), record("tx_late")])
+    with pytest.raises(errors.WhiteBitUnavailableError, match="has appeared late"):
+        script.run(**explained)
+    assert "Send" not in script.done
+
+
+def test_a_record_that_a_receipt_of_the_plan_explains_is_not_the_moves_own():
+    class Late(Script):
+        def __call__(self, effect):
+            if isinstance(effect, e.ClaimNonce):
+                self.records = [record("tx_other")]
+            return super().__call__(effect)
+
+    script = Late(journal=[in_doubt().found_absent()], answers=["tx_2"])
+    assert script.run(explained=frozenset({"tx_other"})).transaction_id == "tx_2"
+    script = Late(journal=[in_doubt().found_absent()], answers=["tx_2"])
+    assert script.run().transaction_id == "tx_other"
+
+
+def test_a_retry_gets_the_receipt_of_a_move_that_names_no_connection():
+    script = Script(journal=[executed(account="b")])
+    assert script.run(connection="whitebit").transaction_id == "tx_old"

@@ -1,7 +1,8 @@
-"""Notices: what they say, and that nothing in them is taken for markup."""
+"""Notices: their contents, their lines, and that nothing in them becomes markup."""
 
 from __future__ import annotations
 
+from html import unescape
 from types import SimpleNamespace
 
 import pytest
@@ -9,6 +10,7 @@ from airflow.sdk.definitions._internal.templater import SandboxedEnvironment
 
 from airflow_provider_whitebit.client import errors as e
 from airflow_provider_whitebit.hooks.airflow_compat import AirflowFailException
+from airflow_provider_whitebit.moves.doubts import RECORD_STEPS
 from airflow_provider_whitebit.notifications import texts
 
 RECEIPT = {
@@ -21,7 +23,7 @@ RECEIPT = {
 }
 
 
-def rendered(template, returned=None, exception=None):
+def rendered(template, returned=None, exception=None, *, autoescape=False):
     task = SimpleNamespace(
         dag_id="dag",
         task_id="invest",
@@ -30,7 +32,7 @@ def rendered(template, returned=None, exception=None):
         map_index=-1,
         xcom_pull=lambda task_ids, map_indexes: returned,
     )
-    return SandboxedEnvironment().from_string(template).render(ti=task, exception=exception)
+    return SandboxedEnvironment(autoescape=autoescape).from_string(template).render(ti=task, exception=exception)
 
 
 def test_a_receipt():
@@ -54,9 +56,9 @@ def test_several_receipts_and_none():
 @pytest.mark.parametrize(
     ("error", "subject"),
     [
-        (e.WhiteBitInDoubt("two records fit"), "WhiteBIT: IN DOUBT, a person must look - dag.invest"),
-        # Before Airflow 3.3 an error that is for good comes as Airflow's own.
-        (AirflowFailException("WhiteBitInDoubt: two"), "WhiteBIT: IN DOUBT, a person must look - dag.invest"),
+        (e.WhiteBitInDoubtError("two records fit"), "WhiteBIT: IN DOUBT, a person must check - dag.invest"),
+        # Before Airflow 3.3, a permanent error is raised as Airflow's own.
+        (AirflowFailException("WhiteBitInDoubtError: two"), "WhiteBIT: IN DOUBT, a person must check - dag.invest"),
         (e.WhiteBitRefusedError("Amount is too small"), "WhiteBIT: failed - dag.invest"),
     ],
 )
@@ -66,7 +68,53 @@ def test_a_failure(error, subject):
     assert "try 2" in rendered(texts.FAILURE_HTML, exception=error)
 
 
-def test_a_carried_out_plan_tells_of_its_receipts():
+@pytest.fixture
+def failed_plan():
+    """An error with every fact that a notice must show."""
+    error = e.WhiteBitPlanError(
+        "One of two moves was refused.", path="/api/v4/x", status=422, said="Amount <b>too</b> small"
+    )
+    error.add_completed([RECEIPT])
+    error.next_step = ("Clear the task.", "Fund the balance.")
+    return error
+
+
+def test_a_failure_as_plain_text_keeps_its_lines(failed_plan):
+    assert rendered(texts.FAILURE_TEXT, exception=failed_plan).splitlines() == [
+        "WhiteBitPlanError: One of two moves was refused.",
+        "The exchange said: Amount <b>too</b> small",
+        "Call: /api/v4/x, HTTP 422",
+        "Already moved by this task: flex_invest 100.5 USDT (transaction tx_1).",
+        "Next steps:",
+        "1. Clear the task.",
+        "2. Fund the balance.",
+        "Run: manual__1<b>, try 2",
+    ]
+
+
+@pytest.mark.parametrize("autoescape", [False, True])
+def test_a_failure_as_html_shows_each_line(failed_plan, autoescape):
+    assert rendered(texts.FAILURE_HTML, exception=failed_plan, autoescape=autoescape).splitlines() == [
+        "<p><b>WhiteBitPlanError</b></p><p>One of two moves was refused.<br>",
+        "The exchange said: Amount &lt;b&gt;too&lt;/b&gt; small<br>",
+        "Call: /api/v4/x, HTTP 422<br>",
+        "Already moved by this task: flex_invest 100.5 USDT (transaction tx_1).<br>",
+        "Next steps:<br>",
+        "1. Clear the task.<br>",
+        "2. Fund the balance.",
+        "</p><p>Run manual__1&lt;b&gt;, try 2</p>",
+    ]
+
+
+def test_the_notice_of_a_doubt_has_all_steps():
+    error = e.WhiteBitInDoubtError("Two records fit.", intent_id="i", next_step=RECORD_STEPS)
+    for template in (texts.FAILURE_TEXT, texts.FAILURE_HTML):
+        text = unescape(rendered(template, exception=error))
+        assert all(step in text for step in RECORD_STEPS)
+        assert "Whether money moved is not known." in text
+
+
+def test_the_notice_of_a_plan_has_its_receipts():
     made = {"status": "executed", "plan": {"moves": []}, "receipts": [RECEIPT, {**RECEIPT, "ticker": "BTC"}]}
     assert rendered(texts.RECEIPT_SUBJECT, made) == (
         "WhiteBIT: flex_invest 100.5 USDT executed, flex_invest 100.5 BTC executed - dag.invest"

@@ -1,10 +1,11 @@
-"""Records written to files: whole or not at all, in every format, without being held in memory."""
+"""Records written to files: complete or not at all, in every format, without being kept in memory."""
 
 from __future__ import annotations
 
 import csv
 import json
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -14,9 +15,10 @@ import pendulum
 import pytest
 
 from airflow_provider_whitebit.client import errors as e
-from airflow_provider_whitebit.client.models import FlexTransaction
+from airflow_provider_whitebit.client.models import FlexTransaction, MainTransaction
 from airflow_provider_whitebit.hooks.airflow_compat import AirflowFailException
-from airflow_provider_whitebit.operators import flex
+from airflow_provider_whitebit.operators import export, flex
+from airflow_provider_whitebit.operators.account import WhiteBitMainHistoryOperator
 from airflow_provider_whitebit.operators.export import file_format, write_records
 
 PLAN = "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f"
@@ -35,7 +37,7 @@ def records(count=3):
         )
 
 
-TOLD = {
+WRITTEN = {
     "count": 3,
     "totals": {"BTC": "1.000000000000000001", "USDT": "2.000000000000000002"},
     "totals_by_action": {
@@ -47,9 +49,37 @@ TOLD = {
 
 def test_jsonl(tmp_path):
     path = f"file://{tmp_path}/a/b.jsonl"
-    assert write_records(records(), path) == {"path": path, "format": "jsonl", **TOLD}
+    assert write_records(records(), path) == {"path": path, "format": "jsonl", **WRITTEN}
     lines = (tmp_path / "a" / "b.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == [record.to_json() for record in records()]
+
+
+@pytest.mark.parametrize("begin", ["=", "+", "-", "@", "\t=", "\r@", "\n-", " +", "\uff1d"], ids=ascii)
+def test_a_cell_of_a_csv_file_is_no_formula(tmp_path, begin):
+    text = f"{begin}cmd|' /C calc'!A0"
+    [one] = records(1)
+    evil = replace(one, plan_id=text, investment_id=None, currency=text, transaction_id=text, amount=Decimal("-5.50"))
+    path = str(tmp_path / "b.csv")
+    assert write_records(iter([evil]), path)["totals"] == {text: "-5.5"}
+    with open(path, newline="") as file:
+        [row] = csv.DictReader(file)
+    # A negative amount stays a number.
+    assert (row["amount"], row["investment_id"]) == ("-5.50", "")
+    assert [row[name] for name in ("plan_id", "currency", "transaction_id")] == [f"'{e.printable(text)}"] * 3
+
+
+def test_every_csv_file_is_written_in_one_place():
+    root = Path(export.__file__).parents[1]
+    writers = [file for file in root.rglob("*.py") if "csv.writer" in file.read_text()]
+    assert writers == [Path(export.__file__)]
+
+
+def test_totals_are_exact(tmp_path):
+    big, small = Decimal("1e50"), Decimal("1e-30")
+    [one] = records(1)
+    moved = [replace(one, amount=amount) for amount in (big, small, small)]
+    totals = write_records(iter(moved), str(tmp_path / "b.jsonl"))["totals"]
+    assert totals == {"USDT": "1" + "0" * 50 + "." + "0" * 29 + "2"}
 
 
 def test_csv(tmp_path):
@@ -83,7 +113,7 @@ def test_parquet(tmp_path):
     assert (first["transaction_id"], first["action_type"]) == ("tx_0", 4)
 
 
-def test_nothing_to_write_is_a_file_too(tmp_path):
+def test_no_records_make_a_file_too(tmp_path):
     for name in ("a.jsonl", "a.csv", "a.parquet"):
         assert write_records(iter(()), str(tmp_path / name))["count"] == 0
         assert (tmp_path / name).exists()
@@ -100,7 +130,7 @@ def test_in_another_storage():
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.parquet"])
-def test_what_breaks_off_leaves_the_old_file_and_nothing_beside(tmp_path, name):
+def test_a_failure_leaves_the_old_file_and_nothing_beside(tmp_path, name):
     (tmp_path / name).write_text("old")
 
     def broken():
@@ -135,7 +165,7 @@ def test_unknown_formats(path, wanted, tmp_path):
     with pytest.raises(e.WhiteBitValidationError, match="jsonl, csv, parquet"):
         file_format(path, wanted)
     with pytest.raises(e.WhiteBitValidationError):
-        write_records(records(), f"{tmp_path}/{path}", wanted=wanted)
+        write_records(records(), f"{tmp_path}/{path}", output_format=wanted)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -154,11 +184,22 @@ def operator(count, **arguments):
 
 
 def test_a_task_returns_where_it_wrote_to(tmp_path):
-    told = operator(3, output_path=str(tmp_path / "x.jsonl")).execute({})
-    assert json.loads(json.dumps(told))["count"] == 3
+    written = operator(3, output_path=str(tmp_path / "x.jsonl")).execute({})
+    assert json.loads(json.dumps(written))["count"] == 3
 
 
 def test_a_task_does_not_return_a_million_records():
     assert len(operator(10_000).execute({})) == 10_000
-    with pytest.raises((AirflowFailException, e.WhiteBitValidationError), match="give output_path"):
+    with pytest.raises((AirflowFailException, e.WhiteBitValidationError), match="with output_path"):
         operator(10_001).execute({})
+
+
+def test_deposits_and_withdrawals(tmp_path):
+    raw = {"createdAt": 1593437922, "ticker": "BTC", "amount": "0.0006", "method": 1, "status": 3, "address": "x"}
+    task = WhiteBitMainHistoryOperator(task_id="t", output_path=f"file://{tmp_path}/main.csv")
+    client = SimpleNamespace(main_history=lambda **filters: iter([MainTransaction.from_api(raw)]))
+    task.__dict__["hook"] = SimpleNamespace(get_conn=lambda: client)
+    assert task.execute({}) == {"path": f"file://{tmp_path}/main.csv", "format": "csv", "count": 1}
+    header, line = (tmp_path / "main.csv").read_text().splitlines()
+    assert header.startswith("created_at,transaction_id,method,ticker,amount,fee,status,network,address")
+    assert line.startswith("2020-06-29T13:38:42Z,,1,BTC,0.0006,,3,,x")

@@ -1,4 +1,4 @@
-"""The statement operator's parameters: what is read, and what is refused before the exchange is asked."""
+"""The statement operator's parameters: what is read, and what is refused before any request."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from airflow_provider_whitebit.client import errors as e
 from airflow_provider_whitebit.hooks import statements
 from airflow_provider_whitebit.hooks.airflow_compat import AirflowFailException
-from airflow_provider_whitebit.operators.parameters import as_tickers, as_time
+from airflow_provider_whitebit.moves.parsing import read_optional, read_tickers, read_time
 from airflow_provider_whitebit.operators.treasury import WhiteBitFlexStatementOperator
 from airflow_provider_whitebit.treasury.statement import Figures, ReinvestedAs, StatementRow, make_statement
 
@@ -22,8 +22,8 @@ REFUSED = (AirflowFailException, e.WhiteBitValidationError)
 
 
 @pytest.fixture
-def asked(monkeypatch):
-    """What the exchange is asked for; it answers that nothing ever happened."""
+def reads(monkeypatch):
+    """How the records are read; there are none."""
     seen = []
 
     def read(client, **arguments):
@@ -42,7 +42,7 @@ def run(context=None, **arguments):
     return task.execute(context or {})
 
 
-def test_what_templates_render_is_read(asked):
+def test_what_templates_render_is_read(reads):
     run(
         tickers="['usdt', 'BTC']",
         plan_id=PLAN.upper(),
@@ -50,9 +50,10 @@ def test_what_templates_render_is_read(asked):
         end="2026-02-01T02:00:00+02:00",
         reinvested_as="Earning",
         full_history="False",
+        main_changes="True",
         fail_on_discrepancy="True",
     )
-    assert asked == [
+    assert reads == [
         {
             "start": START,
             "end": END,
@@ -60,16 +61,17 @@ def test_what_templates_render_is_read(asked):
             "plan_id": PLAN,
             "reinvested_as": ReinvestedAs.EARNING,
             "full_history": False,
+            "main": True,
         }
     ]
 
 
-def test_by_default_everything_of_the_month_before(asked):
+def test_the_default_is_everything_of_the_month_before(reads):
     summary = run()
-    assert asked[0]["start"] == pendulum.datetime(2026, 2, 1)
-    assert asked[0]["end"] == pendulum.datetime(2026, 3, 1)
-    assert asked[0]["tickers"] is asked[0]["plan_id"] is None
-    assert asked[0]["full_history"] is True
+    assert reads[0]["start"] == pendulum.datetime(2026, 2, 1)
+    assert reads[0]["end"] == pendulum.datetime(2026, 3, 1)
+    assert reads[0]["tickers"] is reads[0]["plan_id"] is None
+    assert reads[0]["full_history"] is True
     assert summary["adds_up"] is True
     assert summary["paths"] == {}
 
@@ -82,9 +84,9 @@ def test_by_default_everything_of_the_month_before(asked):
         ({"data_interval_start": None, "dag_run": SimpleNamespace(run_after=END.add(days=27))}, START, END),
     ],
 )
-def test_periods_of_runs(asked, context, start, end):
+def test_periods_of_runs(reads, context, start, end):
     run(context)
-    assert (asked[0]["start"], asked[0]["end"]) == (start, end)
+    assert (reads[0]["start"], reads[0]["end"]) == (start, end)
 
 
 @pytest.mark.parametrize(
@@ -96,17 +98,17 @@ def test_periods_of_runs(asked, context, start, end):
         ({"start": "2026-01-01", "end": "2026-04-01"}, "not over yet"),
         ({"start": "2026-01-01T00:00:00", "end": "2026-02-01"}, "start is .* no time zone"),
         ({"start": "yesterday", "end": "2026-02-01"}, "start is 'yesterday'"),
-        ({"start": 1.5, "end": "2026-02-01"}, "start is 1.5"),
+        ({"start": 1.5, "end": "2026-02-01"}, "start is '1.5'"),
         ({"tickers": "USDT;BTC"}, "ticker is 'USDT;BTC'"),
         ({"tickers": [1]}, "ticker is 1"),
-        ({"plan_id": "x"}, "no UUID"),
+        ({"plan_id": "x"}, "not a UUID"),
         ({"reinvested_as": "twice"}, "both, earning, reinvest"),
         ({"full_history": "maybe"}, "full_history"),
         ({"fail_on_discrepancy": "maybe"}, "fail_on_discrepancy"),
         ({"output_path": "x", "output_format": "xlsx"}, "jsonl, csv, parquet"),
     ],
 )
-def test_what_is_wrong_is_said(asked, arguments, text):
+def test_wrong_parameters_are_named(reads, arguments, text):
     with pytest.raises(REFUSED, match=text):
         run(**arguments)
 
@@ -119,7 +121,7 @@ def test_what_is_wrong_is_said(asked, arguments, text):
         ("{folder}/mine.html", "mine"),
     ],
 )
-def test_paths(asked, tmp_path, path, stem):
+def test_paths(reads, tmp_path, path, stem):
     paths = run(tickers="USDT", start=START.isoformat(), end=END.isoformat(), output_path=path.format(folder=tmp_path))[
         "paths"
     ]
@@ -131,7 +133,7 @@ def test_paths(asked, tmp_path, path, stem):
     assert {entry.name for entry in tmp_path.iterdir()} == {value.rsplit("/", 1)[1] for value in paths.values()}
 
 
-def test_names_of_periods_that_are_no_whole_days(asked, tmp_path):
+def test_names_of_periods_that_are_not_whole_days(reads, tmp_path):
     paths = run(start="2026-01-01T06:00:00Z", end="2026-01-02", output_path=str(tmp_path))["paths"]
     assert paths["page"].endswith("/flex-statement-20260101T060000-20260102T000000.html")
 
@@ -150,7 +152,7 @@ def test_names_of_periods_that_are_no_whole_days(asked, tmp_path):
     ],
 )
 def test_tickers(raw, read):
-    assert as_tickers(raw) == read
+    assert read_optional(read_tickers, raw) == read
 
 
 @pytest.mark.parametrize(
@@ -167,8 +169,8 @@ def test_tickers(raw, read):
     ],
 )
 def test_times(raw):
-    assert as_time("start", raw) == START
-    assert as_time("start", raw).timezone_name in ("UTC", "+00:00")
+    assert read_time("start", raw) == START
+    assert read_time("start", raw).timezone_name in ("UTC", "+00:00")
 
 
 def test_the_columns_of_the_summary_are_the_figures():

@@ -1,4 +1,4 @@
-"""The page's application: who is let in, what they are told, and that it only reads."""
+"""The page's application: who may use it, what it answers, and that it only reads."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import inspect
 import json
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
-from treasury_rows import ACCOUNT, intent
+from treasury_rows import ACCOUNT, Tables, history, intent
 
-from airflow_provider_whitebit.plugins.treasury_cache import Glances
+from airflow_provider_whitebit.moves.doubts import RECORD_STEPS, TRANSFER_STEPS
+from airflow_provider_whitebit.plugins.treasury_cache import SingleFlightCache
 from airflow_provider_whitebit.plugins.treasury_data import Account
 from airflow_provider_whitebit.plugins.whitebit import HAS_PAGES, WhiteBitPlugin
 
@@ -30,7 +33,7 @@ SHOWN = {"error": None, "problems": [], "positions": [], "host": "https://whiteb
 
 
 class Manager:
-    """An auth manager that allows what it is told to."""
+    """An auth manager that allows what the test sets."""
 
     def __init__(self):
         self.connections = {"whitebit_default", "desk"}
@@ -57,35 +60,35 @@ class Manager:
 
 @pytest.fixture
 def desk(tables, monkeypatch):
-    """The application with somebody logged in; without, ``logged_in(False)``."""
+    """The application with a user who is logged in; after ``logged_in(False)`` without one."""
     from airflow.api_fastapi.common.db.common import _get_session
     from airflow.api_fastapi.core_api.security import get_user
     from fastapi.testclient import TestClient
 
     from airflow_provider_whitebit.plugins import treasury_app as module
 
-    manager, looks = Manager(), []
+    manager, loads = Manager(), []
 
-    def look(conn_id):
-        looks.append(conn_id)
+    def load_account(conn_id):
+        loads.append(conn_id)
         return Account(ACCOUNT, SHOWN)
 
     monkeypatch.setattr(module, "get_auth_manager", lambda: manager)
     monkeypatch.setattr(module, "_team", lambda model, name: {})
-    monkeypatch.setattr(module, "look", look)
-    monkeypatch.setattr(module, "glances", Glances())
+    monkeypatch.setattr(module, "load_account", load_account)
+    monkeypatch.setattr(module, "accounts", SingleFlightCache())
     app = module.create_app()
 
     def logged_in(there=True):
         if there:
-            app.dependency_overrides[get_user] = lambda: SimpleNamespace(name="somebody")
+            app.dependency_overrides[get_user] = lambda: SimpleNamespace(name="user")
         else:
             app.dependency_overrides.pop(get_user)
 
     app.dependency_overrides[_get_session] = lambda: tables.session
     logged_in()
     yield SimpleNamespace(
-        app=app, client=TestClient(app), manager=manager, looks=looks, logged_in=logged_in, tables=tables, module=module
+        app=app, client=TestClient(app), manager=manager, loads=loads, logged_in=logged_in, tables=tables, module=module
     )
 
 
@@ -94,18 +97,18 @@ def test_nothing_without_a_login(desk, path):
     desk.logged_in(False)
     answer = desk.client.get(path)
     assert answer.status_code == 401
-    assert desk.looks == []
+    assert desk.loads == []
     assert answer.json() == {"detail": "Not authenticated"}
 
 
-def test_a_browser_without_a_login_is_told_in_words(desk):
+def test_a_browser_without_a_login_gets_a_sentence(desk):
     desk.logged_in(False)
     answer = desk.client.get("/treasury", headers={"Accept": "text/html,*/*"})
     assert answer.status_code == 401
-    assert answer.text == "Log in to Airflow, then load this page again."
+    assert answer.text == "Log in to Airflow, then reload this page."
 
 
-def test_every_route_wants_a_user_and_only_reads(desk):
+def test_every_route_requires_a_user_and_only_reads(desk):
     from airflow.api_fastapi.core_api.security import get_user
     from fastapi.routing import APIRoute
 
@@ -118,7 +121,7 @@ def test_every_route_wants_a_user_and_only_reads(desk):
     }
     for route in routes:
         assert route.methods == {"GET"}, route.path
-        # A coroutine would hold up the whole API server while the exchange is asked; these run in threads.
+        # A coroutine would block the whole API server during a request to the exchange; these run in threads.
         assert not inspect.iscoroutinefunction(route.endpoint), route.path
         assert get_user in [dependency.call for dependency in route.dependant.dependencies], route.path
     for path in ("/docs", "/redoc", "/openapi.json"):
@@ -132,7 +135,7 @@ def test_nothing_can_be_changed(desk, method, path):
 
 
 @pytest.mark.parametrize("path", [*PATHS, "/nowhere", "/static/treasury/treasury.html", "/static/uplot/LICENSE"])
-def test_every_answer_is_guarded(desk, path):
+def test_every_answer_has_security_headers(desk, path):
     headers = desk.client.get(path).headers
     policy = headers["content-security-policy"]
     assert "default-src 'self'" in policy
@@ -152,6 +155,13 @@ def test_the_page_has_no_script_and_no_style_of_its_own(desk):
         assert forbidden not in script
 
 
+def test_the_script_has_no_steps_for_doubts_of_its_own(desk):
+    script = desk.client.get("/static/treasury/treasury.js").text
+    assert "doubt.steps" in script
+    for text in (*RECORD_STEPS, *TRANSFER_STEPS, "lear the task", "as success", "elete the journal"):
+        assert text not in script
+
+
 @pytest.mark.parametrize(
     "path", ["/static/treasury/treasury.html", "/static/uplot/LICENSE", "/static/..%2f/pyproject.toml", "/static/x/y"]
 )
@@ -163,29 +173,29 @@ def test_a_connection_that_the_user_may_not_read(desk):
     desk.manager.connections.clear()
     answer = desk.client.get("/api/treasury?conn_id=desk")
     assert answer.status_code == 403
-    assert answer.json() == {"detail": "You may not read the connection 'desk'."}
-    assert desk.looks == []
+    assert answer.json() == {"detail": "You are not allowed to read the connection 'desk'."}
+    assert desk.loads == []
 
 
-def test_what_was_seen_by_one_is_not_shown_to_another_who_may_not(desk):
+def test_a_cached_account_needs_the_permission_too(desk):
     assert desk.client.get("/api/treasury?conn_id=desk").status_code == 200
     desk.manager.connections.clear()
     assert desk.client.get("/api/treasury?conn_id=desk").status_code == 403
 
 
-@pytest.mark.parametrize("query", ["conn_id=", "conn_id=" + 251 * "x"])
-def test_no_name_of_a_connection(desk, query):
+@pytest.mark.parametrize("query", ["conn_id=", "conn_id=" + 1001 * "x", "conn_id=" + 501 * "%D1%8F", "conn_id=a%00"])
+def test_an_impossible_connection_name(desk, query):
     assert desk.client.get(f"/api/treasury?{query}").status_code == 422
 
 
-def test_many_viewers_make_one_look(desk):
+def test_many_viewers_load_once(desk):
     for _ in range(5):
         assert desk.client.get("/api/treasury").json()["exchange"] == SHOWN
-    assert desk.looks == ["whitebit_default"]
+    assert desk.loads == ["whitebit_default"]
 
 
-def test_while_somebody_else_is_looking(desk):
-    desk.module.glances = Glances(at_once=0)
+def test_while_another_viewer_loads(desk):
+    desk.module.accounts = SingleFlightCache(concurrent=0)
     answer = desk.client.get("/api/treasury").json()
     assert answer["exchange"] is None
     assert answer["airflow"]["doubts"] == []
@@ -194,10 +204,11 @@ def test_while_somebody_else_is_looking(desk):
 def test_doubts_and_moves(desk):
     desk.tables.task()
     key = "whitebit_move__desk.invest.flex_invest__" + 32 * "a" + "__1"
-    desk.tables.variable(key, json.dumps(intent().to_json()), "Move of desk|manual__1|invest|-1|flex_invest")
+    desk.tables.variable(key, json.dumps(history(intent())), "Move of desk|manual__1|invest|-1|flex_invest")
     desk.tables.event({"operation": "flex_invest", "intent_id": "int-0", "amount": "1"})
     known = desk.client.get("/api/treasury").json()["airflow"]
     assert [doubt["intent_id"] for doubt in known["doubts"]] == ["int-1"]
+    assert known["doubts"][0]["steps"] == list(RECORD_STEPS)
     assert [move["intent_id"] for move in known["moves"]] == ["int-0"]
     assert known["states_elsewhere"] is False
     desk.manager.variables = False
@@ -210,16 +221,17 @@ def test_doubts_and_moves(desk):
     assert desk.client.get("/api/treasury").json()["airflow"]["moves"] == []
 
 
-def test_the_fingerprint_of_the_key_stays_here(desk):
+def test_the_fingerprint_of_the_key_is_not_sent(desk):
     assert ACCOUNT not in desk.client.get("/api/treasury").text
 
 
 def test_an_exchange_that_cannot_be_reached(desk, monkeypatch):
-    text = "The exchange could not be connected to in time."
-    monkeypatch.setattr(desk.module, "look", lambda conn_id: Account(ACCOUNT, {"error": text, "problems": []}))
+    error = {"message": "The connection to the exchange failed.", "said": "", "next_steps": []}
+    account = Account(ACCOUNT, {"error": error, "problems": []})
+    monkeypatch.setattr(desk.module, "load_account", lambda conn_id: account)
     desk.tables.event({"operation": "flex_invest", "intent_id": "int-0", "amount": "1"})
     answer = desk.client.get("/api/treasury").json()
-    assert answer["exchange"]["error"] == text
+    assert answer["exchange"]["error"] == error
     assert len(answer["airflow"]["moves"]) == 1
 
 
@@ -237,6 +249,22 @@ def test_connections_of_a_backend_are_listed_once_they_have_moved_money(desk):
     assert desk.client.get("/api/connections").json()["connections"] == ["vault"]
 
 
+@pytest.mark.parametrize("conn", ["team/treasury#1", "a b%2F", "ключ", "ю" * 400, " "])
+def test_a_connection_with_any_id(desk, conn):
+    desk.manager.connections = {conn}
+    desk.tables.event({"operation": "flex_invest", "intent_id": "int-0", "amount": "1"}, conn=conn)
+    assert desk.client.get("/api/connections").json()["connections"] == [conn]
+    answer = desk.client.get("/api/treasury", params={"conn_id": conn}).json()
+    assert (answer["conn_id"], [move["intent_id"] for move in answer["airflow"]["moves"]]) == (conn, ["int-0"])
+
+
+def test_an_address_that_this_package_did_not_write(desk):
+    desk.manager.connections = {"a/b", "a%2fb"}
+    desk.tables.asset("whitebit://a%2fb/moves")
+    desk.tables.asset("whitebit://=%%/moves")
+    assert desk.client.get("/api/connections").json()["connections"] == []
+
+
 def test_the_plugin_brings_page_and_application():
     (view,) = WhiteBitPlugin.external_views
     (app,) = WhiteBitPlugin().fastapi_apps
@@ -245,13 +273,14 @@ def test_the_plugin_brings_page_and_application():
     assert view["destination"] == "nav"
 
 
-def test_a_page_that_cannot_be_made_does_not_stop_the_api_server(monkeypatch):
+def test_an_error_in_the_page_does_not_stop_the_api_server(monkeypatch):
     from airflow_provider_whitebit.plugins import treasury_app
 
     monkeypatch.setattr(treasury_app, "create_app", lambda: 1 // 0)
     assert WhiteBitPlugin().fastapi_apps == []
 
 
+@pytest.mark.slow
 def test_only_the_api_server_imports_the_page():
     code = (
         "import sys, airflow.plugins_manager; before = set(sys.modules);"
@@ -260,3 +289,172 @@ def test_only_the_api_server_imports_the_page():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert not {"fastapi", "starlette", "requests", "sqlalchemy"} & set(done.stdout.split())
+
+
+@pytest.fixture
+def pooled(desk, tmp_path, monkeypatch):
+    """The application on a database with few connections, and an auth manager that needs one for each question."""
+    from airflow.api_fastapi.common.db.common import _get_session
+    from airflow.models.base import Base
+    from sqlalchemy import create_engine, text
+    from sqlalchemy.orm import Session
+    from sqlalchemy.pool import QueuePool
+
+    url = f"sqlite:///{tmp_path}/airflow.db"
+    engine = create_engine(
+        url,
+        poolclass=QueuePool,
+        pool_size=2,
+        max_overflow=0,
+        pool_timeout=20,
+        connect_args={"check_same_thread": False},
+    )
+    Base.metadata.create_all(engine)
+    with Session(engine) as session:
+        tables = Tables(session)
+        for name in ("desk", "whitebit_default", *(f"hidden{number}" for number in range(5))):
+            tables.connection(name)
+        tables.task()
+        tables.event({"operation": "flex_invest", "intent_id": "int-0", "amount": "1"})
+        key = "whitebit_move__desk.invest.flex_invest__" + 32 * "a" + "__1"
+        tables.variable(key, json.dumps(history(intent())), "Move of desk|manual__1|invest|-1|flex_invest")
+        session.commit()
+
+    def session_of_a_request():
+        with Session(engine) as session:
+            yield session
+            session.commit()
+
+    def asking(question):
+        def ask(*args, **options):
+            asked.append(engine.pool.checkedout())
+            with engine.connect() as connection:
+                connection.execute(text("SELECT 1"))
+            return question(*args, **options)
+
+        return ask
+
+    asked: list[int] = []
+    for name in dir(desk.manager):
+        if name.startswith(("is_authorized", "get_authorized")):
+            setattr(desk.manager, name, asking(getattr(desk.manager, name)))
+    desk.app.dependency_overrides[_get_session] = session_of_a_request
+    yield SimpleNamespace(desk=desk, asked=asked, engine=engine)
+    engine.dispose()
+
+
+@pytest.mark.parametrize("path", ["/api/connections", "/api/treasury", "/api/treasury?conn_id=desk"])
+def test_whoever_asks_the_auth_manager_holds_no_database_connection(pooled, path):
+    answer = pooled.desk.client.get(path)
+    assert answer.status_code == 200, answer.text
+    assert pooled.asked
+    assert set(pooled.asked) == {0}
+    assert pooled.engine.pool.checkedout() == 0
+
+
+def test_many_viewers_do_not_stall_the_database(pooled):
+    from fastapi.testclient import TestClient
+
+    paths = ["/api/connections", "/api/treasury"] * 16
+    with TestClient(pooled.desk.app) as client, ThreadPoolExecutor(16) as viewers:
+        answers = list(viewers.map(client.get, paths))
+    assert [answer.status_code for answer in answers] == [200] * len(paths)
+    assert len(answers[1].json()["airflow"]["doubts"]) == 1
+
+
+def test_only_so_many_requests_at_the_same_time(desk, monkeypatch):
+    from airflow.api_fastapi.core_api.security import get_user
+    from fastapi.responses import PlainTextResponse
+    from fastapi.testclient import TestClient
+
+    place, never, met = threading.Lock(), threading.Event(), []
+
+    def page(path, **_):
+        if place.acquire(blocking=False):
+            # Time for others to come, if they may.
+            never.wait(0.01)
+            place.release()
+        else:
+            met.append(path)
+        return PlainTextResponse("page")
+
+    monkeypatch.setattr(desk.module, "FileResponse", page)
+    monkeypatch.setattr(desk.module, "MOST_REQUESTS", 1)
+    app = desk.module.create_app()
+    app.dependency_overrides[get_user] = lambda: SimpleNamespace(name="user")
+    with TestClient(app) as client, ThreadPoolExecutor(16) as viewers:
+        answers = list(viewers.map(client.get, ["/treasury"] * 64))
+    assert [answer.status_code for answer in answers] == [200] * 64
+    assert met == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "whitebit_move__abc",
+        "whitebit_move__",
+        "whitebit_move__a__",
+        "whitebit_move__a__1",
+        "whitebit_key__x__" + "9" * 30,
+    ],
+)
+@pytest.mark.parametrize(
+    "text",
+    ["", "x", "[]", "null", '"x"', "{}", '{"intents": 1}', '{"pending": "pending"}', "[" * 100_000, '{"a": "\\ud800"}'],
+    ids=range(10),
+)
+@pytest.mark.parametrize("index", ["-1", "9" * 30, "-" + "9" * 9, "x"])
+def test_a_variable_that_is_no_journal(desk, name, text, index):
+    desk.tables.task()
+    desk.tables.variable(name, f"{text}pending", f"Move of desk|manual__1|invest|{index}|flex_invest")
+    desk.tables.variable(f"{name}2", text, "Move of desk")
+    answer = desk.client.get("/api/treasury")
+    assert answer.status_code == 200
+    assert len(answer.json()["airflow"]["doubts"]) <= 1
+
+
+def _damage(value, hostile):
+    """Every copy of plain JSON in which one value is another one."""
+    yield hostile
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from ({**value, name: other} for other in _damage(inner, hostile))
+    if isinstance(value, list):
+        for place, inner in enumerate(value):
+            yield from ([*value[:place], other, *value[place + 1 :]] for other in _damage(inner, hostile))
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    ["1e999999999", "\ud800\u202e\n", 10**30, -(10**30), True, None, [], {}, {"x": []}, "9" * 5000, 1.5],
+    ids=range(11),
+)
+def test_a_journal_with_any_damage_is_shown_or_left_out(desk, hostile):
+    desk.tables.task()
+    name = "whitebit_move__desk.invest.flex_invest__" + 32 * "a" + "__1"
+    description = "Move of desk|manual__1|invest|-1|flex_invest"
+    desk.tables.variable(name, "{}", description)
+    from airflow.models.variable import Variable
+    from sqlalchemy import select
+
+    variable = desk.tables.session.scalar(select(Variable).where(Variable.key == name))
+    for damaged in _damage(history(intent()), hostile):
+        variable.set_val(json.dumps({"pending": 1, "document": damaged} if damaged is hostile else damaged))
+        desk.tables.session.flush()
+        answer = desk.client.get("/api/treasury")
+        assert answer.status_code == 200, damaged
+        for doubt in answer.json()["airflow"]["doubts"]:
+            assert all(text.isprintable() and len(text) <= 300 for text in doubt.values() if isinstance(text, str))
+
+
+@pytest.mark.parametrize(
+    "hostile", ["1e999999999", "\ud800\u202e\n", "x" * 10**6, 10**30, [], {"x": "y"}, 1.5], ids=range(7)
+)
+def test_an_asset_event_with_anything_in_it(desk, hostile):
+    names = ("operation", "intent_id", "amount", "ticker", "plan_id", "transaction_id", "executed_at")
+    for number, name in enumerate(names):
+        desk.tables.event({"intent_id": f"int-{number}", name: hostile}, minute=number)
+    answer = desk.client.get("/api/treasury")
+    assert answer.status_code == 200
+    assert len(answer.text) < 20_000
+    assert len(answer.json()["airflow"]["moves"]) >= len(names) - 1

@@ -1,4 +1,4 @@
-"""Many viewers, few requests, and nobody waits in line."""
+"""The cache: many viewers, few requests, and no viewer waits for another."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from airflow_provider_whitebit.plugins.treasury_cache import Glances
+from airflow_provider_whitebit.plugins.treasury_cache import SingleFlightCache
 
 
 class Clock:
@@ -16,59 +16,59 @@ class Clock:
         return self.now
 
 
-def test_what_was_just_seen_is_not_looked_at_again():
-    clock, looks = Clock(), []
-    glances = Glances(15, monotonic=clock)
+def test_a_fresh_value_is_not_loaded_again():
+    clock, loads = Clock(), []
+    cache = SingleFlightCache(15, clock=clock)
 
-    def look():
-        looks.append(clock.now)
-        return len(looks)
+    def load():
+        loads.append(clock.now)
+        return len(loads)
 
-    assert [glances.get("a", look) for _ in range(3)] == [1, 1, 1]
+    assert [cache.get("a", load) for _ in range(3)] == [1, 1, 1]
     clock.now = 14
-    assert glances.get("a", look) == 1
+    assert cache.get("a", load) == 1
     clock.now = 15
-    assert glances.get("a", look) == 2
-    assert glances.get("b", look) == 3
+    assert cache.get("a", load) == 2
+    assert cache.get("b", load) == 3
 
 
-def test_whoever_comes_while_somebody_looks_is_given_the_older_or_nothing():
+def test_during_a_load_others_get_the_previous_value_or_none():
     clock = Clock()
-    glances = Glances(15, at_once=2, monotonic=clock)
-    looking, seen = threading.Event(), threading.Event()
+    cache = SingleFlightCache(15, concurrent=2, clock=clock)
+    loading, finish = threading.Event(), threading.Event()
 
     def slowly():
-        looking.set()
-        assert seen.wait(10)
+        loading.set()
+        assert finish.wait(10)
         return "new"
 
-    glances.get("a", lambda: "old")
+    cache.get("a", lambda: "old")
     clock.now = 20
-    threads = [threading.Thread(target=glances.get, args=(name, slowly), daemon=True) for name in ("a", "b")]
+    threads = [threading.Thread(target=cache.get, args=(name, slowly), daemon=True) for name in ("a", "b")]
     for thread in threads:
-        looking.clear()
+        loading.clear()
         thread.start()
-        assert looking.wait(10)
-    assert glances.get("a", pytest.fail) == "old"
-    assert glances.get("b", pytest.fail) is None
-    # So many at once, and no more.
-    assert glances.get("c", pytest.fail) is None
-    seen.set()
+        assert loading.wait(10)
+    assert cache.get("a", pytest.fail) == "old"
+    assert cache.get("b", pytest.fail) is None
+    # Two loads run, which is the most.
+    assert cache.get("c", pytest.fail) is None
+    finish.set()
     for thread in threads:
         thread.join(10)
-    assert glances.get("a", pytest.fail) == "new"
+    assert cache.get("a", pytest.fail) == "new"
 
 
-def test_a_look_that_fails_leaves_nothing_behind():
-    glances = Glances()
+def test_a_load_that_fails_leaves_nothing_behind():
+    cache = SingleFlightCache()
     with pytest.raises(ZeroDivisionError):
-        glances.get("a", lambda: 1 // 0)
-    assert glances.get("a", lambda: 1) == 1
+        cache.get("a", lambda: 1 // 0)
+    assert cache.get("a", lambda: 1) == 1
 
 
-def test_only_so_many_are_remembered():
-    glances = Glances(most=2)
+def test_the_oldest_value_is_dropped_when_the_cache_is_full():
+    cache = SingleFlightCache(capacity=2)
     for name in "abc":
-        glances.get(name, lambda: name)  # noqa: B023
-    assert glances.get("c", pytest.fail) == "c"
-    assert glances.get("a", lambda: "again") == "again"
+        cache.get(name, lambda: name)  # noqa: B023
+    assert cache.get("c", pytest.fail) == "c"
+    assert cache.get("a", lambda: "again") == "again"

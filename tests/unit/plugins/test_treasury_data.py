@@ -1,13 +1,15 @@
-"""What the Treasury page shows of an account: figures by hand, and what is said when they cannot be had."""
+"""The account on the Treasury page: figures computed by hand, and the texts when they are missing."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pendulum
 import pytest
 
 from airflow_provider_whitebit.client import errors as e
+from airflow_provider_whitebit.client.answers import error_from_answer
 from airflow_provider_whitebit.client.models import (
     FixedInvestment,
     FixedPlan,
@@ -37,16 +39,17 @@ def daily(amount, days, name="i1", ticker="USDT"):
 
 
 def rate(investments, payments, history=(), days=30):
-    by = data._by_investment
-    return data.realised_rate(investments, by(payments), by(history), NOW, days)
+    by = data.by_investment
+    snapshot = data.ExchangeSnapshot(NOW, flex=investments, payments=by(payments), history=by(history))
+    return data.window_rate(snapshot, investments, days)
 
 
 class Client:
-    """Answers what it is given; an exception is raised."""
+    """Returns the given answers; an exception is raised."""
 
     def __init__(self, **answers):
         self.answers = answers
-        self.asked = []
+        self.calls = []
         self.closed = False
 
     def close(self):
@@ -54,7 +57,7 @@ class Client:
 
     def __getattr__(self, name):
         def answer(**filters):
-            self.asked.append(name)
+            self.calls.append(name)
             found = self.answers.get(name, [])
             if isinstance(found, Exception):
                 raise found
@@ -91,7 +94,7 @@ def answering(**more):
 
 
 def shown(client):
-    return data.show(data.ask(client, 10, lambda: 0))
+    return data.page_data(data.load_snapshot(client, 10, lambda: 0))
 
 
 def test_a_steady_investment_realises_what_it_earns_a_day():
@@ -108,7 +111,7 @@ def test_the_average_counts_each_amount_as_long_as_it_was_invested():
     assert rate([investment()], payments, moved) == Decimal("0.146000")
 
 
-def test_what_was_withdrawn_counts_until_then():
+def test_a_withdrawn_amount_counts_until_its_withdrawal():
     moved = [entry(FlexAction.WITHDRAW_FROM_INVESTMENT, "1000", MIDNIGHT.subtract(days=15))]
     payments = daily("0.4", 15) + [
         entry(FlexAction.DAILY_EARNING, "0.8", MIDNIGHT.subtract(days=day)) for day in range(15, 30)
@@ -122,7 +125,7 @@ def test_a_closed_investment_counts_while_it_ran():
     moved = [entry(FlexAction.CLOSE_INVESTMENT, "1000", at)]
     payments = [entry(FlexAction.DAILY_EARNING, "0.4", MIDNIGHT.subtract(days=day)) for day in range(10, 30)]
     assert rate([closed], payments, moved) == Decimal("0.146000")
-    # The exchange may tell of one movement twice.
+    # The exchange may record one movement twice.
     twice = [*moved, entry(FlexAction.WITHDRAW_FROM_INVESTMENT, "1000", at)]
     assert rate([closed], payments, twice) == Decimal("0.146000")
 
@@ -135,6 +138,29 @@ def test_a_young_investment_is_counted_from_its_beginning():
     assert rate([investment(days_old=5)], daily("0.4", 5), moved) == Decimal("0.146000")
 
 
+def test_a_signed_movement_with_two_records_counts_once():
+    moved = [
+        entry(FlexAction.CLOSE_INVESTMENT, "-1000", MIDNIGHT.subtract(days=2)),
+        entry(FlexAction.WITHDRAW_FROM_INVESTMENT, "-1000", MIDNIGHT.subtract(days=2, seconds=-1)),
+    ]
+    held = [investment(days_old=5, invested="0", status=0), investment("i2", days_old=2)]
+    payments = daily("0.4", 5)
+    assert rate(held, payments, moved) == Decimal("0.146000")
+
+
+def test_earnings_that_do_not_name_their_investment_belong_to_the_one_that_was_there():
+    held = [
+        investment("old", "0", status=0),
+        investment("new", days_old=10),
+        investment("other", plan="p2", days_old=1),
+    ]
+    payments = [replace(paid, investment_id=None, currency=None) for paid in daily("0.4", 20)]
+    shown = data.page_data(data.load_snapshot(answering(flex_investments=held, flex_payments=payments), 10, lambda: 0))
+    [flex] = [line for line in shown["flex"] if line["id"] == "new"]
+    assert flex["windows"]["30"]["earned"] == "4.4"
+    assert shown["earnings"]["totals"]["USDT"]["30"] == "8.0"
+
+
 @pytest.mark.parametrize(
     ("investments", "payments"),
     [
@@ -145,7 +171,7 @@ def test_a_young_investment_is_counted_from_its_beginning():
     ],
     ids=["nothing", "no earning", "less than a day", "nothing invested"],
 )
-def test_no_rate_without_a_day_to_go_by(investments, payments):
+def test_no_rate_without_a_whole_day(investments, payments):
     assert rate(investments, payments) is None
 
 
@@ -153,7 +179,7 @@ def test_a_whole_account():
     page = shown(answering())
     assert page["as_of"] == "2026-11-23T16:05:00Z"
     assert (page["error"], page["problems"]) == (None, [])
-    # What is invested comes first; of what there is nothing, nothing is said.
+    # Assets with investments come first; empty assets are left out.
     assert [line["ticker"] for line in page["positions"]] == ["BTC", "USDT", "ETH"]
     first = page["positions"][1]
     assert {name: first[name] for name in ("ticker", "idle", "flex", "fixed", "total", "at_work", "best_rate")} == {
@@ -172,8 +198,8 @@ def test_a_whole_account():
     (held,) = page["flex"]
     assert (held["plan_id"], held["max_rate"], held["on_offer"]) == ("p1", "0.15", True)
     (term,) = page["fixed"]
-    assert (term["amount"], term["interest"], term["interest_ticker"]) == ("0.5", "1000", "USDT")
-    assert (term["yearly_rate"], term["days_left"], term["ends"]) == ("0.243333", 10, "2026-12-03T17:05:00Z")
+    assert (term["amount"], term["interest"], term["plan"]["interest_ticker"]) == ("0.5", "1000", "USDT")
+    assert (term["yearly_rate"], term["days_left"], term["payment_time"]) == ("0.243333", 10, "2026-12-03T17:05:00Z")
 
 
 def test_earnings_by_day_end_today():
@@ -183,31 +209,45 @@ def test_earnings_by_day_end_today():
     assert earned["by_ticker"]["BTC"][-1] == "0.001"
 
 
-def test_what_is_not_known_is_not_zero():
-    page = shown(answering(fixed_investments=e.WhiteBitPermissionError("The key may not use this endpoint.")))
+def test_an_unknown_figure_is_not_zero():
+    said = "You don't have permission to use this endpoint. Please contact support for more details"
+    page = shown(answering(fixed_investments=error_from_answer("/p", 403, {"code": 0, "message": said})))
     assert page["fixed"] is None
     line = page["positions"][0]
     assert (line["idle"], line["fixed"], line["total"], line["at_work"]) == ("250.50", None, None, None)
     (problem,) = page["problems"]
     assert problem["what"] == "Fixed investments"
-    assert "may not use" in problem["text"]
-    # The rest was asked all the same.
+    assert "B2B partner permission" in problem["message"]
+    assert problem["said"] == said
+    assert "institutional services" in problem["next_steps"][0]
+    # The other lists are loaded all the same.
     assert page["earnings"] is not None
+    legal = error_from_answer("/p", 422, {"code": 0, "message": "Unavailable for legal reasons"})
+    page = shown(answering(fixed_investments=legal))
+    assert (page["fixed"], page["earnings"] is None) == (None, False)
 
 
-def test_an_exchange_that_stops_answering_is_not_asked_on():
+def test_after_a_missing_answer_no_request_is_sent():
     client = answering(flex_plans=e.WhiteBitUnavailableError("The exchange did not answer in time."))
     page = shown(client)
-    assert "fixed_investments" not in client.asked
+    assert "fixed_investments" not in client.calls
     assert [problem["what"] for problem in page["problems"]] == [
         "Flex plans",
         "Fixed investments",
         "Flex earnings",
         "Flex history",
     ]
+    assert page["problems"][0]["next_steps"] == ["Wait. This page tries again every minute."]
+    assert page["problems"][1]["message"] == "Not requested, because the request before it failed."
     assert page["positions"][0]["windows"]["30"] == {"earned": None, "realised_rate": None}
     assert page["positions"][0]["best_rate"] is None
     assert page["flex"][0]["on_offer"] is None
+
+
+@pytest.mark.parametrize("kind", [e.WhiteBitMaintenanceError, e.WhiteBitUnavailableError])
+def test_a_maintenance_that_begins_meanwhile_is_marked(kind):
+    problems = shown(answering(flex_plans=kind("No answer.")))["problems"]
+    assert problems[0]["maintenance"] is (kind is e.WhiteBitMaintenanceError)
 
 
 @pytest.mark.parametrize("name", ["server_time", "main_balance"])
@@ -218,14 +258,14 @@ def test_an_exchange_that_does_not_answer_at_all(name):
 
 def test_lists_that_take_too_long_are_left_out_whole():
     seconds = iter(range(1000))
-    answers = data.ask(answering(), 5, lambda: next(seconds))
+    answers = data.load_snapshot(answering(), 5, lambda: next(seconds))
     assert answers.idle is not None
     assert answers.payments is None
-    assert any("within 6 s" in problem["text"] for problem in answers.problems)
+    assert any("within 6 s" in problem["message"] for problem in answers.problems)
 
 
-class TestLooking:
-    """From a connection to what is shown."""
+class TestLoadAccount:
+    """From a connection to the data of the page."""
 
     @pytest.fixture
     def connection(self, monkeypatch):
@@ -239,14 +279,14 @@ class TestLooking:
         from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
 
         client = answering()
-        monkeypatch.setattr(WhiteBitHook, "impatient_conn", lambda self, longest: client)
+        monkeypatch.setattr(WhiteBitHook, "get_conn", lambda self, **options: client)
         return client
 
     GOOD = '{"conn_type": "whitebit", "login": "a-key", "password": "a-secret", "extra": {"region": "eu"}}'
 
     def test_a_good_connection(self, connection, client):
         connection(self.GOOD)
-        account = data.look("desk")
+        account = data.load_account("desk")
         assert account.shown["host"] == "https://whitebit.eu"
         assert account.shown["site"] == "https://whitebit.eu/crypto-lending"
         assert len(account.fingerprint) == 16
@@ -256,8 +296,9 @@ class TestLooking:
     def test_a_refused_key(self, connection, client):
         connection(self.GOOD)
         client.answers["main_balance"] = e.WhiteBitAuthenticationError("The exchange did not accept the key.")
-        account = data.look("desk")
-        assert "did not accept the key" in account.shown["error"]
+        account = data.load_account("desk")
+        assert "did not accept the key" in account.shown["error"]["message"]
+        assert "Check the connection" in account.shown["error"]["next_steps"][0]
         assert account.fingerprint is not None
         assert account.shown["host"] == "https://whitebit.eu"
         assert client.closed
@@ -276,11 +317,13 @@ class TestLooking:
     )
     def test_a_wrong_connection_is_never_used(self, connection, client, text, why):
         connection(text)
-        account = data.look("desk")
-        assert why in account.shown["error"]
+        account = data.load_account("desk")
+        assert why in account.shown["error"]["message"]
         assert "a-secret" not in str(account.shown)
         assert account.fingerprint is None
-        assert client.asked == []
+        assert client.calls == []
 
     def test_no_connection(self, client):
-        assert data.look("nowhere_to_be_found").shown["error"] == "There is no connection 'nowhere_to_be_found'."
+        assert data.load_account("nowhere_to_be_found").shown["error"] == {
+            "message": "There is no connection 'nowhere_to_be_found'."
+        }

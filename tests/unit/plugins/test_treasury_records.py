@@ -1,12 +1,19 @@
-"""What Airflow's own tables say of moves and doubts, for one user."""
+"""Moves and doubts in Airflow's own tables, for one user."""
 
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
+from decimal import Decimal
 
+import pendulum
 import pytest
-from treasury_rows import ACCOUNT, PLAN, intent
+from sqlalchemy import event
+from treasury_rows import ACCOUNT, PLAN, history, intent
 
+from airflow_provider_whitebit.client import errors
+from airflow_provider_whitebit.moves.doubts import UNREADABLE_STEPS, steps_for
+from airflow_provider_whitebit.moves.intent import Attempt, Operation
 from airflow_provider_whitebit.plugins import treasury_records as records
 
 RECEIPT = {
@@ -34,7 +41,23 @@ def doubts(tables, dag_ids=("desk",), account=ACCOUNT, tasks=True, variables=Tru
 
 
 def document(**changes):
-    return json.dumps(intent(**changes).to_json())
+    return json.dumps(history(intent(**changes)))
+
+
+@contextmanager
+def counted(session):
+    """The statements that a session executes."""
+    statements = []
+
+    def note(connection, cursor, statement, *_):
+        statements.append(statement)
+
+    engine = session.get_bind()
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield statements
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
 
 
 class TestMoves:
@@ -46,10 +69,10 @@ class TestMoves:
         }
         assert "note" not in move
         assert move["task"]["page"] == "dags/desk/runs/manual__a%2Bb%2Fc/tasks/invest/mapped/2"
-        assert move["told_at"] == "2026-11-23T12:00:00Z"
+        assert move["announced_at"] == "2026-11-23T12:00:00Z"
 
     @pytest.mark.parametrize("amount", [{"a": 1}, "a lot", "NaN", [], True, None])
-    def test_what_is_no_receipt_breaks_nothing(self, tables, amount):
+    def test_an_event_that_is_not_a_receipt_breaks_nothing(self, tables, amount):
         tables.event({"operation": ["x"], "amount": amount, "executed_at": 5, "plan_id": {}, "reconciled": "yes"})
         (move,) = records.last_moves(tables.session, "whitebit_default", ["desk"])
         assert (move["operation"], move["amount"], move["executed_at"], move["plan_id"]) == (None, None, None, None)
@@ -58,10 +81,13 @@ class TestMoves:
     def test_newest_first_and_each_once(self, tables):
         tables.event(RECEIPT, minute=1)
         tables.event({**RECEIPT, "intent_id": "int-2"}, minute=2)
-        # Cleared, and told again.
+        # Cleared, and announced again.
         tables.event(RECEIPT, minute=3, run="manual__1")
         moves = records.last_moves(tables.session, "whitebit_default", ["desk"])
-        assert [(move["intent_id"], move["told_at"][14:16]) for move in moves] == [("int-2", "02"), ("int-1", "01")]
+        assert [(move["intent_id"], move["announced_at"][14:16]) for move in moves] == [
+            ("int-2", "02"),
+            ("int-1", "01"),
+        ]
 
     def test_of_this_connection_and_of_dags_that_may_be_read(self, tables):
         tables.event(RECEIPT, conn="other")
@@ -82,9 +108,17 @@ class TestDoubtsInTaskState:
             PLAN,
         )
         assert (doubt["sent_at"], doubt["attempts"], doubt["ours"]) == ("2025-11-23T12:13:20Z", 1, True)
-        assert (doubt["key"], doubt["kept_in"]) == ("whitebit_move.flex_invest", "task state")
+        named = ("whitebit_move.flex_invest__", "all states of this task whose names begin with this")
+        assert (doubt["key"], doubt["kept_in"]) == named
         assert doubt["task"]["page"] == "dags/desk/runs/manual__1/tasks/invest"
         assert ACCOUNT not in json.dumps(doubt)
+
+    @pytest.mark.parametrize("operation", list(Operation))
+    def test_a_doubt_carries_the_steps_of_its_operation(self, tables, operation):
+        tables.task()
+        tables.state(document(operation=operation))
+        (doubt,) = doubts(tables)
+        assert doubt["steps"] == steps_for(operation)
 
     def test_a_store_may_wrap_its_values(self, tables):
         tables.task()
@@ -92,40 +126,96 @@ class TestDoubtsInTaskState:
         assert len(doubts(tables)) == 1
 
     @pytest.mark.parametrize("state", ["running", "deferred", "up_for_retry", "queued", "success"])
-    def test_a_task_that_settles_it_itself(self, tables, state):
+    def test_a_task_that_resolves_it_itself(self, tables, state):
         tables.task(state)
         tables.state(document())
         assert doubts(tables) == []
 
     @pytest.mark.parametrize("state", ["failed", "upstream_failed", "skipped", "removed"])
-    def test_a_task_that_nobody_runs_again(self, tables, state):
+    def test_a_task_that_does_not_run_again(self, tables, state):
         tables.task(state)
         tables.state(document())
         assert len(doubts(tables)) == 1
 
-    def test_what_is_settled_is_no_doubt(self, tables):
+    def test_a_resolved_move_is_not_in_doubt(self, tables):
         tables.task()
-        tables.state(json.dumps(intent().found_absent().to_json()))
-        tables.state(json.dumps({"version": 1, "note": "a diary"}), key="whitebit_move.plan")
-        tables.state('"pending"', key="somebody_elses")
+        tables.state(json.dumps(history(intent().found_absent())))
+        tables.state(json.dumps({"version": 1, "highest": 1, "done": None}), key="whitebit_move.plan__1")
+        tables.state('"pending"', key="another_key")
+        tables.state('"begun, and pending"', key="whitebit_move.flex_invest__from_2")
         assert doubts(tables) == []
+
+    def test_tries_are_merged_also_those_without_anything_pending(self, tables):
+        tables.task()
+        tables.state(document(), key="whitebit_move.flex_invest__2")
+        tables.state(document(name="another"), key="whitebit_move.other__2")
+        for resolved in (intent().found_absent(), intent("another").found_absent()):
+            key = "flex_invest" if resolved.id == "int-1" else "another"
+            tables.state(json.dumps(history(resolved)), key=f"whitebit_move.{key}__11")
+        # Another task has keys of the same name.
+        tables.task(run="manual__2")
+        tables.state(json.dumps(history(intent("another").found_absent())), "whitebit_move.other__1", run="manual__2")
+        assert [(doubt["intent_id"], doubt["key"]) for doubt in doubts(tables)] == [
+            ("another", "whitebit_move.other__")
+        ]
+
+    @pytest.mark.parametrize("pending", [True, False])
+    def test_a_refusal_is_in_doubt_only_while_an_attempt_is(self, tables, pending):
+        """A stalled try may have written its attempt after the later one was refused."""
+        tables.task()
+        tried = intent().found_absent().trying(Attempt(1_763_900_060_000, 1_763_900_060))
+        refused = tried.refused(errors.WhiteBitNotEnoughBalanceError("Not enough.", status=422))
+        tables.state(json.dumps(history(refused)), key="whitebit_move.flex_invest__2")
+        if pending:
+            stalled = intent().trying(Attempt(1_763_900_120_000, 1_763_900_120))
+            tables.state(json.dumps(history(stalled)), key="whitebit_move.flex_invest__1")
+        assert [doubt["sent_at"] for doubt in doubts(tables)] == (["2025-11-23T12:15:20Z"] if pending else [])
+
+    def test_a_move_that_was_made_leaves_no_doubt(self, tables):
+        """A stalled try wrote an attempt that it never sent: a cleared task gets the receipt."""
+        tables.task()
+        tables.state(document(name="stalled"), key="whitebit_move.flex_invest__1")
+        made = intent("made").executed("tx_1", Decimal("100.50"), pendulum.datetime(2025, 11, 23), reconciled=False)
+        tables.state(json.dumps(history(made)), key="whitebit_move.flex_invest__2")
+        assert doubts(tables) == []
+
+    @pytest.mark.parametrize("name", ["whitebit_move.", "whitebit_move.a", "whitebit_move.a__", "whitebit_move.a__x"])
+    def test_other_names(self, tables, name):
+        tables.task()
+        tables.state(document(), key=name)
+        assert doubts(tables) == []
+
+    def test_few_queries(self, tables):
+        for number in range(9):
+            tables.task(run=f"manual__{number}")
+            for writer in range(1, 4):
+                tables.state(document(), f"whitebit_move.flex_invest__{writer}", run=f"manual__{number}")
+                key, of = (
+                    f"whitebit_move__a.{number}__{32 * 'a'}__{writer}",
+                    f"Move of desk|manual__{number}|invest|-1|a",
+                )
+                tables.variable(key, document(), of)
+        with counted(tables.session) as queries:
+            assert len(doubts(tables)) == 18
+        assert len(queries) == 5
 
     @pytest.mark.parametrize(
         "text", ['{"version": 2, "attempts": [{"outcome": "pending"}]}', "pending, and no JSON", '["pending"]']
     )
-    def test_what_cannot_be_read_is_shown(self, tables, text):
+    def test_an_unreadable_journal_is_shown(self, tables, text):
         tables.task()
         tables.state(text)
         (doubt,) = doubts(tables)
-        assert doubt["unreadable"].startswith("The journal's document: ")
+        assert doubt["unreadable"].startswith("The journal cannot be read: ")
         assert doubt["operation"] is None
+        assert doubt["steps"] == UNREADABLE_STEPS
 
-    def test_a_time_that_is_none_is_shown_too(self, tables):
+    def test_an_impossible_time_is_shown_too(self, tables):
         tables.task()
         tables.state(document(sent=10**18))
         assert len(doubts(tables)) == 1
 
-    def test_a_doubt_with_another_key_is_shown_and_told_apart(self, tables):
+    def test_a_doubt_with_another_key_is_shown_and_marked(self, tables):
         tables.task()
         tables.state(document(account="feedfeedfeedfeed"))
         assert [doubt["ours"] for doubt in doubts(tables)] == [False]
@@ -142,27 +232,100 @@ class TestDoubtsInVariables:
     KEY = "whitebit_move__desk.invest.flex_invest__" + 32 * "a"
     OF = "Move of desk|manual__1|invest|-1|flex_invest"
 
-    def test_tries_are_put_together(self, tables):
+    def test_tries_are_merged(self, tables):
         tables.task()
         tables.variable(f"{self.KEY}__1", document(), self.OF)
-        tables.variable(f"{self.KEY}__2", json.dumps(intent().found_absent().to_json()), self.OF)
-        # The second try has found out that the first one's never ran.
+        tables.variable(f"{self.KEY}__2", json.dumps(history(intent().found_absent())), self.OF)
+        # The second try has found that the attempt of the first one never ran.
         assert doubts(tables) == []
 
     def test_a_doubt(self, tables):
         tables.task()
         tables.variable(f"{self.KEY}__1", document(), self.OF)
         (doubt,) = doubts(tables)
-        assert (doubt["key"], doubt["kept_in"]) == (self.KEY, "Variables")
+        assert (doubt["key"], doubt["kept_in"]) == (f"{self.KEY}__", "all Variables whose names begin with this")
         assert doubts(tables, variables=False) == []
         assert doubts(tables, dag_ids=["another"]) == []
 
     @pytest.mark.parametrize("description", [None, "mine", "Move of x"])
-    def test_variables_of_others(self, tables, description):
+    def test_other_variables(self, tables, description):
         tables.task()
         tables.variable(f"{self.KEY}__1", document(), description)
         assert doubts(tables) == []
 
-    def test_of_a_task_that_is_gone(self, tables):
+    @pytest.mark.parametrize(
+        ("name", "description"),
+        [
+            ("whitebit_move__abc", OF),
+            (f"{KEY}__{10**30}", OF),
+            (f"{KEY}__1", f"Move of desk|manual__1|invest|{10**30}|flex_invest"),
+        ],
+    )
+    def test_names_that_anyone_could_have_given(self, tables, name, description):
+        tables.task()
+        tables.variable(name, document(), description)
+        assert doubts(tables) == []
+
+    def test_what_is_beyond_the_most_journals_may_have_resolved_the_doubt(self, tables, monkeypatch):
+        monkeypatch.setattr(records, "MOST_JOURNALS", 1)
+        tables.task()
+        tables.variable(f"{self.KEY}__2", json.dumps(history(intent().found_absent())), self.OF)
+        tables.variable(f"{self.KEY}__from_2", '"begun"', "Sign of desk|manual__1|invest|-1|flex_invest")
         tables.variable(f"{self.KEY}__1", document(), self.OF)
         assert doubts(tables) == []
+
+    def test_signs_do_not_count_among_the_most_journals(self, tables, monkeypatch):
+        monkeypatch.setattr(records, "MOST_JOURNALS", 1)
+        tables.task()
+        tables.variable(f"{self.KEY}__1", document(), self.OF)
+        tables.variable(f"{self.KEY}__from_2", '"begun"', "Sign of desk|manual__1|invest|-1|flex_invest")
+        assert len(doubts(tables)) == 1
+
+    def test_a_task_that_no_longer_exists(self, tables):
+        tables.variable(f"{self.KEY}__1", document(), self.OF)
+        assert doubts(tables) == []
+
+
+class TestDoubtsUnderAnIdempotencyKey:
+    KEY = "whitebit_key__rent_2026-11__" + 32 * "a"
+
+    def written(self, tables, writer, text, task="invest", dag="desk"):
+        tables.variable(f"{self.KEY}__{writer}", text, f"Move of {dag}|manual__1|{task}|-1|rent 2026-11")
+
+    def test_a_doubt(self, tables):
+        tables.task()
+        self.written(tables, 4095, document())
+        (doubt,) = doubts(tables)
+        assert (doubt["key"], doubt["kept_in"]) == (f"{self.KEY}__", "all Variables whose names begin with this")
+        assert doubt["task"]["task_id"] == "invest"
+        assert doubts(tables, variables=False) == doubts(tables, tasks=False) == []
+
+    @pytest.mark.parametrize("writers", [(7, 2000), (2000, 7)])
+    def test_another_task_has_resolved_it(self, tables, writers):
+        tables.task()
+        tables.task("success", dag="secret", task="later")
+        self.written(tables, writers[0], document())
+        self.written(tables, writers[1], json.dumps(history(intent().found_absent())), "later", "secret")
+        assert doubts(tables) == []
+
+    def test_the_task_that_is_shown_knows_of_the_doubt_and_has_ended_without_success(self, tables):
+        for name, state in (("first", "success"), ("second", "failed"), ("third", "failed")):
+            tables.task(state, task=name)
+        self.written(tables, 1, document(), "first")
+        self.written(tables, 2, json.dumps(history()), "second")
+        self.written(tables, 3, document(), "third")
+        assert [doubt["task"]["task_id"] for doubt in doubts(tables)] == ["third"]
+
+    def test_the_doubt_of_a_dag_that_may_not_be_read_is_not_shown(self, tables):
+        tables.task(dag="secret")
+        tables.task()
+        self.written(tables, 1, document(), dag="secret")
+        self.written(tables, 2, json.dumps(history()))
+        assert doubts(tables) == []
+        assert [doubt["task"]["dag_id"] for doubt in doubts(tables, dag_ids=["secret"])] == ["secret"]
+
+    def test_an_unreadable_document_is_shown(self, tables):
+        tables.task()
+        self.written(tables, 1, "pending, and no JSON")
+        (doubt,) = doubts(tables)
+        assert doubt["unreadable"]

@@ -1,22 +1,30 @@
-"""Rows of Airflow's tables, and moves in doubt, for the tests beside."""
+"""Rows of Airflow's tables, and moves in doubt, for the tests in this folder."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from zlib import crc32
 
 import pytest
 from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
+from airflow_provider_whitebit.hooks.assets import address
+from airflow_provider_whitebit.moves.history import MoveHistory
 from airflow_provider_whitebit.moves.intent import Attempt, Intent, Move, Operation
 
 ACCOUNT = "0123456789abcdef"
 PLAN = "9461c1e8-a3b5-46d7-82f3-7e8f90a1b2c3"
 
 
+def history(*intents):
+    """The document of a journal with these intents."""
+    return MoveHistory({one.id: one for one in intents}).to_json()
+
+
 def intent(name="int-1", *, account=ACCOUNT, sent=1_763_900_000_000, operation=Operation.FLEX_INVEST):
-    """A move that was sent, and nobody knows what came of it."""
+    """A move with one attempt whose outcome is not known."""
     move = Move(operation, PLAN, "USDT", Decimal("100.50"))
     return Intent(
         name, account, {}, "1", move, sent // 1000 - 1, attempts=(Attempt(nonce=sent, earliest=sent // 1000),)
@@ -49,10 +57,10 @@ class Tables:
         from airflow.models.asset import AssetEvent, AssetModel
         from sqlalchemy import select
 
-        uri = f"whitebit://{conn}/moves"
+        uri = address(conn)
         found = self.session.scalar(select(AssetModel.id).where(AssetModel.uri == uri))
         if found is None:
-            self._insert(AssetModel, name=uri, uri=uri, group="asset", extra={})
+            self.asset(uri)
             found = self.session.scalar(select(AssetModel.id).where(AssetModel.uri == uri))
         self._insert(
             AssetEvent,
@@ -65,17 +73,22 @@ class Tables:
             timestamp=datetime(2026, 11, 23, 12, minute, tzinfo=UTC),
         )
 
+    def asset(self, uri):
+        from airflow.models.asset import AssetModel
+
+        self._insert(AssetModel, name=uri, uri=uri, group="asset", extra={})
+
     def variable(self, key, text, description):
         from airflow.models.variable import Variable
 
         self.session.add(Variable(key=key, val=text, description=description))
         self.session.flush()
 
-    def state(self, text, key="whitebit_move.flex_invest", dag="desk", run="manual__1", task="invest", number=-1):
+    def state(self, text, key="whitebit_move.flex_invest__1", dag="desk", run="manual__1", task="invest", number=-1):
         model = pytest.importorskip("airflow.models.task_state_store", reason="task state begins with Airflow 3.3")
         self._insert(
             model.TaskStateStoreModel,
-            dag_run_id=1,
+            dag_run_id=crc32(run.encode()),
             dag_id=dag,
             run_id=run,
             task_id=task,

@@ -1,4 +1,4 @@
-"""An exchange in process, on a clock that stands still unless a test moves it."""
+"""An exchange in process, on a clock that moves only when a test moves it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import base64
 import hashlib
 import hmac
 import json
+from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from airflow_provider_whitebit.sandbox import Answer, Exchange
+from airflow_provider_whitebit.sandbox.faults import Delivery
 
 #: 2026-01-01 00:00:00 UTC
 MIDNIGHT_MS = 1_767_225_600_000
@@ -26,7 +29,7 @@ class Clock:
 
 
 class Bench:
-    """An exchange and a caller who signs by hand, so that no mistake of the client can hide one of the sandbox."""
+    """An exchange and a caller with its own signing code, so a bug of the client cannot hide one of the sandbox."""
 
     def __init__(self, **options: Any) -> None:
         self.clock = Clock()
@@ -40,12 +43,22 @@ class Bench:
 
     def send(self, path: str, body: bytes, *, method: str = "POST", **headers: str | None) -> Answer:
         """Send exact bytes; ``apikey``, ``payload``, ``signature`` replace those headers (``None`` leaves one out)."""
+        return self.exchange.handle(method, path, self.headers(body, **headers), body)
+
+    def headers(self, body: bytes, **changes: str | None) -> dict[str, str]:
         payload = base64.b64encode(body).decode()
         signature = hmac.new(self.secret.encode(), payload.encode(), hashlib.sha512).hexdigest()
-        given = {"apikey": self.key, "payload": payload, "signature": signature} | headers
-        return self.exchange.handle(
-            method, path, {f"X-TXC-{name.upper()}": value for name, value in given.items() if value is not None}, body
-        )
+        given = {"apikey": self.key, "payload": payload, "signature": signature} | changes
+        return {f"X-TXC-{name.upper()}": value for name, value in given.items() if value is not None}
+
+    def deliver(self, path: str, body: bytes, wait: Callable[[Decimal], None]) -> Delivery:
+        """Send a request with the faults that are switched on."""
+        delivering = self.exchange.faults.deliver(path, lambda: self.send(path, body), self.clock.now_ms)
+        while True:
+            try:
+                wait(next(delivering))
+            except StopIteration as end:
+                return end.value
 
     def call(self, call: str, **params: Any) -> tuple[int, Any]:
         """Call ``main-account/...``; ``nonce`` and ``request`` are filled in unless given (``...`` leaves one out)."""
@@ -79,7 +92,7 @@ class Bench:
 
 @pytest.fixture(scope="session")
 def bench_class():
-    """For tests that make many."""
+    """For tests that need many."""
     return Bench
 
 

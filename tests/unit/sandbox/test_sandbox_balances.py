@@ -26,17 +26,23 @@ def held(bench, ticker="USDT"):
 
 def test_balances(bench):
     assert call(bench, "main-account/balance")[1]["USDT"] == {"main_balance": "10000"}
-    assert call(bench, "trade-account/balance")[1]["USDT"] == {"available": "0", "freeze": "0"}
+    assert call(bench, "trade-account/balance") == (200, {})
+    bench.exchange.fund("BTC", "2", account="spot")
+    assert call(bench, "trade-account/balance") == (200, {"BTC": {"available": "2", "freeze": "0"}})
+    assert call(bench, "trade-account/balance", ticker="USDT") == (200, {"available": "0", "freeze": "0"})
+    assert call(bench, "collateral-account/balance", ticker="USDT") == (200, {"USDT": "0"})
     assert call(bench, "collateral-account/balance")[1]["USDT"] == "0"
-    for name, alone in (("main", {"main_balance": "0"}), ("trade", {"available": "0", "freeze": "0"})):
-        assert call(bench, f"{name}-account/balance", ticker="NOPE") == (200, alone)
-    assert call(bench, "collateral-account/balance", ticker="NOPE") == (200, {"NOPE": "0"})
+    assert call(bench, "main-account/balance", ticker="NOPE") == (200, {"main_balance": "0"})
+    for name, text in (("trade", "Currency was not found."), ("collateral", "ticker is invalid.")):
+        expected = {"code": 30, "message": "Validation failed", "errors": {"ticker": [text]}}
+        for unknown in ("NOPE", "\ud800"):
+            assert call(bench, f"{name}-account/balance", ticker=unknown) == (422, expected)
     for name in ("main", "trade", "collateral"):
         status, answer = call(bench, f"{name}-account/balance", ticker=7)
         assert (status, answer["errors"]) == (400, {"ticker": ["validation.string"]})
 
 
-def test_there_and_back(bench):
+def test_transfers_in_both_forms_and_directions(bench):
     for form, after in [
         ({"from": "main", "to": "spot"}, ("9900", "100", "0")),
         ({"from": "spot", "to": "main"}, ("10000", "0", "0")),
@@ -108,16 +114,16 @@ def test_refused_transfers(bench, params, status, code, errors):
     assert held(bench) == ("10000", "0", "0")
 
 
-def test_assets_that_cannot_be_moved(bench):
+def test_assets_with_transfers_disabled(bench):
     bench.exchange.fund("BTC", "1", account="spot")
-    bench.exchange.change_asset("BTC", deposits=False, withdrawals=False)
+    bench.exchange.change("asset", "BTC", deposits=False, withdrawals=False)
     for method, code, text in (("withdraw", 1, "Withdraw from"), ("deposit", 2, "Deposit to")):
         status, answer = transfer(bench, ticker="BTC", amount="0.1", method=method)
         assert (status, answer["code"]) == (422, code)
         assert answer["errors"] == {"currency": [f"{text} this currency is disabled"]}
     assets = json.loads(bench.exchange.handle("GET", "/api/v4/public/assets", {}, b"").body)
     assert (assets["BTC"]["can_deposit"], assets["BTC"]["can_withdraw"]) == (False, False)
-    bench.exchange.change_asset("BTC", withdrawals=True)
+    bench.exchange.change("asset", "BTC", withdrawals=True)
     assert transfer(bench, ticker="BTC", amount="0.1", method="withdraw")[0] == 201
     with pytest.raises(ValueError, match="no asset"):
-        bench.exchange.change_asset("NOPE", deposits=True)
+        bench.exchange.change("asset", "NOPE", deposits=True)

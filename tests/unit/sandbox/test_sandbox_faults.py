@@ -1,19 +1,16 @@
-"""Faults in process: what a caller sees, and whether the exchange carried it out."""
+"""Faults in process: what a caller sees, and whether the exchange executed the call."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 import json
 from decimal import Decimal
 
 import pytest
 
-from airflow_provider_whitebit.sandbox import ConnectionLost, Faults
+from airflow_provider_whitebit.sandbox import Faults
 from airflow_provider_whitebit.sandbox.faults import KINDS
+from tests.sandbox_plans import Flex
 
-PLAN = "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f"
 INVEST = "/api/v4/main-account/smart-flex/investments/invest"
 NOT_EXECUTED = {
     "lost_reply_before",
@@ -25,7 +22,7 @@ NOT_EXECUTED = {
     "ok_with_error",
 }
 DELAYS = {"delay_before", "delay_reply"}
-LOST = {"lost_reply_after", "lost_reply_before", "reset", "cut_reply"}
+LOST = {"lost_reply_after", "lost_reply_before", "reset"}
 SEEN = {
     "error_500_after": (500, b"Server Error"),
     "error_500_before": (500, b"Server Error"),
@@ -36,23 +33,26 @@ SEEN = {
     "garbage": (200, b"\xff\xfe"),
     "html_ok": (200, b"<html>"),
     "ok_with_error": (200, b'"errors"'),
+    "cut_reply": (201, b"transaction_id"),
     "duplicate": (201, b"transaction_id"),
-    "duplicate_reply": (422, b"Too many requests."),
+    "duplicate_reply": (429, b"Too many requests."),
     "delay_before": (201, b"transaction_id"),
     "delay_reply": (201, b"transaction_id"),
 }
 
 
 def deliver(bench, wait=lambda seconds: None, **params):
-    fields = {"request": INVEST, "nonce": bench.nonce(), "plan": PLAN, "amount": "10", "nonceWindow": True} | params
-    body = json.dumps(fields).encode()
-    payload = base64.b64encode(body).decode()
-    signature = hmac.new(b"sandbox-secret", payload.encode(), hashlib.sha512).hexdigest()
-    headers = {"X-TXC-APIKEY": "sandbox-key", "X-TXC-PAYLOAD": payload, "X-TXC-SIGNATURE": signature}
-    return bench.exchange.deliver("POST", INVEST, headers, body, wait=wait)
+    fields = {
+        "request": INVEST,
+        "nonce": bench.nonce(),
+        "plan": Flex.USDT,
+        "amount": "10",
+        "nonceWindow": True,
+    } | params
+    return bench.deliver(INVEST, json.dumps(fields).encode(), wait)
 
 
-def test_every_kind_is_covered_here():
+def test_every_kind_is_covered():
     assert set(SEEN) | LOST | {"history_lag"} == set(KINDS)
 
 
@@ -65,38 +65,38 @@ def test_each_kind_once(bench, kind):
         # A delayed request is executed after the wait, a delayed reply before it.
         waited.append((seconds, len(bench.exchange.transactions())))
 
+    delivery = deliver(bench, wait)
+    assert delivery.reset is (kind == "reset")
     if kind in LOST:
-        with pytest.raises(ConnectionLost) as lost:
-            deliver(bench, wait)
-        assert lost.value.reset is (kind == "reset")
-        assert lost.value.received == (b'{"dat' if kind == "cut_reply" else b"")
+        assert delivery.answer is None
     else:
-        answer = deliver(bench, wait)
-        assert answer.status == SEEN[kind][0]
-        assert SEEN[kind][1] in answer.body
-        assert answer.headers["Date"] == "Thu, 01 Jan 2026 00:00:00 GMT"
+        assert delivery.answer.status == SEEN[kind][0]
+        assert SEEN[kind][1] in delivery.answer.body
+        assert delivery.answer.headers["Date"] == "Thu, 01 Jan 2026 00:00:00 GMT"
+        assert delivery.cut == (5 if kind == "cut_reply" else None)
     assert waited == ([(Decimal("1.5"), int(kind == "delay_reply"))] if kind in DELAYS else [])
     assert len(bench.exchange.transactions()) == (0 if kind in NOT_EXECUTED else 1)
     assert bench.balance() == ("10000" if kind in NOT_EXECUTED else "9990")
-    assert deliver(bench).status == 201
+    assert deliver(bench).answer.status == 201
 
 
-def test_the_nonce_rule_refuses_the_duplicate(bench):
+def test_a_duplicate_is_refused_by_its_nonce(bench):
     bench.exchange.faults.add("duplicate", count=1)
     deliver(bench)
-    assert [row["status"] for row in bench.exchange.requests_view()] == [201, 422]
+    assert [row["status"] for row in bench.exchange.requests_view()] == [201, 429]
 
 
-def test_a_request_that_is_delayed_beyond_its_window_is_refused(bench):
+def test_a_request_delayed_beyond_its_window_is_refused(bench):
     bench.exchange.faults.add("delay_before", seconds=6, count=1)
-    answer = deliver(bench, lambda seconds: bench.pass_time(seconds=float(seconds)))
-    assert json.loads(answer.body)["message"].startswith("Your nonce is more than 5 seconds lesser")
+    delivery = deliver(bench, lambda seconds: bench.pass_time(seconds=float(seconds)))
+    assert json.loads(delivery.answer.body)["message"].startswith("Your nonce is more than 5 seconds lesser")
     assert bench.exchange.transactions() == []
 
 
-def test_a_cut_after_the_last_byte_is_none(bench):
+def test_a_cut_after_the_last_byte_changes_nothing(bench):
     bench.exchange.faults.add("cut_reply", bytes=10_000)
-    assert deliver(bench).status == 201
+    delivery = deliver(bench)
+    assert (delivery.answer.status, delivery.cut) == (201, len(delivery.answer.body))
 
 
 def test_handle_applies_no_fault(bench):
@@ -132,13 +132,15 @@ def test_chances_come_from_the_seed():
     ("options", "message"),
     [
         ({"kind": "earthquake"}, "unknown kind 'earthquake'; known are lost_reply_after"),
-        ({"probability": "1.1"}, "probability lies between"),
-        ({"probability": "often"}, "probability is a number, not 'often'"),
-        ({"probability": "NaN"}, "probability is a number"),
-        ({"seconds": -1}, "not negative"),
-        ({"seconds": "soon"}, "seconds is a number"),
-        ({"bytes": -1}, "not negative"),
-        ({"count": 0}, "at least 1"),
+        ({"probability": "1.1"}, "probability: Input should be less than or equal to 1"),
+        ({"probability": "often"}, "probability: Input should be a valid decimal, not 'often'"),
+        ({"probability": "NaN"}, "probability: Input should be a finite number"),
+        ({"seconds": -1}, "seconds: Input should be greater than or equal to 0"),
+        ({"seconds": "soon"}, "seconds: Input should be a valid decimal"),
+        ({"bytes": -1}, "bytes: Input should be greater than or equal to 0"),
+        ({"count": 0}, "count: Input should be greater than or equal to 1"),
+        ({"kind": "delay_reply"}, "delay_reply needs seconds"),
+        ({"path": "\ud800"}, "path: Input should be a valid string"),
     ],
 )
 def test_wrong_faults(options, message):

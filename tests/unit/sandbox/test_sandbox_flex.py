@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-PLAN = "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f"
-BIGGER = "1c9a4f60-2b3d-4e5f-8a7b-9c0d1e2f3a4b"
-PAUSED = "2d0b5a71-3c4e-4f60-9b8c-0d1e2f3a4b5c"
-UNAVAILABLE = "3e1c6b82-4d5f-4071-ac9d-1e2f3a4b5c6d"
-PRIVATE = "4f2d7c93-5e60-4182-bdae-2f3a4b5c6d7e"
-CAPPED = "502e8da4-6f71-4293-8ebf-3a4b5c6d7e8f"
-MIN_WITHDRAW = "613f9eb5-7082-43a4-9fc0-4b5c6d7e8f90"
-BTC = "7e1d8c2b-9a3b-4b1c-8d4e-5a6b7c8d9e0f"
+from airflow_provider_whitebit.sandbox.plans import Key
+from tests.sandbox_plans import Flex
+
 NUMBER = "The amount field must be a valid number"
 START = 1_767_225_600
 
@@ -21,38 +16,35 @@ def refusal(status, code, **errors):
     return status, {"code": code, "message": message, "errors": {name: [text] for name, text in errors.items()}}
 
 
-# plans
-
-
 def test_plans(bench):
     status, plans = bench.flex("plans")
     assert status == 200
     assert plans[0] == {
-        "id": PLAN,
+        "id": Flex.USDT,
         "ticker": "USDT",
         "minInvestment": "10",
         "maxInvestment": "100000",
         "maxRate": "0.15",
     }
     shown = {plan["id"] for plan in plans}
-    assert {PLAN, BIGGER, BTC} <= shown
-    assert not shown & {PAUSED, UNAVAILABLE, PRIVATE}
+    assert {Flex.USDT, Flex.USDT_LARGE, Flex.BTC} <= shown
+    assert not shown & {Flex.PAUSED, Flex.UNAVAILABLE, Flex.PRIVATE}
 
 
 def test_plans_of_a_ticker_and_by_pages(bench):
     everything = bench.flex("plans")[1]
-    assert [plan["id"] for plan in bench.flex("plans", ticker="USDT")[1]] == [PLAN, BIGGER]
+    assert [plan["id"] for plan in bench.flex("plans", ticker="USDT")[1]] == [Flex.USDT, Flex.USDT_LARGE]
     assert bench.flex("plans", limit=2, offset=1)[1] == everything[1:3]
     assert bench.flex("plans", limit="2")[1] == everything[:2]
     assert bench.flex("plans", offset=10_000)[1] == []
 
 
 def test_a_private_plan_is_listed_for_its_user(bench):
-    bench.exchange.add_key("partner", "s", user="partner")
+    bench.exchange.keys["partner"] = Key("partner", "s", user="partner")
     bench.key, bench.secret = "partner", "s"
-    assert PRIVATE in {plan["id"] for plan in bench.flex("plans")[1]}
+    assert Flex.PRIVATE in {plan["id"] for plan in bench.flex("plans")[1]}
     bench.exchange.fund("USDT", 100, api_key="partner")
-    bench.invest(PRIVATE, "10")
+    bench.invest(Flex.PRIVATE, "10")
 
 
 @pytest.mark.parametrize(
@@ -82,20 +74,17 @@ def test_plans_refused(bench, params, errors):
     assert bench.flex("plans", **params) == refusal(400, 0, **errors)
 
 
-# invest
-
-
 def test_opening_and_adding(bench):
-    opened = bench.invest(PLAN, "1000.500000", withReinvest=True)
+    opened = bench.invest(Flex.USDT, "1000.500000", withReinvest=True)
     bench.pass_time(seconds=90)
-    added = bench.invest(PLAN, "10")
+    added = bench.invest(Flex.USDT, "10")
     assert bench.balance() == "8989.5"
     status, answer = bench.flex("investments")
     (investment,) = answer["data"]
     assert (status, answer["limit"], answer["offset"]) == (200, 100, 0)
     assert investment == {
         "id": investment["id"],
-        "planId": PLAN,
+        "planId": Flex.USDT,
         "currency": "USDT",
         "invested": "1010.5",
         "withAutoReinvest": True,
@@ -107,7 +96,7 @@ def test_opening_and_adding(bench):
     assert bench.history() == [
         {
             "createdAt": START + seconds,
-            "planId": PLAN,
+            "planId": Flex.USDT,
             "investmentId": investment["id"],
             "currency": "USDT",
             "amount": amount,
@@ -119,11 +108,11 @@ def test_opening_and_adding(bench):
     assert opened.startswith("tx_")
 
 
-def test_reinvest_is_switched_on_by_a_later_invest_but_not_off(bench):
-    bench.invest(PLAN, "10")
+def test_a_later_invest_switches_reinvest_on_but_not_off(bench):
+    bench.invest(Flex.USDT, "10")
     assert not bench.flex("investments")[1]["data"][0]["withAutoReinvest"]
-    bench.invest(PLAN, "10", withReinvest=True)
-    bench.invest(PLAN, "10", withReinvest=False)
+    bench.invest(Flex.USDT, "10", withReinvest=True)
+    bench.invest(Flex.USDT, "10", withReinvest=False)
     assert bench.flex("investments")[1]["data"][0]["withAutoReinvest"]
 
 
@@ -132,25 +121,25 @@ def test_reinvest_is_switched_on_by_a_later_invest_but_not_off(bench):
     [
         ({"plan": "no such plan"}, refusal(400, 0, plan="The selected plan is invalid.")),
         ({"plan": ...}, refusal(400, 0, plan="The selected plan is invalid.")),
-        ({"plan": [PLAN]}, refusal(400, 0, plan="The selected plan is invalid.")),
+        ({"plan": [Flex.USDT]}, refusal(400, 0, plan="The selected plan is invalid.")),
         ({"plan": {}, "amount": "x"}, refusal(400, 0, plan="The selected plan is invalid.", amount=NUMBER)),
-        ({"plan": PAUSED}, refusal(422, 0, plan="Plan is paused")),
-        ({"plan": UNAVAILABLE}, refusal(422, 0, plan="Plan is unavailable")),
-        ({"plan": PRIVATE}, refusal(422, 0, plan="Private plan not available for this user")),
-        ({"plan": PAUSED, "amount": "0"}, refusal(422, 0, plan="Plan is paused")),
+        ({"plan": Flex.PAUSED}, refusal(422, 0, plan="Plan is paused")),
+        ({"plan": Flex.UNAVAILABLE}, refusal(422, 0, plan="Plan is unavailable")),
+        ({"plan": Flex.PRIVATE}, refusal(422, 0, plan="Private plan not available for this user")),
+        ({"plan": Flex.PAUSED, "amount": "0"}, refusal(422, 0, plan="Plan is paused")),
         ({"amount": "0"}, refusal(422, 0, amount="Amount is too small")),
         ({"amount": "-10"}, refusal(422, 0, amount="Amount is too small")),
         ({"amount": "-0.0"}, refusal(422, 0, amount="Amount is too small")),
         ({"amount": "9.999999"}, refusal(422, 2, amount="Amount is less than min investment")),
         ({"amount": "100000.000001"}, refusal(422, 3, amount="Amount is more than max investment")),
         ({"amount": "10000.000001"}, refusal(422, 4, amount="Available 10000 < 10000.000001")),
-        ({"plan": CAPPED, "amount": "2000.000001"}, refusal(422, 0, amount="Investment limit is exceeded")),
+        ({"plan": Flex.CAPPED, "amount": "2000.000001"}, refusal(422, 0, amount="Investment limit is exceeded")),
         ({"withReinvest": "yes"}, refusal(400, 0, withReinvest="The with reinvest field must be true or false.")),
     ],
 )
 def test_invest_refused(bench, params, expected):
     before = bench.exchange.ledger_view()["accounts"]
-    assert bench.flex("investments/invest", **({"plan": PLAN, "amount": "10"} | params)) == expected
+    assert bench.flex("investments/invest", **({"plan": Flex.USDT, "amount": "10"} | params)) == expected
     assert bench.exchange.ledger_view()["accounts"] == before
     assert bench.exchange.transactions() == []
 
@@ -185,54 +174,53 @@ def test_invest_refused(bench, params, expected):
         10**400,
     ],
 )
-def test_what_is_not_an_amount(bench, amount):
+def test_invalid_amounts(bench, amount):
     for call in ("investments/invest", "investments/withdraw"):
-        assert bench.flex(call, plan=PLAN, amount=amount) == refusal(400, 0, amount=NUMBER)
+        assert bench.flex(call, plan=Flex.USDT, amount=amount) == refusal(400, 0, amount=NUMBER)
 
 
-def test_a_number_too_long_to_be_written_out(bench):
+def test_a_number_with_a_huge_exponent(bench):
     path = "/api/v4/main-account/smart-flex/investments/invest"
-    raw = f'{{"request": "{path}", "nonce": {bench.nonce()}, "plan": "{PLAN}", "amount": 1e999999999}}'
+    raw = f'{{"request": "{path}", "nonce": {bench.nonce()}, "plan": "{Flex.USDT}", "amount": 1e999999999}}'
     assert bench.send(path, raw.encode()).status == 400
 
 
 @pytest.mark.parametrize(
     ("amount", "recorded"), [("0010", "10"), (10, "10"), (10.5, "10.5"), ("10.10000000000", "10.1")]
 )
-def test_amounts_as_a_lenient_server_reads_them(bench, amount, recorded):
-    bench.invest(PLAN, amount)
+def test_accepted_spellings_of_amounts(bench, amount, recorded):
+    bench.invest(Flex.USDT, amount)
     assert bench.history()[0]["amount"] == recorded
 
 
-def test_the_cap_counts_what_is_invested_already(bench):
-    bench.invest(CAPPED, "1990")
-    assert bench.flex("investments/invest", plan=CAPPED, amount="11") == refusal(
+def test_the_cap_counts_the_invested_amount(bench):
+    bench.invest(Flex.CAPPED, "1990")
+    assert bench.flex("investments/invest", plan=Flex.CAPPED, amount="11") == refusal(
         422, 0, amount="Investment limit is exceeded"
     )
-    bench.invest(CAPPED, "10")
+    bench.invest(Flex.CAPPED, "10")
 
 
 def test_the_whole_balance_can_be_invested(bench):
-    bench.invest(PLAN, "10000")
+    bench.invest(Flex.USDT, "10000")
     assert bench.balance() == "0"
-    assert bench.flex("investments/invest", plan=BIGGER, amount="1000") == refusal(422, 4, amount="Available 0 < 1000")
+    assert bench.flex("investments/invest", plan=Flex.USDT_LARGE, amount="1000") == refusal(
+        422, 4, amount="Available 0 < 1000"
+    )
 
 
 def test_order_of_the_inner_rules(bench):
-    bench.exchange.change_plan(CAPPED, cap=0)
-    assert bench.flex("investments/invest", plan=CAPPED, amount="1")[1]["code"] == 2
-    assert bench.flex("investments/invest", plan=CAPPED, amount="60000")[1]["code"] == 3
-    assert bench.flex("investments/invest", plan=CAPPED, amount="6000") == refusal(
+    bench.exchange.change("plan", Flex.CAPPED, cap=0)
+    assert bench.flex("investments/invest", plan=Flex.CAPPED, amount="1")[1]["code"] == 2
+    assert bench.flex("investments/invest", plan=Flex.CAPPED, amount="60000")[1]["code"] == 3
+    assert bench.flex("investments/invest", plan=Flex.CAPPED, amount="6000") == refusal(
         422, 0, amount="Investment limit is exceeded"
     )
 
 
-# withdraw and close
-
-
 def test_partial_withdrawal(bench):
-    bench.invest(PLAN, "100")
-    status, answer = bench.flex("investments/withdraw", plan=PLAN, amount="90")
+    bench.invest(Flex.USDT, "100")
+    status, answer = bench.flex("investments/withdraw", plan=Flex.USDT, amount="90")
     assert status == 201
     assert bench.balance() == "9990"
     (newest, _) = bench.history()
@@ -245,8 +233,8 @@ def test_partial_withdrawal(bench):
 
 
 def test_withdrawing_everything_closes(bench):
-    bench.invest(PLAN, "100")
-    status, answer = bench.flex("investments/withdraw", plan=PLAN, amount="100.0")
+    bench.invest(Flex.USDT, "100")
+    status, answer = bench.flex("investments/withdraw", plan=Flex.USDT, amount="100.0")
     assert status == 201
     assert [(row["actionType"], row["amount"]) for row in bench.history()] == [(5, "100"), (6, "100")]
     assert bench.history()[0]["transaction_id"] == answer["data"]["transaction_id"]
@@ -256,19 +244,19 @@ def test_withdrawing_everything_closes(bench):
 
 
 def test_close_and_open_again(bench):
-    bench.invest(PLAN, "100", withReinvest=True)
-    status, answer = bench.flex("investments/close", plan=PLAN)
+    bench.invest(Flex.USDT, "100", withReinvest=True)
+    status, answer = bench.flex("investments/close", plan=Flex.USDT)
     assert status == 201
     assert bench.history()[0] | {"investmentId": ""} == {
         "createdAt": START,
-        "planId": PLAN,
+        "planId": Flex.USDT,
         "investmentId": "",
         "currency": "USDT",
         "amount": "100",
         "transaction_id": answer["data"]["transaction_id"],
         "actionType": 5,
     }
-    bench.invest(PLAN, "10")
+    bench.invest(Flex.USDT, "10")
     new, old = bench.flex("investments")[1]["data"]
     assert (new["status"], old["status"]) == (1, 0)
     assert old["withAutoReinvest"] is False
@@ -290,62 +278,59 @@ def test_close_and_open_again(bench):
 )
 def test_withdraw_refused(bench, held, params, expected):
     if held == "closed":
-        bench.invest(PLAN, "50")
-        bench.flex("investments/close", plan=PLAN)
+        bench.invest(Flex.USDT, "50")
+        bench.flex("investments/close", plan=Flex.USDT)
     elif held:
-        bench.invest(PLAN, held)
+        bench.invest(Flex.USDT, held)
     before = bench.exchange.ledger_view()["accounts"]
-    assert bench.flex("investments/withdraw", **({"plan": PLAN, "amount": "50"} | params)) == expected
+    assert bench.flex("investments/withdraw", **({"plan": Flex.USDT, "amount": "50"} | params)) == expected
     assert bench.exchange.ledger_view()["accounts"] == before
 
 
 def test_smallest_withdrawal(bench):
-    bench.invest(MIN_WITHDRAW, "100")
-    assert bench.flex("investments/withdraw", plan=MIN_WITHDRAW, amount="0.999999") == refusal(
+    bench.invest(Flex.MIN_WITHDRAW, "100")
+    assert bench.flex("investments/withdraw", plan=Flex.MIN_WITHDRAW, amount="0.999999") == refusal(
         422, 0, amount="Cannot withdraw amount < min possible"
     )
-    assert bench.flex("investments/withdraw", plan=MIN_WITHDRAW, amount="1")[0] == 201
+    assert bench.flex("investments/withdraw", plan=Flex.MIN_WITHDRAW, amount="1")[0] == 201
 
 
 def test_close_refused(bench):
     assert bench.flex("investments/close", plan="x") == refusal(400, 0, plan="The selected plan is invalid.")
     assert bench.flex("investments/close") == refusal(400, 0, plan="The selected plan is invalid.")
-    assert bench.flex("investments/close", plan=PLAN) == refusal(422, 0, amount="Investment does not exist")
-    bench.invest(PLAN, "10")
-    assert bench.flex("investments/close", plan=PLAN)[0] == 201
+    assert bench.flex("investments/close", plan=Flex.USDT) == refusal(422, 0, amount="Investment does not exist")
+    bench.invest(Flex.USDT, "10")
+    assert bench.flex("investments/close", plan=Flex.USDT)[0] == 201
     closed = refusal(422, 0, investment="Cannot withdraw from closed investment")
-    assert bench.flex("investments/close", plan=PLAN) == closed
+    assert bench.flex("investments/close", plan=Flex.USDT) == closed
 
 
-def test_money_leaves_a_plan_that_was_paused(bench):
-    bench.invest(PLAN, "100")
-    bench.exchange.change_plan(PLAN, status="paused")
-    assert bench.flex("investments/withdraw", plan=PLAN, amount="50")[0] == 201
-    assert bench.flex("investments/close", plan=PLAN)[0] == 201
+def test_a_paused_plan_can_be_withdrawn_from(bench):
+    bench.invest(Flex.USDT, "100")
+    bench.exchange.change("plan", Flex.USDT, status="paused")
+    assert bench.flex("investments/withdraw", plan=Flex.USDT, amount="50")[0] == 201
+    assert bench.flex("investments/close", plan=Flex.USDT)[0] == 201
 
 
-def test_another_user_s_investment_does_not_exist(bench):
-    bench.invest(PLAN, "100")
+def test_other_users_investments_are_invisible(bench):
+    bench.invest(Flex.USDT, "100")
     investment = bench.flex("investments")[1]["data"][0]["id"]
     bench.key, bench.secret = "sandbox-key-second-user", "sandbox-secret-second-user"
-    assert bench.flex("investments/close", plan=PLAN) == refusal(422, 0, amount="Investment does not exist")
+    assert bench.flex("investments/close", plan=Flex.USDT) == refusal(422, 0, amount="Investment does not exist")
     assert bench.flex("investments")[1]["data"] == []
     assert bench.history() == []
     assert bench.flex("investments", investment=investment)[0] == 400
 
 
-# auto-reinvest
-
-
 def test_auto_invest(bench):
-    bench.invest(PLAN, "10")
+    bench.invest(Flex.USDT, "10")
     for params, shown in (
         ({"enabled": True}, True),
         ({}, False),
         ({"enabled": True}, True),
         ({"enabled": False}, False),
     ):
-        assert bench.flex("investments/auto-invest", plan=PLAN, **params) == (200, {"data": []})
+        assert bench.flex("investments/auto-invest", plan=Flex.USDT, **params) == (200, {"data": []})
         assert bench.flex("investments")[1]["data"][0]["withAutoReinvest"] is shown
     assert len(bench.history()) == 1
 
@@ -356,13 +341,13 @@ def test_auto_invest(bench):
         ({}, refusal(400, 0, plan="The plan field is required.")),
         ({"plan": ""}, refusal(400, 0, plan="The plan field is required.")),
         ({"plan": "x"}, refusal(400, 0, plan="The selected plan is invalid.")),
-        ({"plan": [PLAN]}, refusal(400, 0, plan="The selected plan is invalid.")),
+        ({"plan": [Flex.USDT]}, refusal(400, 0, plan="The selected plan is invalid.")),
         (
             {"enabled": "true"},
             refusal(400, 0, plan="The plan field is required.", enabled="The enabled field must be true or false."),
         ),
-        ({"plan": PLAN, "enabled": 1}, refusal(400, 0, enabled="The enabled field must be true or false.")),
-        ({"plan": PLAN}, refusal(422, 0, plan="No existing investments for this plan")),
+        ({"plan": Flex.USDT, "enabled": 1}, refusal(400, 0, enabled="The enabled field must be true or false.")),
+        ({"plan": Flex.USDT}, refusal(422, 0, plan="No existing investments for this plan")),
     ],
 )
 def test_auto_invest_refused(bench, params, expected):
@@ -370,28 +355,25 @@ def test_auto_invest_refused(bench, params, expected):
 
 
 def test_auto_invest_of_a_closed_investment(bench):
-    bench.invest(PLAN, "10")
-    bench.flex("investments/close", plan=PLAN)
-    assert bench.flex("investments/auto-invest", plan=PLAN) == refusal(
+    bench.invest(Flex.USDT, "10")
+    bench.flex("investments/close", plan=Flex.USDT)
+    assert bench.flex("investments/auto-invest", plan=Flex.USDT) == refusal(
         422, 0, plan="No existing investments for this plan"
     )
-
-
-# investments and histories
 
 
 @pytest.fixture
 def busy(bench):
     """Three investments: an old closed one and an active one in USDT, one in BTC; 70 minutes, 5 transactions."""
-    bench.invest(PLAN, "100")
+    bench.invest(Flex.USDT, "100")
     bench.pass_time(seconds=60)
-    bench.flex("investments/close", plan=PLAN)
+    bench.flex("investments/close", plan=Flex.USDT)
     bench.pass_time(seconds=60)
-    bench.invest(PLAN, "200")
+    bench.invest(Flex.USDT, "200")
     bench.pass_time(seconds=60)
-    bench.invest(BTC, "0.5")
+    bench.invest(Flex.BTC, "0.5")
     bench.pass_time(seconds=60)
-    bench.flex("investments/withdraw", plan=PLAN, amount="20")
+    bench.flex("investments/withdraw", plan=Flex.USDT, amount="20")
     return bench
 
 
@@ -401,7 +383,7 @@ def test_investments_filtered(busy):
 
     bitcoin, active, closed = ids()
     assert ids(ticker="USDT") == [active, closed]
-    assert ids(plan=PLAN) == [active, closed]
+    assert ids(plan=Flex.USDT) == [active, closed]
     assert ids(investmentStatus=1) == [bitcoin, active]
     assert ids(investmentStatus=0) == [closed]
     assert ids(investmentStatus="0") == [closed]
@@ -435,7 +417,7 @@ def test_history_filtered(busy):
 
     everything = [(3, "20"), (6, "0.5"), (6, "200"), (5, "100"), (6, "100")]
     assert rows() == everything
-    assert rows(plan=BTC) == [(6, "0.5")]
+    assert rows(plan=Flex.BTC) == [(6, "0.5")]
     assert rows(actionTypes=[3, 5]) == [(3, "20"), (5, "100")]
     assert rows(actionTypes=[]) == everything
     assert rows(dateFrom=START + 60, dateTo=START + 120) == [(6, "200"), (5, "100")]
@@ -448,9 +430,9 @@ def test_history_filtered(busy):
     assert busy.flex("investments/history")[1]["limit"] == 50
 
 
-def test_history_keeps_a_second_whole(bench):
+def test_history_dates_include_the_whole_second(bench):
     bench.pass_time(seconds=0.999)
-    bench.invest(PLAN, "10")
+    bench.invest(Flex.USDT, "10")
     assert len(bench.history(dateFrom=START, dateTo=START)) == 1
 
 
@@ -466,11 +448,16 @@ def test_history_keeps_a_second_whole(bench):
         ({"dateTo": -1}, {"dateTo": "The date to is invalid."}),
         ({"dateTo": True}, {"dateTo": "The date to is invalid."}),
         ({"dateTo": 10**12}, {"dateTo": "The date to is invalid."}),
-        ({"limit": 101}, {"limit": "The limit may not be greater than 100."}),
+        ({"limit": 0}, {"limit": "The limit must be at least 1."}),
     ],
 )
 def test_histories_refused(bench, call, params, errors):
     assert bench.flex(call, **params) == refusal(400, 0, **errors)
+
+
+@pytest.mark.parametrize("call", ["investments", "investments/history", "investments/payment-history"])
+def test_a_large_limit_is_cut(bench, call):
+    assert bench.flex(call, limit=500) == (200, {"data": [], "limit": 100, "offset": 0})
 
 
 def test_action_types_refused(bench):
@@ -488,18 +475,18 @@ def test_action_types_refused(bench):
     assert bench.flex("investments/payment-history", actionTypes=7)[0] == 200
 
 
-def test_payment_history_is_only_of_earnings(busy):
+def test_payment_history_lists_only_earnings(busy):
     assert busy.flex("investments/payment-history") == (200, {"data": [], "limit": 50, "offset": 0})
 
 
 def test_identifiers_come_from_the_seed(make_bench):
     one, same, other = make_bench(seed=1), make_bench(seed=1), make_bench(seed=2)
-    first = one.invest(PLAN, "10")
-    assert same.invest(PLAN, "10") == first
-    assert other.invest(PLAN, "10") != first
+    first = one.invest(Flex.USDT, "10")
+    assert same.invest(Flex.USDT, "10") == first
+    assert other.invest(Flex.USDT, "10") != first
 
 
-def test_transactions_stand_in_the_order_in_which_they_ran(busy):
+def test_transactions_are_in_order(busy):
     assert [(row["action"], row["amount"]) for row in busy.exchange.transactions()] == [
         (6, "100"),
         (5, "100"),
@@ -509,13 +496,13 @@ def test_transactions_stand_in_the_order_in_which_they_ran(busy):
     ]
 
 
-def test_transactions_name_the_request_that_made_them(bench):
-    transaction = bench.invest(PLAN, "10", nonce=bench.clock.now)
+def test_transactions_name_the_nonce_of_their_request(bench):
+    transaction = bench.invest(Flex.USDT, "10", nonce=bench.clock.now)
     assert bench.exchange.transactions() == [
         {
             "at_ms": bench.clock.now,
             "account": "main:sandbox",
-            "plan": PLAN,
+            "plan": Flex.USDT,
             "investment": bench.flex("investments")[1]["data"][0]["id"],
             "ticker": "USDT",
             "amount": "10",

@@ -1,4 +1,4 @@
-"""The books: they balance whatever is called, and outlive the sandbox."""
+"""The ledger: it balances whatever is called, and survives a restart of the sandbox."""
 
 from __future__ import annotations
 
@@ -13,22 +13,12 @@ from hypothesis import strategies as st
 
 from airflow_provider_whitebit.sandbox import Exchange, SandboxClock
 from airflow_provider_whitebit.sandbox.ledger import OUTSIDE, Ledger, LedgerError
+from tests.sandbox_plans import Fixed, Flex
 
-PLANS = [
-    "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f",
-    "502e8da4-6f71-4293-8ebf-3a4b5c6d7e8f",
-    "613f9eb5-7082-43a4-9fc0-4b5c6d7e8f90",
-    "7e1d8c2b-9a3b-4b1c-8d4e-5a6b7c8d9e0f",
-]
-PLAN = PLANS[0]
-TERMS = [
-    "0a61d2f9-b4c6-47e8-93a4-8f90a1b2c3d4",
-    "1b72e30a-c5d7-48f9-a4b5-90a1b2c3d4e5",
-    "2c83f41b-d6e8-490a-b5c6-a1b2c3d4e5f6",
-    "82e95a71-3c4e-4f60-9b2c-0718293a4b5c",
-    "93fa6b82-4d5f-4071-ac3d-18293a4b5c6d",
-]
-WAYS = ["deposit", "withdraw", "collateral-deposit", "collateral-withdraw"]
+PLANS = [Flex.USDT, Flex.CAPPED, Flex.MIN_WITHDRAW, Flex.BTC]
+PLAN = Flex.USDT
+FIXED_PLANS = [Fixed.TEN_DAYS, Fixed.SEVERAL, Fixed.FEW_COINS, Fixed.LITTLE_INTEREST, Fixed.OTHER_TICKER]
+METHODS = ["deposit", "withdraw", "collateral-deposit", "collateral-withdraw"]
 
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
@@ -41,9 +31,9 @@ moves = st.one_of(
     st.tuples(st.just("withdraw"), st.sampled_from(PLANS), amounts),
     st.tuples(st.just("close"), st.sampled_from(PLANS)),
     st.tuples(st.just("auto-invest"), st.sampled_from(PLANS), st.booleans()),
-    st.tuples(st.just("fixed_invest"), st.sampled_from(TERMS), amounts),
+    st.tuples(st.just("fixed_invest"), st.sampled_from(FIXED_PLANS), amounts),
     st.tuples(st.just("fixed_close"), st.integers(0, 3)),
-    st.tuples(st.just("transfer"), st.sampled_from(["USDT", "BTC"]), amounts, st.sampled_from(WAYS)),
+    st.tuples(st.just("transfer"), st.sampled_from(["USDT", "BTC"]), amounts, st.sampled_from(METHODS)),
     st.tuples(st.just("wait"), st.integers(1, 400)),
     st.tuples(st.just("fund"), st.sampled_from(["USDT", "BTC"]), st.decimals("0.000001", "100", places=6)),
 )
@@ -64,8 +54,8 @@ def make(bench, move):
         case ("fixed_close", number):
             made = bench.call("smart/investments", status=1)[1]["records"]
             return bench.call("smart/investment/close", id=made[number]["id"] if number < len(made) else "none")
-        case ("transfer", ticker, amount, way):
-            return bench.call("transfer", ticker=ticker, amount=amount, method=way)
+        case ("transfer", ticker, amount, method):
+            return bench.call("transfer", ticker=ticker, amount=amount, method=method)
         case ("wait", hours):
             bench.pass_time(hours=hours)
         case ("fund", ticker, amount):
@@ -75,7 +65,7 @@ def make(bench, move):
 
 @settings(max_examples=60, deadline=None)
 @given(script=st.lists(moves, max_size=25))
-def test_the_books_balance_whatever_is_called(bench_class, script):
+def test_the_ledger_always_balances(bench_class, script):
     bench = bench_class(rate_limits=False)
     for move in script:
         before, moved = bench.exchange.transactions(), len(bench.exchange.moves())
@@ -141,7 +131,7 @@ def test_the_books_balance_whatever_is_called(bench_class, script):
     ),
 )
 @example(call="balance", params={"ticker": None, "nonce": 1767225600001})
-def test_no_field_brings_it_down(bench_class, call, params):
+def test_no_field_causes_a_500(bench_class, call, params):
     bench = bench_class()
     status, answer = bench.call(call, **params)
     assert status in (200, 400, 401, 422), answer
@@ -156,7 +146,7 @@ def test_no_field_brings_it_down(bench_class, call, params):
     path=st.text(),
 )
 @settings(max_examples=100, deadline=None)
-def test_no_bytes_bring_it_down(bench_class, body, headers, path):
+def test_no_bytes_cause_a_500(bench_class, body, headers, path):
     bench = bench_class()
     for where in ("/api/v4/main-account/balance", path):
         assert bench.exchange.handle("POST", where, headers, body).status in (401, 404, 405)
@@ -164,7 +154,7 @@ def test_no_bytes_bring_it_down(bench_class, body, headers, path):
     bench.exchange.close()
 
 
-def test_a_mistake_of_the_sandbox_is_a_500_and_moves_nothing(bench, monkeypatch):
+def test_a_bug_of_the_sandbox_is_a_500_and_moves_nothing(bench, monkeypatch):
     def fail(*args, **kwargs):
         raise LedgerError("made up")
 
@@ -186,7 +176,7 @@ def test_a_mistake_of_the_sandbox_is_a_500_and_moves_nothing(bench, monkeypatch)
         "DELETE FROM entry WHERE id=1",
     ],
 )
-def test_audit_notices(damage):
+def test_audit_detects_damage(damage):
     exchange = Exchange()
     assert exchange.ledger_view()["balanced"] is True
     exchange.ledger.db.execute(damage)
@@ -196,15 +186,15 @@ def test_audit_notices(damage):
     exchange.close()
 
 
-def test_entries_that_make_no_sense():
+def test_impossible_entries_are_refused():
     ledger = Ledger()
     with pytest.raises(LedgerError, match="does not hold"):
         ledger.enter("USDT", Decimal(1), "main:a", "main:b", "test", 0)
-    with pytest.raises(LedgerError, match="makes no sense"):
+    with pytest.raises(LedgerError, match="is not positive"):
         ledger.enter("USDT", Decimal(0), OUTSIDE, "main:b", "test", 0)
 
 
-def test_no_digit_is_lost_on_large_amounts(make_bench):
+def test_large_amounts_keep_all_digits(make_bench):
     scenario = {
         "assets": {"WEI": {"name": "Many decimals", "precision": 18}},
         "plans": [{"id": PLAN, "ticker": "WEI", "minimum": "1", "maximum": "1" + "0" * 20, "rate": "0.1"}],
@@ -226,19 +216,19 @@ def test_funding(bench):
         ("USDT", "-1", {}, "a number above 0"),
         ("USDT", "0.0000001", {}, "at most 6 decimals"),
         ("USDT", "much", {}, "a number above 0"),
-        ("USDT", "1", {"api_key": "nobody"}, "no key 'nobody'"),
-        ("USDT", "1", {"account": "attic"}, "no account 'attic'"),
+        ("USDT", "1", {"api_key": "unknown"}, "no key 'unknown'"),
+        ("USDT", "1", {"account": "savings"}, "no account 'savings'"),
     ):
         with pytest.raises(ValueError, match=message):
             bench.exchange.fund(ticker, amount, **options)
 
 
-def test_the_books_outlive_the_sandbox(tmp_path, make_bench):
-    first = make_bench(db=tmp_path / "books.db")
+def test_the_ledger_survives_a_restart(tmp_path, make_bench):
+    first = make_bench(db=tmp_path / "ledger.db")
     nonce = first.clock.now
     transaction = first.invest(PLAN, "100", nonce=nonce, nonceWindow=True)
     assert first.call("balance", nonce=nonce + 1)[0] == 200
-    second = make_bench(db=tmp_path / "books.db")
+    second = make_bench(db=tmp_path / "ledger.db")
     assert second.call("balance", nonce=nonce, nonceWindow=True)[1]["message"] == "Too many requests."
     assert second.call("balance", nonce=nonce + 1)[1]["message"] == "Too many requests."
     second._last = nonce + 1
@@ -250,12 +240,12 @@ def test_the_books_outlive_the_sandbox(tmp_path, make_bench):
 
 
 def test_the_clock_does_not_run_backwards_over_a_restart(tmp_path):
-    one = Exchange(db=tmp_path / "books.db")
+    one = Exchange(db=tmp_path / "ledger.db")
     one.advance(86_400 * 400)
     one.reset()
     then = one.clock.now_ms()
     one.close()
-    other = Exchange(db=tmp_path / "books.db")
+    other = Exchange(db=tmp_path / "ledger.db")
     assert other.clock.now_ms() >= then
     other.close()
 
@@ -269,15 +259,15 @@ def test_the_clock():
         clock.advance(-1)
 
 
-def test_a_clock_that_is_not_the_sandbox_s_own_stays(bench):
-    with pytest.raises(ValueError, match="cannot be put forward"):
+def test_a_clock_of_the_caller_is_not_set_forward(bench):
+    with pytest.raises(ValueError, match="cannot be set forward"):
         bench.exchange.advance(1)
 
 
 def test_reset(bench):
     bench.invest(PLAN, "100")
     bench.exchange.faults.add("reset")
-    bench.exchange.change_plan(PLAN, status="paused")
+    bench.exchange.change("plan", PLAN, status="paused")
     nonce = bench.nonce()
     bench.call("balance", nonce=nonce)
     bench.exchange.reset()
@@ -290,15 +280,15 @@ def test_reset(bench):
 
 def test_plans_change_while_it_runs(bench):
     for changes, message in (
-        ({"status": "gone"}, "status is one of open, paused, unavailable"),
-        ({"rate": "-1"}, "rate: '-1' is not an amount"),
-        ({"ticker": "BTC"}, "'ticker' of a plan cannot be changed"),
+        ({"status": "gone"}, "status: Input should be 'open', 'paused' or 'unavailable', not 'gone'"),
+        ({"rate": "-1"}, "rate: Input should be greater than or equal to 0, not '-1'"),
+        ({"ticker": "BTC"}, "ticker: unknown field"),
     ):
         with pytest.raises(ValueError, match=message):
-            bench.exchange.change_plan(PLAN, **changes)
+            bench.exchange.change("plan", PLAN, **changes)
     with pytest.raises(ValueError, match="no plan 'x'"):
-        bench.exchange.change_plan("x", status="open")
-    bench.exchange.change_plan(PLAN, rate="0.2", minimum=5)
+        bench.exchange.change("plan", "x", status="open")
+    bench.exchange.change("plan", PLAN, rate="0.2", minimum=5)
     assert bench.flex("plans")[1][0] | {"id": ""} == {
         "id": "",
         "ticker": "USDT",
@@ -308,7 +298,7 @@ def test_plans_change_while_it_runs(bench):
     }
 
 
-def test_threads_wait_for_each_other(bench):
+def test_threads_are_serialised(bench):
     failures = []
 
     def call(start):
@@ -328,7 +318,7 @@ def test_threads_wait_for_each_other(bench):
 
 
 def test_the_file_is_written_ahead(tmp_path):
-    exchange = Exchange(db=tmp_path / "books.db")
+    exchange = Exchange(db=tmp_path / "ledger.db")
     assert exchange.ledger.db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert exchange.ledger.db.execute("PRAGMA synchronous").fetchone() == (2,)
     exchange.close()

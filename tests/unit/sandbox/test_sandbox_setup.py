@@ -1,4 +1,4 @@
-"""Scenarios, the command's mistakes, and what the package may import."""
+"""Scenarios, wrong uses of the command, and what the rules may import."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import sys
 import pytest
 
 from airflow_provider_whitebit.sandbox import Exchange, cli
-from airflow_provider_whitebit.sandbox.plans import DEFAULT, ScenarioError, read_scenario
+from airflow_provider_whitebit.sandbox.plans import DEFAULT, ScenarioError
+from airflow_provider_whitebit.sandbox.scenario import load_scenario, read_scenario
 
 PLAN = {"id": "p", "ticker": "USDT", "minimum": "1", "maximum": "10", "rate": "0.1"}
+FIXED = {"id": "f", "ticker": "USDT", "percent": "1", "duration": "60", "minimum": "1", "maximum": "9"}
 
 
 def test_the_default_catalogue():
@@ -37,19 +39,34 @@ def test_a_scenario_replaces_parts():
     ("raw", "message"),
     [
         ([], "a scenario is an object"),
-        ({"plan": []}, "unknown field 'plan'"),
-        ({"plans": [{"id": "p"}]}, "a field is missing: 'minimum'"),
-        ({"plans": [PLAN | {"rate": "high"}]}, "plan p: rate: 'high' is not an amount"),
-        ({"plans": [PLAN | {"rate": 0.1}]}, "plan p: rate: write amounts as strings"),
-        ({"plans": [PLAN | {"status": "gone"}]}, "plan p: status is one of open, paused, unavailable"),
+        ({"plan": []}, "plan: unknown field"),
+        ({"plans": [{"id": "p"}]}, "plans.0.ticker: Field required"),
+        ({"plans": [PLAN | {"rate": "high"}]}, "plans.0.rate: Input should be a valid decimal, not 'high'"),
+        ({"plans": [PLAN | {"rate": 0.1}]}, "plans.0.rate: write amounts as strings, not 0.1"),
+        (
+            {"plans": [PLAN | {"status": "gone"}]},
+            "plans.0.status: Input should be 'open', 'paused' or 'unavailable', not 'gone'",
+        ),
         ({"plans": [PLAN | {"ticker": "DOGE"}]}, "plan p: ticker 'DOGE' is not among the assets"),
-        ({"plans": [PLAN | {"users": "partner"}]}, "plan p: users is a list of names"),
-        ({"plans": 5}, "wrong shape"),
-        ({"keys": []}, "keys: at least one is needed"),
-        ({"keys": [{"api_key": "k", "secret": "s", "user": "u", "enabled": "perhaps"}]}, "key k: enabled is true or"),
-        ({"balances": {"u": {"USDT": "-1"}}}, "balances.u.USDT: '-1' is not an amount"),
+        ({"plans": [PLAN | {"users": "partner"}]}, "plans.0.users: Input should be a valid tuple, not 'partner'"),
+        ({"plans": 5}, "plans: Input should be a valid tuple, not 5"),
+        ({"plans": [PLAN | {"fee": "1"}]}, "plans.0.fee: unknown field"),
+        (
+            {"keys": [{"api_key": "k", "secret": "\ud800", "user": "u"}]},
+            "keys.0.secret: Input should be a valid string",
+        ),
+        ({"fixed_plans": [FIXED | {"status": 5}]}, "fixed_plans.0.status: Input should be less than or equal to 4"),
+        ({"fixed_plans": [FIXED | {"duration": 0}]}, "fixed_plans.0.duration: Input should be greater than"),
+        ({"fixed_plans": [FIXED | {"interest_ratio": "0"}]}, "fixed_plans.0.interest_ratio: Input should be greater"),
+        ({"fixed_plans": [FIXED | {"interest_ticker": "A"}]}, "fixed plan f: ticker 'A' is not among the assets"),
+        ({"keys": []}, "keys: Tuple should have at least 1 item"),
+        (
+            {"keys": [{"api_key": "k", "secret": "s", "user": "u", "enabled": "perhaps"}]},
+            "keys.0.enabled: Input should be a valid boolean",
+        ),
+        ({"balances": {"u": {"USDT": "-1"}}}, "balances.u.USDT: Input should be greater than or equal to 0, not '-1'"),
         ({"balances": {"u": {"DOGE": "1"}}}, "balances.u: ticker 'DOGE' is not among the assets"),
-        ({"assets": {"A": {"name": "A"}}}, "a field is missing: 'precision'"),
+        ({"assets": {"A": {"name": "A"}}}, "assets.A.precision: Field required"),
     ],
 )
 def test_wrong_scenarios_name_the_field(raw, message):
@@ -60,12 +77,16 @@ def test_wrong_scenarios_name_the_field(raw, message):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("s.json", "{", "is not JSON"),
-        ("s.json", "[]", "does not hold an object"),
-        ("s.json", '{"plan": []}', "unknown field 'plan'"),
-        ("s.yaml", "a: [", "is not YAML"),
-        ("s.yaml", "plan: []", "unknown field 'plan'"),
-        ("s.yaml", "keys: [{api_key: k, secret: s, user: u, enabled: perhaps}]", "key k: enabled is true or false"),
+        ("s.json", "{", "is not valid JSON"),
+        ("s.json", "[]", "a scenario is an object"),
+        ("s.json", '{"plan": []}', "plan: unknown field"),
+        ("s.yaml", "a: [", "is not valid YAML"),
+        ("s.yaml", "plan: []", "plan: unknown field"),
+        (
+            "s.yaml",
+            "keys: [{api_key: k, secret: s, user: u, enabled: perhaps}]",
+            "keys.0.enabled: Input should be a valid boolean",
+        ),
     ],
 )
 def test_the_command_refuses_a_wrong_scenario_in_one_line(tmp_path, capsys, name, text, message):
@@ -77,14 +98,14 @@ def test_the_command_refuses_a_wrong_scenario_in_one_line(tmp_path, capsys, name
     assert written.count("\n") == 1
 
 
-def test_the_command_refuses_files_it_cannot_use(tmp_path, capsys):
-    (tmp_path / "text").write_text("This is no database, whatever its length may be. " * 50)
+def test_unusable_files_are_reported(tmp_path, capsys):
+    (tmp_path / "text").write_text("This is not a database. " * 50)
     assert cli.main(["serve", "--port", "0", "--scenario", str(tmp_path / "missing.json")]) == 1
     assert cli.main(["serve", "--port", "0", "--db", str(tmp_path / "text")]) == 1
     assert cli.main(["serve", "--port", "0", "--db", str(tmp_path / "no" / "such" / "folder")]) == 1
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3
-    assert "cannot keep the books in" in lines[1]
+    assert "cannot keep the ledger in" in lines[1]
 
 
 def test_yaml_keeps_amounts_exact(tmp_path):
@@ -94,12 +115,12 @@ def test_yaml_keeps_amounts_exact(tmp_path):
         "plans:\n  - {id: p, ticker: USDT, minimum: 0.1, maximum: 1000000.000001, rate: 0.15}\n"
         "keys:\n  - {api_key: k, secret: s, user: u, enabled: false}\n"
     )
-    scenario = read_scenario(cli._scenario(path))
+    scenario = read_scenario(load_scenario(path))
     assert str(scenario.plans[0].maximum) == "1000000.000001"
     assert scenario.keys[0].enabled is False
 
 
-def test_the_command_says_what_is_not_installed():
+def test_a_missing_package_is_named():
     code = (
         "import sys\n"
         "sys.modules['fastapi'] = None\n"
@@ -113,7 +134,7 @@ def test_the_command_says_what_is_not_installed():
     assert done.stderr == expected
 
 
-def test_the_rules_import_neither_client_nor_web_nor_airflow():
+def test_the_rules_do_not_import_client_web_or_airflow():
     code = (
         "import json, sys\n"
         "import airflow_provider_whitebit.sandbox, airflow_provider_whitebit.sandbox.cli\n"
@@ -127,8 +148,8 @@ def test_the_rules_import_neither_client_nor_web_nor_airflow():
     assert all(name.startswith("airflow_provider_whitebit.sandbox") for name in ours)
 
 
-def test_a_scenario_must_know_what_the_books_hold(tmp_path):
-    Exchange(db=tmp_path / "books.db").close()
+def test_a_scenario_must_have_the_assets_of_the_ledger(tmp_path):
+    Exchange(db=tmp_path / "ledger.db").close()
     scenario = {"assets": {"USDT": {"name": "Tether", "precision": 6}}, "plans": [PLAN], "balances": {}}
-    with pytest.raises(ScenarioError, match="hold BTC, which is not among them"):
-        Exchange(db=tmp_path / "books.db", scenario=scenario)
+    with pytest.raises(ScenarioError, match="holds BTC, which is not among them"):
+        Exchange(db=tmp_path / "ledger.db", scenario=scenario)

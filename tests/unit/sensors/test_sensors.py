@@ -29,6 +29,7 @@ SENSORS = {
     sensors.WhiteBitFlexInvestmentSensor: {"plan_id": PLAN},
     sensors.WhiteBitFlexEarningSensor: {"ticker": "USDT"},
     sensors.WhiteBitFixedMaturitySensor: {"investment_id": "inv-1"},
+    sensors.WhiteBitPlatformSensor: {},
 }
 OWN = {
     *("whitebit_conn_id", "account", "ticker", "at_least", "at_most", "plan_id", "status", "invested_at_least"),
@@ -37,26 +38,26 @@ OWN = {
 
 
 def sensor(*answers, **more):
-    """A balance sensor whose hook answers one after the other, and the list of what it was asked."""
+    """A balance sensor whose hook gives these answers in turn, and the list of its polls."""
     task = sensors.WhiteBitBalanceSensor(task_id="s", poke_interval=0, **{"ticker": "usdt", "at_least": "100", **more})
-    left, asked = list(answers), []
+    left, polls = list(answers), []
 
-    def observe(question, since):
-        asked.append((question, since))
+    def poll(question, since, names):
+        polls.append((question, since))
         answer = left.pop(0) if len(left) > 1 else left[0]
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    task.__dict__["hook"] = SimpleNamespace(observe=observe)
-    return task, asked
+    task.__dict__["hook"] = SimpleNamespace(poll=poll, reread_connection=lambda: False)
+    return task, polls
 
 
 def usdt(amount):
     return {"USDT": Decimal(amount)}
 
 
-CONTEXT = {"ti": SimpleNamespace(), "data_interval_start": pendulum.datetime(2026, 1, 1)}
+CONTEXT = {"data_interval_start": pendulum.datetime(2026, 1, 1)}
 
 
 @pytest.mark.parametrize("kind", SENSORS)
@@ -70,24 +71,29 @@ def test_what_airflow_expects(kind):
 
 
 def test_it_waits_out_what_passes():
-    task, asked = sensor(
-        usdt(1), e.WhiteBitUnavailableError("x"), e.WhiteBitRateLimitError("x"), e.WhiteBitNonceError("x"), usdt(100)
+    task, polls = sensor(
+        usdt(1),
+        e.WhiteBitUnavailableError("x"),
+        e.WhiteBitMaintenanceError("x"),
+        e.WhiteBitRateLimitError("x"),
+        e.WhiteBitNonceError("x"),
+        usdt(100),
     )
     assert task.execute(CONTEXT) == {"account": "main", "ticker": "USDT", "amount": "100"}
-    assert len(asked) == 5
-    assert asked[0] == (Question.MAIN_BALANCE, None)
+    assert len(polls) == 6
+    assert polls[0] == (Question.MAIN_BALANCE, None)
 
 
 @pytest.mark.parametrize("error", [e.WhiteBitPermissionError("no"), e.WhiteBitAuthenticationError("no")])
 @pytest.mark.parametrize("deferrable", [True, False])
 def test_what_does_not_pass_fails_at_once(error, deferrable):
-    task, asked = sensor(error, deferrable=deferrable)
+    task, polls = sensor(error, deferrable=deferrable)
     with pytest.raises((AirflowFailException, type(error))):
         task.execute(CONTEXT)
-    assert len(asked) == 1
+    assert len(polls) == 1
 
 
-def test_it_times_out_and_fails_softly_if_it_may():
+def test_it_times_out_and_skips_with_soft_fail():
     task, _ = sensor(usdt(1), timeout=0)
     with pytest.raises(AirflowSensorTimeout):
         task.execute(CONTEXT)
@@ -96,7 +102,7 @@ def test_it_times_out_and_fails_softly_if_it_may():
         task.execute(CONTEXT)
 
 
-def test_it_defers_only_if_it_has_to():
+def test_it_defers_only_if_the_condition_is_not_met():
 
     task, _ = sensor(usdt(100), deferrable=True)
     assert task.execute(CONTEXT)["amount"] == "100"
@@ -109,27 +115,45 @@ def test_it_defers_only_if_it_has_to():
     assert caught.value.timeout.total_seconds() == 560
 
 
-def test_what_the_trigger_says():
+def test_the_event_of_the_trigger():
     task, _ = sensor(usdt(1))
     assert task.execute_complete(CONTEXT, {"status": "met", "found": {"x": 1}}) == {"x": 1}
     with pytest.raises(AirflowSensorTimeout, match="at_least"):
         task.execute_complete(CONTEXT, {"status": "timeout"})
-    told = {"status": "error", "error": "WhiteBitPermissionError", "message": "no"}
-    with pytest.raises((AirflowFailException, e.WhiteBitPermissionError)):
-        task.execute_complete(CONTEXT, told)
+    failed = {"status": "error", "error": "WhiteBitPermissionError", "message": "no", "said": "not for you"}
+    with pytest.raises((AirflowFailException, e.WhiteBitPermissionError), match="not for you"):
+        task.execute_complete(CONTEXT, failed)
+    with pytest.raises((AirflowFailException, e.WhiteBitPermissionError), match=r"Next steps:\n1\. Call\."):
+        task.execute_complete(CONTEXT, {**failed, "next_step": ["Call.", "Clear the task."]})
     task, _ = sensor(usdt(1), soft_fail=True)
-    for event in ({"status": "timeout"}, told):
+    for event in ({"status": "timeout"}, failed):
         with pytest.raises(AirflowSkipException):
             task.execute_complete(CONTEXT, event)
 
 
-def test_since_when_earnings_count():
+NIGHT = pendulum.datetime(2026, 2, 1, 1)
+DAY_BEFORE = NIGHT.subtract(days=1)
+
+
+@pytest.mark.parametrize(
+    ("context", "after"),
+    [
+        ({"data_interval_start": DAY_BEFORE.subtract(days=6), "data_interval_end": NIGHT}, DAY_BEFORE.subtract(days=6)),
+        # A cron schedule, also of a backfill.
+        ({"data_interval_start": NIGHT, "data_interval_end": NIGHT, "logical_date": NIGHT}, DAY_BEFORE),
+        ({"data_interval_start": None, "data_interval_end": None, "logical_date": NIGHT}, DAY_BEFORE),
+        # Manual and asset-triggered.
+        ({"logical_date": None}, DAY_BEFORE),
+        ({}, DAY_BEFORE),
+    ],
+)
+def test_since_when_earnings_count(context, after):
     task = sensors.WhiteBitFlexEarningSensor(task_id="s", ticker="USDT")
-    assert task.condition(CONTEXT).from_second == pendulum.datetime(2026, 1, 1).int_timestamp
-    run = SimpleNamespace(start_date=pendulum.datetime(2026, 2, 1))
-    assert task.condition({"dag_run": run}).from_second == run.start_date.int_timestamp
-    task = sensors.WhiteBitFlexEarningSensor(task_id="s", since="2026-03-01T00:00:00+00:00")
-    assert task.condition({}).from_second == pendulum.datetime(2026, 3, 1).int_timestamp
+    # A clear changes when a run starts.
+    run = SimpleNamespace(run_after=NIGHT, start_date=NIGHT.add(days=30))
+    assert task.condition({**context, "dag_run": run}).from_second == after.int_timestamp + 1
+    named = sensors.WhiteBitFlexEarningSensor(task_id="s", since="2026-03-01T00:00:00+00:00")
+    assert named.condition(context).from_second == pendulum.datetime(2026, 3, 1).int_timestamp
 
 
 @pytest.mark.parametrize(
@@ -142,7 +166,7 @@ def test_since_when_earnings_count():
         (sensors.WhiteBitFixedMaturitySensor, {"plan_id": PLAN, "ticker": "USDT"}),
     ],
 )
-def test_what_a_dag_cannot_be_written_with(kind, arguments):
+def test_parameters_that_are_refused_when_the_dag_is_parsed(kind, arguments):
     with pytest.raises((ValueError, e.WhiteBitValidationError)):
         kind(task_id="s", **arguments)
 
@@ -162,7 +186,7 @@ def test_what_a_dag_cannot_be_written_with(kind, arguments):
         (sensors.WhiteBitFixedMaturitySensor, {"investment_id": "a b"}),
     ],
 )
-def test_wrong_parameters_are_told_before_anything_is_asked(kind, arguments):
+def test_wrong_parameters_fail_before_any_request(kind, arguments):
     task = kind(task_id="s", **arguments)
     task.__dict__["hook"] = SimpleNamespace()
     with pytest.raises((AirflowFailException, e.WhiteBitValidationError)):

@@ -9,12 +9,20 @@ import pendulum
 import pytest
 
 from airflow_provider_whitebit.client import errors as e
-from airflow_provider_whitebit.client.models import FixedInvestment, FixedPlan, FlexInvestment, FlexTransaction
+from airflow_provider_whitebit.client.models import (
+    FixedInvestment,
+    FixedPlan,
+    FlexInvestment,
+    FlexTransaction,
+    PlatformStatus,
+)
 from airflow_provider_whitebit.treasury.conditions import (
     BalanceCondition,
     FixedMaturityCondition,
     FlexEarningCondition,
     FlexInvestmentCondition,
+    Names,
+    PlatformCondition,
     condition_from_json,
 )
 
@@ -62,6 +70,9 @@ def fixed(name="f", status=1, plan="q", ticker="BTC"):
         (FixedMaturityCondition(investment_id="f"), [], False),
         (FixedMaturityCondition(plan_id="q"), [fixed(status=2), fixed("g")], False),
         (FixedMaturityCondition(ticker="BTC"), [fixed(status=2), fixed("g", ticker="USDT")], True),
+        (PlatformCondition(), PlatformStatus("system operational"), True),
+        (PlatformCondition(), PlatformStatus("system maintenance"), False),
+        (PlatformCondition(), PlatformStatus("partial outage"), False),
     ],
 )
 def test_conditions(condition, answer, met):
@@ -72,6 +83,30 @@ def test_conditions(condition, answer, met):
     json.dumps(found)
 
 
-def test_what_is_no_condition():
-    with pytest.raises(e.WhiteBitValidationError, match="is no condition"):
+def test_what_is_not_a_condition():
+    with pytest.raises(e.WhiteBitValidationError, match="is not a condition"):
         condition_from_json({"kind": "weather"})
+
+
+def test_the_first_earning_is_meant():
+    condition = FlexEarningCondition(AT.int_timestamp)
+    newest_first = [earning(200), earning(100), earning(-1)]
+    assert condition.judge(newest_first)["transaction_id"] == "tx100"
+
+
+@pytest.mark.parametrize(
+    ("condition", "answer", "unseen"),
+    [
+        (BalanceCondition("main", "USDT", at_most=Decimal(1)), {"USDT": Decimal(0)}, Names()),
+        (BalanceCondition("main", "USDT", at_most=Decimal(1)), {"USDT": None}, Names()),
+        (BalanceCondition("main", "USTD", at_most=Decimal(1)), {"USDT": Decimal(0)}, Names("USTD")),
+        (FlexInvestmentCondition(plan_id="p"), [flex("P", status=7)], Names()),
+        (FlexInvestmentCondition(plan_id="p"), [flex("q")], Names(plan_id="p")),
+        (FlexEarningCondition(0, plan_id="p", ticker="BTC"), [earning()], Names("BTC")),
+        (FixedMaturityCondition(investment_id="f"), [fixed("g"), fixed(status=9)], Names()),
+        (FixedMaturityCondition(investment_id="f"), [fixed("g")], Names(investment_id="f")),
+        (PlatformCondition(), PlatformStatus("system operational"), Names()),
+    ],
+)
+def test_names_that_an_answer_does_not_show(condition, answer, unseen):
+    assert condition.names.unseen(answer) == unseen

@@ -1,4 +1,4 @@
-"""How a policy is written, and what is said about one that is written wrongly."""
+"""How a policy is written, and the errors for a wrong one."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from airflow_provider_whitebit.treasury.policy import (
     PlanRules,
     Policy,
     TickerPolicy,
-    policy_schema,
     read_policy,
 )
+from airflow_provider_whitebit.treasury.policy_schema import policy_schema
 
 PLAN = "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f"
 TEXT = f"""
@@ -49,7 +49,7 @@ EXPECTED = Policy(
             min_move=Decimal(100),
             auto_reinvest=False,
             notice=7200,
-            liquidity=(LiquidityNeed(Decimal(20000), pendulum.datetime(2026, 3, 31, 12)),),
+            liquidity=(LiquidityNeed(amount=Decimal(20000), by=pendulum.datetime(2026, 3, 31, 12)),),
             plans=PlanRules(
                 choose=Choose.LIST,
                 only=(PLAN, "inv_2", "17"),
@@ -94,13 +94,13 @@ def test_json_text_and_mapping_mean_the_same_and_round_trip():
 
 def test_what_is_not_given_and_null_are_the_default():
     assert read_policy({"USDT": {}}) == read_policy("USDT:") == Policy({"USDT": TickerPolicy()})
-    nothing = dict.fromkeys(TickerPolicy.__dataclass_fields__)
-    nothing["plans"] = dict.fromkeys(PlanRules.__dataclass_fields__)
+    nothing = dict.fromkeys(TickerPolicy.model_fields)
+    nothing["plans"] = dict.fromkeys(PlanRules.model_fields)
     assert read_policy({"USDT": nothing}) == Policy({"USDT": TickerPolicy()})
 
 
 def test_when_liquidity_is_due():
-    need = LiquidityNeed(Decimal(1), pendulum.datetime(2026, 1, 1, 12))
+    need = LiquidityNeed(amount=Decimal(1), by=pendulum.datetime(2026, 1, 1, 12))
     at = pendulum.datetime(2026, 1, 1, 11)
     assert need.due(at, 3600)
     assert not need.due(at, 3599)
@@ -125,15 +125,15 @@ def test_which_plans_are_permitted():
         ({}, "policy: names no ticker"),
         ("", "policy: is None"),
         ("just text", "policy: is 'just text'"),
-        ("[[", "policy: is neither JSON nor YAML (line 1)"),
-        ("a: !!python/object/apply:os.getcwd []", "policy: is neither JSON nor YAML"),
-        ("[" * 10000, "policy: is neither JSON nor YAML"),
-        ("USDT: {reserve: 1, reserve: 2}", "policy: 'reserve' stands twice"),
-        ('{"USDT": {"reserve": 1, "reserve": 2}}', "policy: 'reserve' stands twice"),
+        ("[[", "policy: is not valid JSON or YAML (line 1)"),
+        ("a: !!python/object/apply:os.getcwd []", "policy: is not valid JSON or YAML"),
+        ("[" * 10000, "policy: is not valid JSON or YAML"),
+        ("USDT: {reserve: 1, reserve: 2}", "policy: 'reserve' appears twice"),
+        ('{"USDT": {"reserve": 1, "reserve": 2}}', "policy: 'reserve' appears twice"),
         ("? [a]\n: 1", "policy: ['a'] cannot be a name"),
-        ({"usdt": {}, "USDT": {}}, "policy: USDT stands there twice"),
-        ({"US DT": {}}, "policy: 'US DT' is no ticker"),
-        ({True: {}}, "policy: True is no ticker"),
+        ({"usdt": {}, "USDT": {}}, "policy: names USDT twice"),
+        ({"US DT": {}}, "policy: 'US DT' is not a ticker"),
+        ({True: {}}, "policy: True is not a ticker"),
         ({"USDT": "all"}, "USDT: is 'all': write a mapping"),
         (usdt(reserv="1"), "USDT: has no field 'reserv'. Did you mean reserve? The fields are reserve, "),
         (usdt(max_share="1"), "USDT: has no field 'max_share'. It belongs under plans."),
@@ -142,11 +142,11 @@ def test_which_plans_are_permitted():
         (usdt(reserve=0.1), 'USDT.reserve: is the float 0.1, which cannot hold an amount exactly: write it as a '),
         (usdt(reserve=0.1), '"0.1"'),
         (usdt(reserve=1e22), '"10000000000000000000000"'),
-        (usdt(reserve=float("nan")), 'write it as a string, "100.5"'),
+        (usdt(reserve=float("nan")), 'write it as a string, for example "100.5"'),
         ("USDT: {reserve: 100.10}", 'USDT.reserve: is 100.10 without quotes, which programs read as a float'),
         ("USDT: {reserve: 100.10}", 'write it as a string, "100.10"'),
         ("USDT: {reserve: 010}", 'write it as a string, "10"'),
-        ("USDT: {reserve: 1e999999999}", 'write it as a string, "100.5"'),
+        ("USDT: {reserve: 1e999999999}", 'write it as a string, for example "100.5"'),
         ('{"USDT": {"reserve": 1E3}}', 'write it as a string, "1000"'),
         ("USDT: {reserve: 1_000}", "USDT.reserve: is '1_000': write plain digits"),
         ("USDT: {reserve: 1:30}", "USDT.reserve: is '1:30': write plain digits"),
@@ -158,18 +158,20 @@ def test_which_plans_are_permitted():
         (usdt(reserve="."), "USDT.reserve: is '.'"),
         (usdt(reserve="1,000"), "USDT.reserve: is '1,000'"),
         (usdt(reserve=Decimal("NaN")), "USDT.reserve: is Decimal('NaN')"),
-        (usdt(reserve_share="1.01"), 'USDT.reserve_share: is 1.01: a share lies between "0" and "1"'),
+        (usdt(reserve_share="1.01"), 'USDT.reserve_share: is 1.01: a share is between "0" and "1"'),
         (usdt(reserve_share="25"), 'a quarter is "0.25"'),
         (usdt(auto_reinvest="yes"), "USDT.auto_reinvest: is 'yes': write true or false"),
         (usdt(notice="soon"), "USDT.notice: is 'soon': write whole seconds"),
         (usdt(notice=1.5), "USDT.notice: is 1.5"),
         (usdt(notice="400d"), "USDT.notice: is '400d': a year is the longest"),
         (usdt(liquidity={}), "USDT.liquidity: is {}: write a list"),
-        (usdt(liquidity=[{}]), "USDT.liquidity[0].amount: is missing or zero"),
-        (usdt(liquidity=[{"amount": "1"}]), "USDT.liquidity[0].by: is None: write it with its time zone"),
-        (usdt(liquidity=[{"amount": "1", "by": "2026-01-01T00:00:00"}]), "which has no time zone"),
-        (usdt(liquidity=[{"amount": "1", "by": "2026-01-01"}]), "which has no time zone"),
-        (usdt(liquidity=[{"amount": "1", "by": "tomorrow"}]), "which is no ISO 8601 time"),
+        (usdt(liquidity=[{}]), "USDT.liquidity[0].amount: is missing"),
+        (usdt(liquidity=[{"amount": "0", "by": "2026-01-01T00:00:00Z"}]), "USDT.liquidity[0].amount: is zero"),
+        (usdt(liquidity=[None]), "USDT.liquidity[0]: is None: write a mapping"),
+        (usdt(liquidity=[{"amount": "1"}]), "USDT.liquidity[0].by: is missing"),
+        (usdt(liquidity=[{"amount": "1", "by": "2026-01-01T00:00:00"}]), "write an ISO 8601 time with its time zone"),
+        (usdt(liquidity=[{"amount": "1", "by": "2026-01-01"}]), "write an ISO 8601 time with its time zone"),
+        (usdt(liquidity=[{"amount": "1", "by": "tomorrow"}]), "is 'tomorrow': write an ISO 8601 time"),
         (usdt(liquidity=[{"amount": "1", "by": "0001-01-01T00:00:00+14:00"}]), "USDT.liquidity[0].by: is"),
         (usdt(liquidity=[{"amount": "1", "at": "x"}]), "USDT.liquidity[0]: has no field 'at'"),
         (rules(choose="lowest"), "USDT.plans.choose: is 'lowest': write one of highest_rate, list"),
@@ -177,14 +179,14 @@ def test_which_plans_are_permitted():
         (rules(choose="list"), "USDT.plans.choose: is list, but there is no list"),
         (rules(only=[]), "USDT.plans.only: is empty"),
         (rules(only="a"), "USDT.plans.only: is 'a': write a list"),
-        (rules(only=["a b"]), "USDT.plans.only[0]: 'a b' is no plan id"),
+        (rules(only=["a b"]), "USDT.plans.only[0]: 'a b' is not a plan id"),
         (rules(only=["a", "A"]), "USDT.plans.only: names a twice"),
-        (rules(only=["a"], exclude=["a"]), "USDT.plans.exclude: names a, which USDT.plans also names"),
+        (rules(only=["a"], exclude=["a"]), "USDT.plans.exclude: names a, which only or targets name"),
         (rules(targets={"a": "1"}, exclude=["a"]), "USDT.plans.exclude: names a"),
         (rules(targets={"a": "0.6", "b": "0.5"}), "USDT.plans.targets: add up to 1.1"),
         (rules(targets={"a": "2"}), "USDT.plans.targets.a: is 2: a share"),
         (rules(targets={"a": "0.1", "A": "0.1"}), "USDT.plans.targets: names a twice"),
-        (rules(targets={"a": "0.1"}, only=["a"]), "USDT.plans.only: stands beside targets"),
+        (rules(targets={"a": "0.1"}, only=["a"]), "USDT.plans.only: cannot be combined with targets"),
         (rules(targets={"a": "0.1"}, follow_rate=True), "USDT.plans.follow_rate: only works"),
         (rules(choose="list", only=["a"], follow_rate=True), "USDT.plans.follow_rate: only works"),
         (rules(min_gain="0.1"), "USDT.plans.min_gain: has no effect without follow_rate"),
@@ -207,7 +209,7 @@ JSON = st.recursive(
     lambda inner: st.one_of(
         st.lists(inner, max_size=3),
         st.dictionaries(
-            st.sampled_from([*TickerPolicy.__dataclass_fields__, *PlanRules.__dataclass_fields__, "amount", "by", "a"]),
+            st.sampled_from([*TickerPolicy.model_fields, *PlanRules.model_fields, "amount", "by", "a"]),
             inner,
             max_size=3,
         ),

@@ -1,4 +1,4 @@
-"""The page of a statement: whole in itself, readable without scripts, and nothing in it is taken for markup."""
+"""The page of a statement: self-contained, readable without scripts, and safe from markup in names."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Reader(HTMLParser):
             self.words.append(data)
 
 
-def test_it_says_what_there_is():
+def test_it_shows_the_figures():
     read = Reader(render_page(statement(*lending()), account="desk"))
     assert "Flex lending, January 2026" in read.text
     assert "Account desk ." in read.text
@@ -69,19 +69,19 @@ def test_it_says_what_there_is():
     assert PLAN in read.text
 
 
-def test_it_needs_nothing_else():
+def test_it_is_self_contained():
     page = render_page(statement(*lending()))
     read = Reader(page)
     assert read.links == []
     assert not {"link", "img", "iframe", "object", "base"} & set(read.tags)
     assert "url(" not in page
     assert "@import" not in page
-    # The library names its home in a comment; nothing else looks like an address.
+    # The library names its home page in a comment; there is no other address.
     assert set(re.findall(r"https?://[^\s\"'<)]*", page)) == {"https://github.com/leeoniya/uPlot"}
     assert "default-src 'none'" in page
 
 
-def test_what_does_not_add_up_stands_before_all_figures():
+def test_discrepancies_come_before_all_figures():
     history, investments = lending()
     page = render_page(statement(history, [replace(investments[0], invested=Decimal(2000))]))
     read = Reader(page)
@@ -99,19 +99,19 @@ def test_names_are_text(hostile):
     history, investments = lending(plan=hostile, ticker=hostile)
     page = render_page(statement(history, investments), account=hostile)
     read = Reader(page)
-    # No tags beyond those of an honest page, and the name stands in the text as it is.
+    # No tags except those of an ordinary page, and the name is in the text unchanged.
     assert set(read.tags) <= {*honest.tags, "abbr"}
     assert read.tags.count("script") == honest.tags.count("script")
     assert read.links == []
     assert "".join(hostile.split()) in "".join(read.text.split())
 
 
-def test_several_plans_have_a_total_and_no_longer_offered_ones_no_rate():
+def test_several_plans_have_a_total_and_withdrawn_plans_have_no_rate():
     one, two = lending(), lending(OTHER, "0.000001")
     page = Reader(render_page(statement(one[0] + two[0], one[1] + two[1])))
     assert "All plans 1c9a4f60… 8f2e9d3c…" in page.text
     assert "Opening balance 1,234.500001 0.000001 1,234.500000" in page.text
-    assert re.search(r"Advertised rate a year \S \S 36\.5000 %", page.text)
+    assert re.search(r"Advertised rate per year unknown unknown 36\.5000 %", page.text)
 
 
 def test_nothing():

@@ -13,7 +13,8 @@ import pytest
 
 from airflow_provider_whitebit.client import errors as e
 from airflow_provider_whitebit.client.models import FlexTransaction
-from airflow_provider_whitebit.triggers import events, memory, polls
+from airflow_provider_whitebit.treasury import occurrences
+from airflow_provider_whitebit.triggers import events, polls, state_store
 from airflow_provider_whitebit.triggers.events import (
     WhiteBitBalanceTrigger,
     WhiteBitFixedMaturityTrigger,
@@ -35,13 +36,18 @@ class Exchange:
 
     def __init__(self, *answers):
         self.answers = list(answers)
-        self.asked = []
+        self.requests = []
+        self.unknown = None
 
-    def get_conn(self):
-        return self
+    def reread_connection(self):
+        return False
 
-    def observe(self, question, since):
-        self.asked.append((question, since))
+    def require_known(self, question, names, answer):
+        if self.unknown and names.unseen(answer):
+            raise self.unknown
+
+    def poll(self, question, since):
+        self.requests.append((question, since))
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
             raise answer
@@ -65,11 +71,17 @@ class State:
         self.kept[key] = json.dumps(value)
 
 
+@pytest.fixture(autouse=True)
+def short_ids(monkeypatch):
+    """Each occurrence is named like its transaction."""
+    monkeypatch.setattr(occurrences, "record_keys", lambda records: ((r.transaction_id, r) for r in records))
+
+
 @pytest.fixture
 def variables(monkeypatch):
     kept = {}
-    monkeypatch.setattr(memory, "read_variable", kept.get)
-    monkeypatch.setattr(memory, "keep_variable", lambda name, text, _: kept.update({name: text}))
+    monkeypatch.setattr(state_store, "read_variable", kept.get)
+    monkeypatch.setattr(state_store, "keep_variable", lambda name, text, _: kept.update({name: text}))
     return kept
 
 
@@ -93,13 +105,13 @@ def watched(trigger, *states):
 
 
 def names(trigger):
-    """Of what is noted and of what was delivered: Variables, keys in an asset's state."""
-    name = trigger._diary().trigger
+    """Where state and deliveries are kept: Variables, keys in an asset's state."""
+    name = trigger._progress().trigger
     return (
-        memory.variable_name(name),
-        memory.variable_name(name, memory.DELIVERED),
-        memory.state_key(name, "noted"),
-        memory.state_key(name, memory.DELIVERED),
+        state_store.variable_name(name),
+        state_store.variable_name(name, state_store.DELIVERED),
+        state_store.state_key(name, "state"),
+        state_store.state_key(name, state_store.DELIVERED),
     )
 
 
@@ -109,9 +121,9 @@ def earnings(**more):
 
 async def first(trigger, number):
     found = []
-    # Only where nothing is told at all.
-    async with asyncio.timeout(60), aclosing(trigger.run()) as told:
-        async for event in told:
+    # Reached only if nothing is emitted at all.
+    async with asyncio.timeout(60), aclosing(trigger.run()) as emitted:
+        async for event in emitted:
             found.append(event.payload)
             if sum(len(payload["occurrences"]) for payload in found) >= number:
                 break
@@ -131,7 +143,7 @@ def ids(trigger, number):
         WhiteBitBalanceTrigger(account="trade", ticker="usdt", at_least="100.50", at_most=Decimal(7000)),
     ],
 )
-def test_they_can_be_made_anew_from_what_they_say_of_themselves(trigger):
+def test_they_can_be_created_again_from_their_serialized_form(trigger):
     name, arguments = trigger.serialize()
     assert name == f"airflow_provider_whitebit.triggers.events.{type(trigger).__name__}"
     again = type(trigger)(**json.loads(json.dumps(arguments)))
@@ -158,28 +170,28 @@ def test_an_event_for_each_occurrence(exchange):
     (one,) = event["occurrences"]
     assert (one["id"], one["second"], one["record"]["amount"]) == ("b", NOW + 1, "0.1")
     assert later["occurrences"][0]["id"] == "c"
-    assert shop.asked[0][1] is not None
+    assert shop.requests[0][1] is not None
 
 
-def test_a_restart_goes_on_where_it_was(exchange):
+def test_a_restart_continues_where_it_was(exchange):
     state = State()
     exchange([earning("a")], [earning("a"), earning("b")])
     assert ids(watched(earnings(), state), 1) == ["b"]
-    # Airflow notes what it has delivered; what happened while nothing ran is told.
-    name = next(iter(state.kept)).removesuffix(".noted")
+    # Airflow records what it has delivered. Occurrences from the time without a triggerer are emitted.
+    name = next(iter(state.kept)).removesuffix(".state")
     state.kept[f"{name}.delivered"] = json.dumps({"b": NOW})
     exchange([earning("a"), earning("b"), earning("c")])
     assert ids(watched(earnings(), state), 1) == ["c"]
 
 
-def test_a_restart_before_airflow_has_stored_an_event_tells_it_again(exchange):
+def test_a_restart_before_airflow_has_stored_an_event_emits_it_again(exchange):
     state = State()
     exchange([earning("a")], [earning("a"), earning("b")])
     assert ids(watched(earnings(), state), 1) == ["b"]
     assert ids(watched(earnings(), state), 1) == ["b"]
 
 
-def test_asking_more_often_is_no_other_watch_and_another_plan_is(exchange):
+def test_another_interval_keeps_the_state_and_another_asset_does_not(exchange):
     state = State()
     exchange([earning("a")], [earning("a"), earning("b")])
     ids(watched(earnings(), state), 1)
@@ -190,11 +202,11 @@ def test_asking_more_often_is_no_other_watch_and_another_plan_is(exchange):
     assert len(state.kept) == 2
 
 
-def test_one_trigger_of_several_assets_knows_what_any_of_them_was_told(exchange):
+def test_one_trigger_of_several_assets_knows_the_deliveries_of_each(exchange):
     old, new = State(), State()
     exchange([], [earning("a")])
     ids(watched(earnings(), old), 1)
-    name = next(iter(old.kept)).removesuffix(".noted")
+    name = next(iter(old.kept)).removesuffix(".state")
     old.kept[f"{name}.delivered"] = json.dumps({"a": NOW})
     exchange([earning("a"), earning("b")])
     assert ids(watched(earnings(), new, old), 1) == ["b"]
@@ -204,7 +216,7 @@ def test_without_asset_state_a_variable_keeps_it(exchange, variables, monkeypatc
     exchange([earning("a")], [earning("a"), earning("b")])
     assert ids(earnings(), 1) == ["b"]
     assert len(variables) == 1
-    assert json.loads(next(iter(variables.values())))["told"] == {"a": NOW}
+    assert json.loads(next(iter(variables.values())))["emitted"] == {"a": NOW}
     monkeypatch.setattr(events, "_STORED_AFTER", 0)
     exchange([earning("a"), earning("b")], [earning("a"), earning("b"), earning("c")])
     assert ids(earnings(), 2) == ["b", "c"]
@@ -212,29 +224,29 @@ def test_without_asset_state_a_variable_keeps_it(exchange, variables, monkeypatc
     assert ids(earnings(), 2) == ["c", "d"]
 
 
-def test_an_upgrade_goes_on_where_the_variables_have_stopped_and_never_returns_to_them(exchange, variables):
-    noted, delivered, *_ = names(earnings())
+def test_an_upgrade_continues_from_the_variables_and_never_returns_to_them(exchange, variables):
+    saved, delivered, *_ = names(earnings())
     exchange([earning("a")], [earning("a"), earning("b")])
     assert ids(earnings(), 1) == ["b"]
     variables[delivered] = json.dumps({"asset_0": {"b": NOW}})
     state = State()
     exchange([earning("a"), earning("b"), earning("c")])
     assert ids(watched(earnings(), state), 1) == ["c"]
-    assert json.loads(variables[noted]) == {"moved": True}
-    # Airflow deletes what it keeps of an asset that is not used: this is a first time again.
+    assert json.loads(variables[saved]) == {"moved": True}
+    # Airflow deletes the state of unused assets: this is a first run again.
     state.kept.clear()
     exchange([earning(name) for name in "abcd"], [earning(name) for name in "abcde"])
     assert ids(watched(earnings(), state), 1) == ["e"]
 
 
-def test_what_was_delivered_to_an_asset_of_another_trigger_counts_for_that_one(exchange, variables):
+def test_deliveries_to_an_asset_of_another_trigger_count_for_that_one(exchange, variables):
     _, delivered, *_ = names(earnings())
     variables[delivered] = json.dumps({"another": {"b": NOW}, "asset_0": {"c": NOW}})
     exchange([], [earning("b"), earning("c")])
     assert ids(watched(earnings(), State()), 1) == ["b"]
 
 
-def test_an_asset_whose_state_airflow_does_not_keep_holds_up_no_other(exchange):
+def test_an_asset_without_state_does_not_block_the_others(exchange):
     unused, used = State(), State()
     unused.broken = 1_000
     exchange([], [earning("a")])
@@ -242,7 +254,7 @@ def test_an_asset_whose_state_airflow_does_not_keep_holds_up_no_other(exchange):
     assert (len(unused.kept), len(used.kept)) == (0, 1)
 
 
-def test_what_was_delivered_is_known_although_nothing_is_noted(exchange):
+def test_deliveries_are_known_without_a_saved_state(exchange):
     state = State()
     *_, delivered = names(earnings())
     state.kept[delivered] = json.dumps({"b": NOW})
@@ -250,37 +262,37 @@ def test_what_was_delivered_is_known_although_nothing_is_noted(exchange):
     assert ids(watched(earnings(), state), 1) == ["c"]
 
 
-def test_numbers_of_a_balance_go_on_although_nothing_is_noted(exchange, variables):
+def test_numbers_of_a_balance_continue_without_a_saved_state(exchange, variables):
     rich = WhiteBitBalanceTrigger(ticker="USDT", at_least=50, poke_interval=0.005)
     _, in_variable, _, in_state = names(rich)
     state = State()
     state.kept[in_state] = json.dumps({"1/50": NOW})
     exchange({"USDT": Decimal(50)}, {"USDT": Decimal(70)})
     assert ids(watched(rich, state), 1) == ["2/70"]
-    # This is a first time, at which a balance within limits is told.
+    # This is a first run, which emits a balance within limits.
     variables[in_variable] = json.dumps({"asset_0": {"7/50": NOW}})
     exchange({"USDT": Decimal(50)})
     assert ids(watched(rich, State()), 1) == ["8/50"]
 
 
-@pytest.mark.parametrize(("stored", "seconds", "noted"), [(True, 1, True), (False, 3599, False), (False, 3600, True)])
-def test_what_is_handed_over_is_noted_when_airflow_has_stored_it(exchange, monkeypatch, stored, seconds, noted):
+@pytest.mark.parametrize(("stored", "seconds", "saved"), [(True, 1, True), (False, 3599, False), (False, 3600, True)])
+def test_an_event_is_saved_when_airflow_has_stored_it(exchange, monkeypatch, stored, seconds, saved):
     clock = [100.0]
     monkeypatch.setattr(events, "_monotonic", lambda: clock[0])
     state, trigger = State(), earnings()
-    _, _, noted_key, delivered = names(trigger)
+    _, _, state_name, delivered = names(trigger)
     exchange([], [earning("a")], [earning("a"), earning("b")])
 
     async def look():
-        async with aclosing(watched(trigger, state).run()) as told:
-            await anext(told)
+        async with aclosing(watched(trigger, state).run()) as emitted:
+            await anext(emitted)
             clock[0] += seconds
             if stored:
                 state.kept[delivered] = json.dumps({"a": NOW})
-            await anext(told)
+            await anext(emitted)
 
     asyncio.run(look())
-    assert ("a" in json.loads(state.kept[noted_key])["told"]) == noted
+    assert ("a" in json.loads(state.kept[state_name])["emitted"]) == saved
 
 
 @pytest.mark.parametrize(
@@ -292,12 +304,12 @@ def test_what_is_handed_over_is_noted_when_airflow_has_stored_it(exchange, monke
         RuntimeError("no such connection"),
     ],
 )
-def test_no_error_ends_it_and_nothing_is_told_twice_after_one(exchange, error):
+def test_no_error_ends_it_and_nothing_is_emitted_twice_after_one(exchange, error):
     exchange([], [earning("a")], error, error, error, [earning("a"), earning("b")])
     assert ids(watched(earnings(), State()), 2) == ["a", "b"]
 
 
-def test_state_that_cannot_be_kept_is_tried_again_before_anything_is_told(exchange):
+def test_saving_the_state_is_repeated_before_anything_is_emitted(exchange):
     state = State()
     state.broken = 3
     exchange([earning("a")], [earning("a")], [earning("a")], [earning("a")], [earning("a"), earning("b")])
@@ -309,9 +321,9 @@ def test_a_balance(exchange):
     exchange({"USDT": Decimal(5)}, {"USDT": Decimal(100)}, {"USDT": Decimal(100)}, {"USDT": Decimal(300)})
     state = State()
     rich = WhiteBitBalanceTrigger(ticker="USDT", at_least=100, poke_interval=0.005)
-    told = asyncio.run(first(watched(rich, state), 2))
-    assert {event["event"] for event in told} == {"balance_within_limits"}
-    (one, two) = [occurrence for event in told for occurrence in event["occurrences"]]
+    emitted = asyncio.run(first(watched(rich, state), 2))
+    assert {event["event"] for event in emitted} == {"balance_within_limits"}
+    (one, two) = [occurrence for event in emitted for occurrence in event["occurrences"]]
     assert one["record"] == {"account": "main", "ticker": "USDT", "amount": "100"}
     assert two["record"]["amount"] == "300"
     assert [one["id"], two["id"]] == ["1/100", "2/300"]
@@ -325,18 +337,18 @@ def test_triggers_and_sensors_share_their_requests(exchange):
         return await asyncio.gather(*(first(trigger, 1) for trigger in alike))
 
     assert len(asyncio.run(crowd())) == 300
-    # Those that are late wait for the next question.
-    assert len(shop.asked) <= 30
+    # Late triggers wait for the next request.
+    assert len(shop.requests) <= 30
 
 
-def test_what_is_new_at_one_look_is_one_event_and_a_long_list_comes_in_parts(exchange, monkeypatch):
+def test_one_poll_makes_one_event_and_a_long_list_comes_in_parts(exchange, monkeypatch):
     exchange([], [earning("a"), earning("b"), earning("c")])
     (event,) = asyncio.run(first(watched(earnings(), State()), 3))
     assert [one["id"] for one in event["occurrences"]] == ["a", "b", "c"]
     monkeypatch.setattr(events, "_MOST", 2)
     exchange([], [earning("a"), earning("b"), earning("c")])
-    told = asyncio.run(first(watched(earnings(), State()), 3))
-    assert [[one["id"] for one in event["occurrences"]] for event in told] == [["a", "b"], ["c"]]
+    emitted = asyncio.run(first(watched(earnings(), State()), 3))
+    assert [[one["id"] for one in event["occurrences"]] for event in emitted] == [["a", "b"], ["c"]]
 
 
 def test_events_keep_a_distance_so_that_each_starts_a_run(exchange, monkeypatch):
@@ -344,5 +356,26 @@ def test_events_keep_a_distance_so_that_each_starts_a_run(exchange, monkeypatch)
     monkeypatch.setattr(events, "_SPACING", 10)
     monkeypatch.setattr(events, "_monotonic", lambda: next(clock))
     exchange([], [earning("a")], [earning("a"), earning("b")], [earning("a"), earning("b"), earning("c")])
-    told = asyncio.run(first(watched(earnings(), State()), 3))
-    assert [[one["id"] for one in event["occurrences"]] for event in told] == [["a"], ["b", "c"]]
+    emitted = asyncio.run(first(watched(earnings(), State()), 3))
+    assert [[one["id"] for one in event["occurrences"]] for event in emitted] == [["a"], ["b", "c"]]
+
+
+def test_an_unknown_ticker_is_no_empty_balance(exchange, monkeypatch):
+    shop = exchange({"USDT": Decimal(0)})
+    shop.unknown = e.WhiteBitValidationError("ticker is USTD: the exchange has no such asset.")
+    trigger = WhiteBitBalanceTrigger(ticker="USTD", at_most="10")
+    trigger.poke_interval = 0.005
+    logged = []
+    log = SimpleNamespace(error=lambda text, *facts: logged.append(text % facts), info=lambda *_: None)
+    monkeypatch.setattr(WhiteBitBalanceTrigger, "log", log)
+
+    async def watch():
+        waiting = asyncio.create_task(first(watched(trigger, State()), 1))
+        while len(logged) < 2:
+            await asyncio.sleep(0.01)
+        shop.unknown = None
+        return await waiting
+
+    (found,) = asyncio.run(watch())
+    assert "ticker is USTD" in logged[0]
+    assert found["occurrences"][0]["record"]["ticker"] == "USTD"

@@ -11,7 +11,7 @@ from decimal import Decimal
 import pytest
 
 from airflow_provider_whitebit.client import errors as e
-from airflow_provider_whitebit.treasury.conditions import BalanceCondition, FlexEarningCondition, Question
+from airflow_provider_whitebit.treasury.conditions import BalanceCondition, FlexEarningCondition, Names, Question
 from airflow_provider_whitebit.triggers import polls
 from airflow_provider_whitebit.triggers.polls import shared_poll
 from airflow_provider_whitebit.triggers.watch import WhiteBitConditionTrigger
@@ -24,20 +24,31 @@ class Exchange:
 
     def __init__(self, *answers):
         self.answers = list(answers)
-        self.asked = []
-        self.hooks = 0
+        self.requests = []
+        self.hooks = self.rereads = 0
+        self.checked = []
+        self.unknown = None
+        self.edited = False
         self.threads = set()
 
     def hook(self, conn_id):
         self.hooks += 1
         return self
 
-    def get_conn(self):
-        return self
+    def reread_connection(self):
+        self.rereads += 1
+        changed, self.edited = self.edited, False
+        return changed
 
-    def observe(self, question, since):
+    def require_known(self, question, names, answer):
+        if unseen := names.unseen(answer):
+            self.checked.append(unseen)
+            if self.unknown:
+                raise self.unknown
+
+    def poll(self, question, since):
         self.threads.add(threading.get_ident())
-        self.asked.append((question, since))
+        self.requests.append((question, since))
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
             raise answer
@@ -67,28 +78,28 @@ def trigger(condition=RICH, **more):
     return WhiteBitConditionTrigger("c", condition, **{"poke_interval": 0.01, **more})
 
 
-def test_it_can_be_made_anew_from_what_it_says_of_itself():
+def test_it_can_be_created_again_from_its_serialized_form():
     one = WhiteBitConditionTrigger("c", RICH, 30, 99.5)
     name, arguments = one.serialize()
     assert name == "airflow_provider_whitebit.triggers.watch.WhiteBitConditionTrigger"
     assert WhiteBitConditionTrigger(**json.loads(json.dumps(arguments))).serialize() == (name, arguments)
 
 
-def test_a_condition_that_is_met_at_last(exchange):
+def test_a_condition_that_is_met_later(exchange):
     shop = exchange(usdt(5), e.WhiteBitUnavailableError("down"), e.WhiteBitRateLimitError("slow"), usdt(99), usdt(100))
     assert asyncio.run(event(trigger())) == {
         "status": "met",
         "found": {"account": "main", "ticker": "USDT", "amount": "100"},
     }
-    assert len(shop.asked) == 5
+    assert len(shop.requests) == 5
     assert threading.get_ident() not in shop.threads
 
 
-def test_a_thousand_who_wait_ask_as_often_as_one(exchange):
+def test_a_thousand_triggers_send_as_many_requests_as_one(exchange):
     shop = exchange(usdt(0), usdt(0), usdt(500))
 
     async def crowd(size):
-        begin = len(shop.asked)
+        begin = len(shop.requests)
         shop.answers = [usdt(0), usdt(0), usdt(500)]
         waiting = [
             trigger(BalanceCondition("main", "USDT", at_least=Decimal(100 + number % 300)).to_json(), poke_interval=0.2)
@@ -96,52 +107,100 @@ def test_a_thousand_who_wait_ask_as_often_as_one(exchange):
         ]
         events = await asyncio.gather(*(event(one) for one in waiting))
         assert all(one["status"] == "met" for one in events)
-        return len(shop.asked) - begin
+        return len(shop.requests) - begin
 
     async def both():
         return await crowd(1), await crowd(1000)
 
     assert asyncio.run(both()) == (3, 3)
-    assert shop.hooks == 1
+    assert shop.hooks == 2
 
 
-@pytest.mark.parametrize("error", [e.WhiteBitPermissionError("no"), e.WhiteBitConfigurationError("wrong host")])
+@pytest.mark.parametrize(
+    "error", [e.WhiteBitPermissionError("no", said="no!"), e.WhiteBitConfigurationError("wrong host", said="no!")]
+)
 def test_what_does_not_pass_ends_the_waiting_of_all(exchange, error):
     exchange(error)
 
     async def all_of_them():
         return await asyncio.gather(*(event(trigger()) for _ in range(5)))
 
-    for told in asyncio.run(all_of_them()):
-        assert told == {"status": "error", "error": type(error).__name__, "message": error.message}
+    for found in asyncio.run(all_of_them()):
+        facts = {"message": error.message, "said": "no!", "next_step": error.next_step}
+        assert found == {"status": "error", "error": type(error).__name__, **facts}
 
 
-def test_an_unknown_error_tells_its_name_only(exchange):
+def test_an_unknown_error_gives_its_class_only(exchange):
     exchange(RuntimeError("with a secret in it"))
-    told = asyncio.run(event(trigger()))
-    assert told["error"] == "RuntimeError"
-    assert "secret" not in str(told)
+    found = asyncio.run(event(trigger()))
+    assert found["error"] == "RuntimeError"
+    assert "secret" not in str(found)
 
 
-def test_a_key_that_was_changed_in_the_connection_is_read_again(exchange):
-    shop = exchange(usdt(0), e.WhiteBitAuthenticationError("old key"), usdt(100))
+def test_the_connection_is_read_before_each_request(exchange):
+    shop = exchange(usdt(0), usdt(0), usdt(100))
     assert asyncio.run(event(trigger()))["status"] == "met"
-    assert shop.hooks == 2
+    assert (shop.hooks, shop.rereads) == (1, 3)
 
 
-def test_a_wrong_key_is_told(exchange):
+def test_a_key_that_is_exchanged_during_a_request_is_read_again(exchange):
+    shop = exchange(usdt(0), e.WhiteBitAuthenticationError("old key"), usdt(100))
+    inner = shop.poll
+
+    def poll(question, since):
+        shop.edited = len(shop.requests) == 1
+        return inner(question, since)
+
+    shop.poll = poll
+    assert asyncio.run(event(trigger()))["status"] == "met"
+    assert len(shop.requests) == 3
+
+
+def test_an_unknown_name_ends_only_the_waiting_for_it(exchange):
+    shop = exchange(usdt(0), usdt(0), usdt(100))
+    shop.unknown = e.WhiteBitValidationError("ticker is USTD: the exchange has no such asset.")
+    emptied = BalanceCondition("main", "USTD", at_most=Decimal(10)).to_json()
+
+    async def all_of_them():
+        return await asyncio.gather(event(trigger()), event(trigger(emptied)), event(trigger(emptied)))
+
+    met, *unknown = asyncio.run(all_of_them())
+    assert met["status"] == "met"
+    assert {one["error"] for one in unknown} == {"WhiteBitValidationError"}
+    assert "USTD" in unknown[0]["message"]
+    assert shop.checked == [Names("USTD")]
+
+
+def test_a_name_that_cannot_be_checked_keeps_only_its_own_trigger_waiting(exchange):
+    shop = exchange(usdt(100))
+    shop.unknown = e.WhiteBitUnavailableError("down")
+    emptied = BalanceCondition("main", "NEW", at_most=Decimal(10)).to_json()
+
+    async def both():
+        waiting = asyncio.create_task(event(trigger(emptied)))
+        met = await event(trigger())
+        while len(shop.checked) < 3:
+            await asyncio.sleep(0.01)
+        assert not waiting.done()
+        shop.unknown = None
+        return met, await waiting
+
+    assert [one["status"] for one in asyncio.run(both())] == ["met", "met"]
+
+
+def test_a_wrong_key_is_reported(exchange):
     exchange(e.WhiteBitAuthenticationError("wrong"))
     assert asyncio.run(event(trigger()))["error"] == "WhiteBitAuthenticationError"
 
 
-def test_it_gives_up_in_time_also_when_its_time_was_over_before(exchange):
+def test_it_times_out_also_if_its_time_was_over_before(exchange):
     exchange(usdt(0))
     assert asyncio.run(event(trigger(until=time.time() + 0.05))) == {"status": "timeout"}
     assert asyncio.run(event(trigger(until=time.time() - 60))) == {"status": "timeout"}
 
 
 def test_cancelled_triggers_leave_nothing_behind(exchange):
-    exchange(usdt(0))
+    shop = exchange(usdt(0))
 
     async def cancel():
         tasks = [asyncio.create_task(event(trigger())) for _ in range(3)]
@@ -153,15 +212,34 @@ def test_cancelled_triggers_leave_nothing_behind(exchange):
         )
         await asyncio.sleep(0)
         left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        poll = shared_poll("c", Question.MAIN_BALANCE, 0.01)
-        return left, poll._waiting
+        polls_left, sent = dict(polls._running()), len(shop.requests)
+        await asyncio.sleep(0.05)
+        return left, polls_left, len(shop.requests) - sent
 
-    left, waiting = asyncio.run(cancel())
+    left, polls_left, further_requests = asyncio.run(cancel())
     assert [task for task in left if not task.cancelling()] == []
-    assert waiting == {}
+    assert polls_left == {}
+    assert further_requests <= 1
 
 
-def test_who_comes_after_all_have_left_is_served(exchange):
+def test_a_poll_is_shared_for_as_long_as_a_trigger_waits(exchange):
+    exchange(usdt(0))
+
+    async def leave_and_come():
+        first, second = (asyncio.create_task(event(trigger())) for _ in range(2))
+        await asyncio.sleep(0.03)
+        shared = shared_poll("c", Question.MAIN_BALANCE, 0.01)
+        first.cancel()
+        await asyncio.sleep(0.03)
+        same = shared_poll("c", Question.MAIN_BALANCE, 0.01) is shared
+        second.cancel()
+        await asyncio.sleep(0.03)
+        return same, shared_poll("c", Question.MAIN_BALANCE, 0.01) is shared, shared._task
+
+    assert asyncio.run(leave_and_come()) == (True, False, None)
+
+
+def test_a_trigger_that_comes_after_all_others_have_ended_gets_answers(exchange):
     exchange(usdt(100))
 
     async def twice():
@@ -170,28 +248,28 @@ def test_who_comes_after_all_have_left_is_served(exchange):
     assert asyncio.run(twice()) == ["met", "met"]
 
 
-def test_a_slow_exchange_does_not_hold_up_the_event_loop(exchange):
+def test_a_slow_exchange_does_not_block_the_event_loop(exchange):
     shop = exchange(usdt(100))
-    inner, free = shop.observe, threading.Event()
+    inner, free = shop.poll, threading.Event()
 
     def slow(question, since):
         assert free.wait(20)
         return inner(question, since)
 
-    shop.observe = slow
+    shop.poll = slow
 
     async def both():
         waiting = asyncio.create_task(event(trigger()))
         for _ in range(5):
             await asyncio.sleep(0)
-        # Only a loop that goes on can set this.
+        # Only a loop that is not blocked can set this.
         free.set()
         return await waiting
 
     assert asyncio.run(both())["status"] == "met"
 
 
-def test_earnings_are_asked_for_since_the_earliest_moment_that_matters(exchange):
+def test_earnings_are_requested_since_the_earliest_moment_that_matters(exchange):
     shop = exchange([])
 
     async def two():
@@ -199,10 +277,10 @@ def test_earnings_are_asked_for_since_the_earliest_moment_that_matters(exchange)
             asyncio.create_task(event(trigger(FlexEarningCondition(from_second=second).to_json())))
             for second in (2000, 1000)
         ]
-        while not shop.asked:
+        while not shop.requests:
             await asyncio.sleep(0.01)
         for task in tasks:
             task.cancel()
 
     asyncio.run(two())
-    assert shop.asked[0] == (Question.FLEX_PAYMENTS, 1000)
+    assert shop.requests[0] == (Question.FLEX_PAYMENTS, 1000)

@@ -1,0 +1,202 @@
+"""Which key names which move of the current task, and what was done under it before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_whitebit.client.errors import (
+    WhiteBitAlreadyMovedError,
+    WhiteBitConfigurationError,
+    WhiteBitError,
+    WhiteBitJournalError,
+    WhiteBitValidationError,
+)
+from airflow_provider_whitebit.hooks.journals import JournalSlot, slot_for
+from airflow_provider_whitebit.hooks.task_run import call_of, run_of
+from airflow_provider_whitebit.moves import parsing
+from airflow_provider_whitebit.moves.history import MoveHistory
+from airflow_provider_whitebit.moves.intent import Intent
+from airflow_provider_whitebit.moves.journal import Journal
+from airflow_provider_whitebit.moves.keys import argument_of, by, idempotent, is_idempotent, key_advice, shown_key
+from airflow_provider_whitebit.moves.requests import Transfer
+from airflow_provider_whitebit.moves.supersession import failure_key, highest_number
+
+if TYPE_CHECKING:
+    from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
+
+#: Key of a plan, if the caller gives none.
+PLAN = "plan"
+
+
+class MoveKeys:
+    """The keys of one task's moves with one connection.
+
+    :param hook: of the connection.
+    """
+
+    def __init__(self, hook: WhiteBitHook) -> None:
+        self._hook = hook
+        #: Whether this try of the task was deferred before.
+        self.resumed = False
+
+    def key_of(self, default: str, key: str | None, idempotency_key: str | None) -> str:
+        """The key of a move or a plan.
+
+        :param default: without any other.
+        :param key: name within the task.
+        :param idempotency_key: name for all tasks of the account.
+        :raises WhiteBitValidationError: both are given, or the idempotency key is none.
+        :raises WhiteBitConfigurationError: the connection is wrong, so its account is not known.
+        """
+        try:
+            if idempotency_key is None:
+                return key or default
+            shared = parsing.read_idempotency_key(idempotency_key)
+            if key is not None:
+                raise WhiteBitValidationError("Give either key or idempotency_key: each of them names the move.")
+            return idempotent(self._hook.settings.account, shared)
+        except WhiteBitError as error:
+            with suppress(WhiteBitConfigurationError):
+                # Without the key it is not known what an earlier run did under it.
+                error.money_moved = None if self.slot(default).begun_before else error.money_moved
+            raise
+
+    def slot(self, key: str) -> JournalSlot:
+        """Where a move or a plan is kept."""
+        accounts: tuple[str, ...] = ()
+        # A connection that is wrong is reported when it is used.
+        with suppress(WhiteBitError):
+            previous = self._hook.previous
+            accounts = (self._hook.settings.account, *([] if previous is None else [previous.settings.account]))
+        return slot_for(key, resumed=self.resumed, accounts=accounts)
+
+    def claim(self, slot: JournalSlot, key: str, requested: Mapping[str, Any]) -> None:
+        """Use a key for a move or a plan that is about to be made.
+
+        :raises WhiteBitError: it is not to be made under this key.
+        """
+        try:
+            if slot.run:
+                run_of(slot).claim(key, self._hook.whitebit_conn_id, requested)
+            try:
+                if slot.mapped is not None:
+                    slot.mapped.admit(key, requested)
+                if is_idempotent(key):
+                    self._check_idempotency_key(slot, key, requested)
+            except WhiteBitError as error:
+                run_of(slot).fail(failure_key(key) if "plan" in requested else key, error)
+                raise
+        except WhiteBitError as error:
+            self.add_history(error, key)
+            raise
+
+    def _check_idempotency_key(self, slot: JournalSlot, key: str, requested: Mapping[str, Any]) -> None:
+        """Check what was made under an idempotency key, and what the task made before it had one.
+
+        :raises WhiteBitAlreadyMovedError: a plan under the key of a move, or a move under that of a plan; or the task
+            made this move without the key.
+        """
+        documents = slot.journal.read()
+        if documents and any("highest" in one for one in documents) != ("plan" in requested):
+            used_for = "a plan" if "plan" not in requested else "a single move"
+            raise WhiteBitAlreadyMovedError(
+                f"{argument_of(key)} was used before for {used_for}. Nothing was moved this time.",
+                money_moved=False,
+                next_step=key_advice(key),
+            )
+        default = PLAN if "plan" in requested else str(requested["operation"])
+        before = self.slot(default)
+        if documents or not before.begun_before or run_of(slot).has_used(default):
+            return
+        begun = _begun_under(before.journal, default)
+        if begun is None:
+            raise WhiteBitJournalError(f"The journal {before.journal.identity!r} cannot be read.")
+        if begun:
+            raise WhiteBitAlreadyMovedError(
+                f"This task began {begun[0].move} before it had an idempotency_key. It does not make it again under "
+                f"{argument_of(key)}.",
+                money_moved=None if any(one.unproven for one in begun) else True,
+                completed_moves=[one.receipt.to_json() for one in begun if one.receipt is not None],
+            )
+
+    def check_route(self, request: Transfer, key: str, steps: Sequence[Transfer]) -> None:
+        """Check that no earlier run of the task began this transfer with another number of steps.
+
+        :raises WhiteBitValidationError: it did. Those steps have other keys, so this transfer would move money again.
+        """
+        in_steps = len(steps) > 1
+        other = key if in_steps or is_idempotent(key) else f"{key}.1"
+        slot = self.slot(other)
+        begun = _begun_in([slot.journal]) if slot.begun_before else []
+        if begun is None and not is_idempotent(key):
+            raise WhiteBitJournalError(f"The journal {slot.journal.identity!r} cannot be read.")
+        # Another move may have the key of a first step: "usdt" and "usdt.1".
+        begun = [one for one in begun or () if one.in_doubt or one.receipt]
+        begun = [one for one in begun if bool(one.requested.get("route")) != in_steps]
+        if begun:
+            kind = WhiteBitAlreadyMovedError if begun[0].receipt else WhiteBitValidationError
+            error = kind(
+                f"The move {shown_key(key)} was begun before {by(begun[0].task, slot.task)} as {begun[0].move}; this "
+                f"time the task asks for {call_of(self._hook.whitebit_conn_id, request.to_json())}.",
+                next_step=f"Restore the parameters. To make another transfer, give it a key of its own "
+                f"({argument_of(key).partition('=')[0]}=...).",
+            )
+            self.add_history(error, key)
+            run_of(slot).fail(other, error)
+            raise error
+
+    def fail(self, error: WhiteBitError, keys: Sequence[str]) -> None:
+        """Remember that a move failed before its journal was read."""
+        for key in keys:
+            with suppress(WhiteBitConfigurationError):
+                run = run_of(self.slot(key))
+                if key not in run.claims:
+                    run.fail(key, error)
+
+    def add_history(self, error: WhiteBitError, key: str) -> None:
+        """Let an error that comes before the journal is read say what earlier runs of the task did.
+
+        :param error: it is changed: ``money_moved`` becomes ``None`` if a move is in doubt, and the moves that were
+            made are added.
+        :param key: of the move or the plan.
+        """
+        try:
+            slot = self.slot(key)
+        except WhiteBitConfigurationError:
+            return
+        if not slot.run:
+            return
+        begun = _begun_under(slot.journal, key)
+        if begun is None or any(intent.unproven for intent in begun):
+            error.money_moved = None
+        made = [intent for intent in begun or () if intent.receipt is not None]
+        if error.money_moved is False and made:
+            error.money_moved = True
+        # What another task has made under an idempotency key is not this task's.
+        own = [intent for intent in made if not is_idempotent(key) or intent.task == slot.task]
+        error.add_completed([intent.receipt.to_json() for intent in own if intent.receipt is not None])
+
+
+def _begun_under(journal: Journal, key: str) -> list[Intent] | None:
+    """What earlier runs began under a key (as one move, in steps, or as a plan), or went on to; ``None``: not known."""
+    try:
+        documents = journal.read()
+        is_plan = any("highest" in document for document in documents)
+        numbers = range(1, (highest_number(documents) if is_plan else 2) + 1)
+        keys = [*([failure_key(key)] if is_plan else []), *(f"{key}.{number}" for number in numbers)]
+        own = [*([] if is_plan else [journal]), *map(journal.sibling, keys)]
+        instead = dict.fromkeys(other for one in own for other in MoveHistory.merge(one.read()).superseded_by)
+    except (WhiteBitError, ValueError):
+        return None
+    return _begun_in([*own, *(journal.sibling(other) for other in instead if other not in keys)])
+
+
+def _begun_in(journals: Sequence[Journal]) -> list[Intent] | None:
+    """The moves in these journals that ran, or may have run; ``None``: not known."""
+    try:
+        histories = [MoveHistory.merge(journal.read()) for journal in journals]
+        return [one for history in histories for one in history.intents.values() if one.unproven or one.receipt]
+    except (WhiteBitError, ValueError):
+        return None

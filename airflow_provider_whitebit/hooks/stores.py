@@ -1,0 +1,108 @@
+"""Where Airflow keeps what moves leave behind: the state of the task (3.3 and later), or Variables."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Any, Protocol
+
+from airflow_provider_whitebit.client.errors import WhiteBitJournalError
+from airflow_provider_whitebit.hooks.airflow_compat import never_expire, stored_variable
+
+#: Longest name of a Variable.
+_LONGEST_NAME = 250
+
+
+class Store(Protocol):
+    """JSON texts by name. After a text is kept, every reader finds it, or a later one of the same name."""
+
+    def read(self, name: str) -> str | None:
+        """One text; ``None`` if there certainly is none.
+
+        :raises WhiteBitJournalError: it is not certain whether there is one.
+        """
+
+    def keep(self, name: str, text: str, description: str) -> None:
+        """Store a text. It is durable when this returns.
+
+        :raises WhiteBitJournalError: it is not certain that the text is durable.
+        """
+
+
+_NOTHING: Any = object()
+
+
+class VariableStore:
+    """Airflow Variables."""
+
+    def read(self, name: str) -> str | None:
+        return read_variable(name)
+
+    def keep(self, name: str, text: str, description: str) -> None:
+        keep_variable(name, text, description)
+
+
+class TaskStateStore:
+    """The state of the current task instance.
+
+    A try that Airflow has replaced reads nothing, and with a store of its own (``[workers] state_store_backend``) it
+    can still overwrite what it wrote before.
+
+    :param state: ``context["task_state_store"]``.
+    """
+
+    def __init__(self, state: Any) -> None:
+        self._state = state
+
+    def read(self, name: str) -> str | None:
+        try:
+            value = self._state.get(name, _NOTHING)
+        except Exception as error:
+            raise WhiteBitJournalError(f"Airflow's task state could not be read ({type(error).__name__}).") from error
+        if value is None:
+            # No task can write this value.
+            raise WhiteBitJournalError(f"The store of Airflow's task state has lost {name!r}, which was written once.")
+        return None if value is _NOTHING else json.dumps(value)
+
+    def keep(self, name: str, text: str, description: str) -> None:
+        try:
+            self._state.set(name, json.loads(text), retention=never_expire())
+        except Exception as error:
+            raise WhiteBitJournalError(
+                f"Airflow's task state could not be written ({type(error).__name__}). Airflow refuses this if it has "
+                "started another try of the task."
+            ) from error
+
+
+def read_variable(name: str) -> str | None:
+    """An Airflow Variable; ``None`` if there is none. :raises WhiteBitJournalError: it cannot be read."""
+    try:
+        text = stored_variable(name)
+    except Exception as error:
+        raise WhiteBitJournalError(f"The Airflow Variable could not be read ({type(error).__name__}).") from error
+    return None if text is None else str(text)
+
+
+def keep_variable(name: str, text: str, description: str) -> None:
+    """Write an Airflow Variable and read it back. :raises WhiteBitJournalError: it was not kept."""
+    from airflow.sdk import Variable
+
+    try:
+        Variable.set(name, text, description=description)
+    except Exception as error:
+        raise WhiteBitJournalError(f"The Airflow Variable could not be written ({type(error).__name__}).") from error
+    # Variable.set only logs some failures, so the text is read back.
+    if read_variable(name) != text:
+        raise WhiteBitJournalError("The Airflow Variable was not kept.")
+
+
+def variable_name(prefix: str, readable: str, identity: str) -> str:
+    """A name for Variables, different for each identity."""
+    digest = hashlib.sha256(identity.encode()).hexdigest()[:32]
+    return f"{prefix}{plain_name(readable)[: _LONGEST_NAME - 60]}__{digest}"
+
+
+def plain_name(text: str) -> str:
+    """A text with only the characters that URLs and names of Variables carry unchanged."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", text)

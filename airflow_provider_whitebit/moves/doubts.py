@@ -1,0 +1,85 @@
+"""What a person does about a move in doubt, step by step. Errors, the Treasury page and the docs show these texts."""
+
+from __future__ import annotations
+
+import pendulum
+
+from airflow_provider_whitebit.client.errors import WhiteBitInDoubtError
+from airflow_provider_whitebit.moves.evidence import Verdict
+from airflow_provider_whitebit.moves.intent import Attempt, Intent, Operation
+
+_CLEAR = "Clear the task. It reads the exchange's records again before it sends anything, and most doubts end here."
+_DELETE = "Delete every entry of the journal of this move, and no other. Then clear the task."
+
+#: Steps for a move that leaves a record at the exchange.
+RECORD_STEPS = (
+    _CLEAR,
+    "If the task is in doubt again, its error lists transactions. Find out which of them belong to other tasks (their "
+    "receipts name the transaction), to other programs or to people.",
+    "If a transaction is left over, it is this move: mark the task as success.",
+    f"If every listed transaction belongs to another move, this move did not run. {_DELETE}",
+)
+
+#: Steps for a transfer, which leaves no record, only balances.
+TRANSFER_STEPS = (
+    _CLEAR,
+    "If the task is in doubt again, its error lists balances. Compare them with everything else that moved this asset "
+    "since then: other tasks, orders, people.",
+    "If the transfer explains the difference, it ran: mark the task as success.",
+    f"If the balances are explained without it, the transfer did not run. {_DELETE}",
+)
+
+#: Steps for a journal that the package cannot read, so that it does not know the move.
+UNREADABLE_STEPS = (
+    "Clear the task. If a newer version of this package wrote the journal, install that version before.",
+    "If the task fails again because of its journal, compare its parameters with the exchange's history and balances "
+    "since the task first ran. Leave out what belongs to other tasks, to other programs or to people.",
+    "If the move is there, it ran: mark the task as success.",
+    f"If the move is not there, it did not run. {_DELETE}",
+)
+
+
+#: For a run that stops because of another one.
+REPLACED = "Look at the latest try of the task: it finds out what this one did. If there is none, clear the task."
+
+
+def steps_for(operation: str | None) -> tuple[str, ...]:
+    """Return the steps for a move in doubt.
+
+    :param operation: its :class:`~.intent.Operation`; ``None`` if its journal cannot be read.
+    """
+    if operation is None:
+        return UNREADABLE_STEPS
+    return TRANSFER_STEPS if operation == Operation.TRANSFER else RECORD_STEPS
+
+
+def doubt_of_another_key(intent: Intent) -> WhiteBitInDoubtError:
+    """The error for a move in doubt that another API key sent."""
+    return WhiteBitInDoubtError(
+        f"This task has a move in doubt ({intent.id}, {intent.move}) that was sent with another API key. Only "
+        "that key can find out whether it ran. Nothing was sent this time.",
+        intent_id=intent.id,
+        next_step="Give the connection the old key back, or name a connection with the old key in its "
+        "previous_conn_id. Then clear the task.",
+    )
+
+
+def doubt(intent: Intent, verdict: Verdict) -> WhiteBitInDoubtError:
+    """The error for a move of which the records cannot tell whether it ran."""
+    sent = ", ".join(sent_at(attempt) for attempt in intent.attempts)
+    shown = "; ".join(verdict.unclear)
+    if intent.move.operation is Operation.TRANSFER:
+        records = f"A transfer leaves no record, and the balances cannot tell: {shown}."
+    else:
+        records = f"The exchange's history shows transactions that may be this move or another one: {shown}."
+    return WhiteBitInDoubtError(
+        f"Move {intent.id} ({intent.move}) was sent at {sent} and its answer was lost. {records}",
+        intent_id=intent.id,
+        path=intent.move.call().path,
+        next_step=steps_for(intent.move.operation),
+    )
+
+
+def sent_at(attempt: Attempt) -> str:
+    """When an attempt was sent, in words."""
+    return f"{pendulum.from_timestamp(attempt.nonce // 1000, tz='UTC').isoformat()} (nonce {attempt.nonce})"

@@ -1,0 +1,118 @@
+"""Treasury plans and their outcome. Pure values and their JSON form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Any, Self
+
+from airflow_provider_whitebit.client.errors import WhiteBitValidationError
+from airflow_provider_whitebit.client.models import parse_amount, plain, to_json
+from airflow_provider_whitebit.moves.intent import Move, Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedMove:
+    """A move, and in one sentence why it is needed."""
+
+    move: Move
+    reason: str
+
+    def __str__(self) -> str:
+        amount = "" if self.move.amount is None else f" {plain(self.move.amount)}"
+        return f"{self.move.operation}{amount} {self.move.ticker}. {self.reason}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON."""
+        return {"move": self.move.to_json(), "reason": self.reason}
+
+
+@dataclass(frozen=True, slots=True)
+class TreasuryPlan:
+    """Moves in the order in which they must be made.
+
+    :param moves: what to move; withdrawals come before what they pay for.
+    :param notes: what could not be done, and why.
+    :param shortfalls: what is missing even after all moves, by ticker, in units of the asset.
+    :param auto_reinvest: the investments, by plan id, whose auto-reinvest is switched on or off. Moves no money.
+    """
+
+    moves: tuple[PlannedMove, ...] = ()
+    notes: tuple[str, ...] = ()
+    shortfalls: Mapping[str, Decimal] = field(default_factory=dict)
+    auto_reinvest: Mapping[str, bool] = field(default_factory=dict)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to do."""
+        return not self.moves and not self.auto_reinvest
+
+    def without(self, made: Sequence[Receipt]) -> Self:
+        """Return this plan without the moves that were made.
+
+        :param made: receipts of moves of this plan.
+        """
+        left = [(receipt.operation, receipt.plan_id or "", receipt.ticker) for receipt in made]
+        moves = []
+        for planned in self.moves:
+            name = (str(planned.move.operation), planned.move.plan_id, planned.move.ticker)
+            if name in left:
+                left.remove(name)
+            else:
+                moves.append(planned)
+        return replace(self, moves=tuple(moves))
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> Self:
+        """Read what :meth:`to_json` returned.
+
+        :raises WhiteBitValidationError: this is not a plan.
+        """
+        try:
+            return cls(
+                tuple(PlannedMove(Move.from_json(one["move"]), str(one["reason"])) for one in raw["moves"]),
+                tuple(map(str, raw["notes"])),
+                {str(ticker): parse_amount(amount) for ticker, amount in raw["shortfalls"].items()},
+                {str(plan): bool(enabled) for plan, enabled in raw["auto_reinvest"].items()},
+            )
+        except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+            raise WhiteBitValidationError(
+                f"approved_plan is not a plan ({type(error).__name__}).",
+                next_step="Pass the plan that a dry run returned.",
+            ) from None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON, with amounts as decimal strings."""
+        return {
+            "moves": [planned.to_json() for planned in self.moves],
+            "notes": list(self.notes),
+            "shortfalls": {ticker: to_json(amount) for ticker, amount in self.shortfalls.items()},
+            "auto_reinvest": dict(self.auto_reinvest),
+        }
+
+
+#: States of a plan's outcome.
+EXECUTED, PLANNED, NOTHING = "executed", "planned", "nothing_to_do"
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOutcome:
+    """The outcome of a plan.
+
+    :param status: ``executed``, ``planned`` for a dry run, or ``nothing_to_do``.
+    :param plan: the plan; empty if an earlier run of the task carried it out.
+    :param receipts: of every move that the task has made, in their order.
+    """
+
+    status: str
+    plan: TreasuryPlan
+    receipts: tuple[Receipt, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON."""
+        return {
+            "status": self.status,
+            "plan": self.plan.to_json(),
+            "receipts": [receipt.to_json() for receipt in self.receipts],
+        }

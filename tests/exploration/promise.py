@@ -1,0 +1,52 @@
+"""What must be true whenever money moves and whenever a try ends."""
+
+from __future__ import annotations
+
+from tests.exploration.states import Entry, State
+
+
+class Broken(AssertionError):
+    """The promise is broken."""
+
+
+def check_moved(state: State) -> None:
+    """Check the latest entry of the ledger.
+
+    :raises Broken: its task has moved twice, or has just said that no money moved.
+    """
+    sender = state.processes[state.ledger[-1].request.process]
+    if len(_moves(state, sender.task)) > 1:
+        raise Broken(f"task{sender.task} has moved its money twice")
+    latest = state.processes[state.tasks[sender.task].current]
+    # A later try makes it an open question again.
+    if latest.node.end is not None and latest.node.end.money_moved is False:
+        raise Broken(f"{latest} said that no money moved, and then {sender} moved it")
+
+
+def check_end(state: State, index: int, *, doubts: bool) -> None:
+    """Check what a try reports at its end.
+
+    :param index: of the try's process.
+    :param doubts: whether a task may end in doubt.
+    :raises Broken: it is not true.
+    """
+    process = state.processes[index]
+    end, made = process.node.end, _moves(state, process.task)
+    if end is None:
+        return
+    if end.kind == "receipt":
+        if not made:
+            raise Broken(f"{process} has a receipt, and nothing was moved")
+        if end.reference != made[0].reference:
+            raise Broken(f"{process} has the receipt of another move: {end.reference}")
+    elif end.money_moved is False:
+        if any(state.processes[one.request.process].number <= process.number for one in made):
+            raise Broken(f"{process} says that no money moved, and it did: {end.kind}")
+    elif end.kind == "WhiteBitInDoubtError" and not doubts and index == state.tasks[process.task].current:
+        raise Broken(f"{process} is in doubt without reason")
+
+
+def _moves(state: State, task: int) -> list[Entry]:
+    return [
+        one for one in state.ledger if one.request.process >= 0 and state.processes[one.request.process].task == task
+    ]

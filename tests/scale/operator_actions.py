@@ -1,0 +1,131 @@
+"""What an operator does about failed tasks: the steps of ``moves.doubts.RECORD_STEPS``."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.scale.cluster import Cluster
+
+#: A try that was killed, or that Airflow replaced.
+NO_ERROR = "no error in its log"
+
+
+class OperatorActions:
+    """Clears and resolves the failed tasks of one run.
+
+    :param cluster: the Airflow.
+    :param dag_id: the DAG.
+    :param run_id: its run.
+    """
+
+    def __init__(self, cluster: Cluster, dag_id: str, run_id: str) -> None:
+        self.cluster = cluster
+        self.dag_id = dag_id
+        self.run_id = run_id
+        #: How moves in doubt were resolved, and the errors of the last tries of cleared tasks.
+        self.resolved: Counter[str] = Counter()
+        self.cleared: Counter[str] = Counter()
+        #: Tasks that were marked as success, each with the transaction that no other task had.
+        self.marked: dict[tuple[str, int], str] = {}
+        #: Tasks that were cleared because they were in doubt.
+        self._tried: set[tuple[str, int]] = set()
+
+    def handle_failed_run(self) -> None:
+        """Clear all failed tasks. When only tasks are left that are in doubt again after a clear, resolve those."""
+        instances = self.cluster.tasks(self.dag_id, self.run_id)
+        failed = [instance for instance in instances if instance["state"] == "failed"]
+        in_doubt = [instance for instance in failed if self._candidates(instance) and _place(instance) in self._tried]
+        others = [instance for instance in failed if instance not in in_doubt]
+        for instance in others:
+            if self._candidates(instance):
+                self._tried.add(_place(instance))
+            kinds = list(_failures(self._log(instance)))
+            self.cleared[kinds[-1] if kinds else NO_ERROR] += 1
+            self._clear(instance)
+        if not others and in_doubt:
+            done = [instance for instance in instances if instance["state"] == "success" and instance["map_index"] >= 0]
+            taken = {self.receipt(instance["task_id"], instance["map_index"])["transaction_id"] for instance in done}
+            for instance in in_doubt:
+                self._resolve(instance, taken)
+
+    def receipt(self, task_id: str, map_index: int) -> dict[str, Any]:
+        """Return a task's receipt; only the transaction for a task that was marked as success."""
+        if (task_id, map_index) in self.marked:
+            return {"transaction_id": self.marked[task_id, map_index]}
+        found: dict[str, Any] = self.cluster.returned(self.dag_id, self.run_id, task_id, map_index)
+        return found
+
+    def _resolve(self, instance: dict[str, Any], taken: set[str]) -> None:
+        place = _place(instance)
+        path = f"/api/v2/dags/{self.dag_id}/dagRuns/{self.run_id}/taskInstances"
+        if left := [name for name in self._candidates(instance) if name not in taken]:
+            taken.add(left[0])
+            self.marked[place] = left[0]
+            self.cluster.api.call("PATCH", f"{path}/{place[0]}/{place[1]}", {"new_state": "success"})
+            self.resolved["one transaction left: marked as success"] += 1
+            return
+        store = f"{path}/{place[0]}/state-store"
+        kept = self.cluster.api.call("GET", f"{store}?map_index={place[1]}")["task_state_store"]
+        for entry in kept:
+            if entry["key"].startswith("whitebit_move"):
+                self.cluster.api.call("DELETE", f"{store}/{entry['key']}?map_index={place[1]}")
+        self._clear(instance)
+        self.resolved["all transactions belong to other tasks: journal deleted, task cleared"] += 1
+
+    def _clear(self, instance: dict[str, Any]) -> None:
+        mapped = instance["map_index"] >= 0
+        task = [instance["task_id"], instance["map_index"]] if mapped else instance["task_id"]
+        self.cluster.clear(self.dag_id, self.run_id, task)
+
+    def _candidates(self, instance: dict[str, Any]) -> list[str]:
+        """Return the transactions that an error of a move in doubt names; nothing if the task is not in doubt."""
+        errors = [line for line in self._log(instance) if '"level":"error"' in line and "WhiteBitInDoubtError" in line]
+        return re.findall(r"(tx_[0-9a-f-]+) of ", errors[-1]) if errors else []
+
+    def failures(self) -> Counter[str]:
+        """Count the errors of all failed tries of the run."""
+        return Counter(kind for file in self._logs.rglob("attempt=*.log") for kind in _failures(_lines(file)))
+
+    def deferred(self, instance: dict[str, Any]) -> bool:
+        """Return whether the last try of a task was deferred."""
+        log = self._file(instance)
+        return any(log.parent.glob(f"{log.name}.trigger.*"))
+
+    @property
+    def _logs(self) -> Path:
+        return self.cluster.home / "logs" / f"dag_id={self.dag_id}" / f"run_id={self.run_id}"
+
+    def _log(self, instance: dict[str, Any]) -> list[str]:
+        return _lines(self._file(instance))
+
+    def _file(self, instance: dict[str, Any]) -> Path:
+        place = self._logs / f"task_id={instance['task_id']}"
+        if instance["map_index"] >= 0:
+            place /= f"map_index={instance['map_index']}"
+        return place / f"attempt={instance['try_number']}.log"
+
+
+def _place(instance: dict[str, Any]) -> tuple[str, int]:
+    return instance["task_id"], instance["map_index"]
+
+
+def _lines(file: Path) -> list[str]:
+    return file.read_text(errors="replace").splitlines() if file.exists() else []
+
+
+def _failures(lines: list[str]) -> Iterator[str]:
+    """Yield the class names of the exceptions that ended a task."""
+    for line in lines:
+        if '"Task failed with exception"' in line:
+            # A process that is killed may leave half a line.
+            with contextlib.suppress(ValueError):
+                error = json.loads(line)["error_detail"][0]
+                # A mapped task that is terminated before Airflow has expanded it has no on_kill: Airflow's own error.
+                if "'on_kill'" not in error["exc_value"]:
+                    yield error["exc_type"]

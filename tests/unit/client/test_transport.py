@@ -1,0 +1,66 @@
+"""The transport has no public method that sends something, and few steps between a call and its bytes."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_whitebit.client.endpoints import MAIN_BALANCE, SERVER_TIME
+from airflow_provider_whitebit.client.signing import Credentials
+from airflow_provider_whitebit.client.transport import RetryPolicy, Transport
+from airflow_provider_whitebit.client.transport_http import HttpAnswer
+
+
+def test_no_public_method_sends():
+    public = {name for name, value in vars(Transport).items() if callable(value) and not name.startswith("_")}
+    assert public == {"close", "synchronise"}
+
+
+class Wire:
+    """Answers with an empty object, and counts the frames of this package above it."""
+
+    def send(self, *request):
+        package = str(Path(inspect.getfile(Transport)).parents[1])
+        self.frames = sum(frame.filename.startswith(package) for frame in inspect.stack()[1:])
+        return HttpAnswer(200, {}, b"{}")
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize(
+    "send",
+    [
+        lambda transport: transport._once(MAIN_BALANCE, {}, nonce=1),
+        lambda transport: transport._repeatable(MAIN_BALANCE, {}),
+        lambda transport: transport._repeatable(SERVER_TIME),
+    ],
+    ids=["once", "repeatable", "public"],
+)
+def test_two_frames_between_a_call_and_its_bytes(send):
+    wire = Wire()
+    send(Transport("http://x", Credentials("k", "s"), wire=wire))
+    assert wire.frames == 2
+
+
+def test_waits_double_up_to_a_limit():
+    policy = RetryPolicy(first_wait=1, longest_wait=30, jitter=0)
+    assert [policy.wait(attempt) for attempt in range(1, 8)] == [1, 2, 4, 8, 16, 30, 30]
+    assert RetryPolicy(first_wait=0, jitter=0).wait(5) == 0
+
+
+def test_jitter_is_added_to_each_wait():
+    waits = [RetryPolicy(first_wait=2, jitter=1).wait(1) for _ in range(50)]
+    assert all(2 <= wait <= 3 for wait in waits)
+    assert len(set(waits)) > 1
+
+
+def test_a_reading_call_is_repeated_after_a_refusal_with_the_status_of_a_success():
+    refusal = b'{"response":null,"status":429,"errors":{},"warning":"Too many requests."}'
+    answers = iter([refusal, b'{"main_balance":"1"}'])
+    wire = Wire()
+    wire.send = lambda *request: HttpAnswer(200, {}, next(answers))
+    transport = Transport("http://x", Credentials("k", "s"), wire=wire, sleep=lambda seconds: None)
+    assert transport._repeatable(MAIN_BALANCE, {}) == {"main_balance": "1"}

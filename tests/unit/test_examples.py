@@ -1,0 +1,76 @@
+"""Each example explains itself, starts nothing by itself, and is parsed without a connection."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+import warnings
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from airflow.exceptions import AirflowProviderDeprecationWarning
+from airflow.sdk import DAG
+
+from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
+
+EXAMPLES = {file.stem: file for file in (Path(__file__).parents[2] / "dags_examples").glob("*.py")}
+HITL = "airflow.providers.standard.operators.hitl"
+
+
+@pytest.fixture
+def parse(monkeypatch):
+    """Returns all DAGs of an example."""
+    made = []
+    init = DAG.__init__
+
+    def record(self, *args, **options):
+        made.append(self)
+        init(self, *args, **options)
+
+    def refuse(*_, **__):
+        raise AssertionError("An example reads a connection while it is parsed")
+
+    monkeypatch.setattr(DAG, "__init__", record)
+    monkeypatch.setattr(WhiteBitHook, "get_connection", refuse)
+
+    def parsed(name):
+        made.clear()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", AirflowProviderDeprecationWarning)
+            text = runpy.run_path(str(EXAMPLES[name]))["__doc__"]
+        return text, list(made)
+
+    return parsed
+
+
+def can_ask():
+    try:
+        from airflow.providers.standard.operators.hitl import HITLOperator  # noqa: F401
+    except Exception:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_explains_itself_and_is_created_paused(parse, name):
+    text, dags = parse(name)
+    assert len(text.strip()) > 80
+    assert bool(dags) is (name != "whitebit_approval" or can_ask())
+    assert [dag.dag_id for dag in dags if dag.doc_md != text] == []
+    assert [dag.dag_id for dag in dags if dag.is_paused_upon_creation is not True] == []
+    assert [dag.dag_id for dag in dags if dag.catchup] == []
+    assert [dag.dag_id for dag in dags if not dag.dag_id.startswith(name)] == []
+
+
+class OldOperator:
+    """The operator of a standard provider before 1.12.2."""
+
+    def __init__(self, *, subject, options, body=None, **kwargs):
+        raise AssertionError("An operator that is too old is used")
+
+
+@pytest.mark.parametrize("hitl", [None, SimpleNamespace(ApprovalOperator=OldOperator, HITLOperator=OldOperator)])
+def test_the_approval_example_is_left_out_where_nobody_can_be_asked(parse, monkeypatch, hitl):
+    monkeypatch.setitem(sys.modules, HITL, hitl)
+    assert parse("whitebit_approval")[1] == []
