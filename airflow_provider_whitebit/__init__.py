@@ -31,6 +31,7 @@ def get_provider_info() -> dict[str, Any]:
                 "integration-name": "WhiteBIT",
                 "python-modules": [
                     "airflow_provider_whitebit.operators.account",
+                    "airflow_provider_whitebit.operators.approval",
                     "airflow_provider_whitebit.operators.fixed",
                     "airflow_provider_whitebit.operators.flex",
                     "airflow_provider_whitebit.operators.sub_accounts",

@@ -1,57 +1,69 @@
-"""A person approves a plan before anything moves: plan, ask, carry out exactly the approved plan.
+"""People approve a plan before anything moves: plan, ask, execute exactly the approved plan.
 
-The plan is a dry run. Airflow asks under "Required Actions", and shows every move with its reason. The approved plan
-is carried out unchanged, even if balances have changed meanwhile: the exchange refuses a move that does not fit.
-Airflow 3.1 and later, with the standard provider 1.12.2 or later.
+The plan is a dry run. Airflow asks under "Required Actions", and shows every move with its reason. A plan that moves no
+more than `above` needs nobody. The approved plan is executed unchanged, even if balances have changed meanwhile: the
+exchange refuses a move that does not fit. `whitebit_approval_two_people` asks a second, different person above a second
+amount. Airflow 3.1 and later, with the standard provider 1.12.2 or later.
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
-from inspect import signature
 
 from airflow.sdk import DAG, Param
 
+from airflow_provider_whitebit.operators.approval import (
+    WhiteBitApprovalOperator,
+    WhiteBitApprovedPlanOperator,
+    can_ask_people,
+)
 from airflow_provider_whitebit.operators.treasury import WhiteBitRebalanceOperator
 
-try:
-    from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOperator
-except Exception:  # Airflow 3.0 cannot ask people; its provider raises an error of its own
-    CAN_ASK = False
-else:
-    # The standard provider has it since 1.12.2.
-    CAN_ASK = "response_timeout" in signature(HITLOperator.__init__).parameters
+POLICY = '{"{{ params.ticker }}": {"reserve": "{{ params.reserve }}"}}'
+PARAMS = {
+    "ticker": Param("USDT", type="string"),
+    "reserve": Param("5000", type="string"),
+    "above": Param("1000", type="string", description="Ask a person above this amount"),
+}
 
-MOVES = """
-{% set planned = ti.xcom_pull(task_ids='plan')['plan'] %}
-{% for one in planned.moves %}
-- **{{ one.move.operation }} {{ one.move.amount }} {{ one.move.ticker }}**: {{ one.reason }}
-{% else %}
-Nothing to do.
-{% endfor %}
-{% for note in planned.notes %}
-- Note: {{ note }}
-{% endfor %}
-"""
 
-if CAN_ASK:
-    with DAG(
-        "whitebit_approval",
-        description="Plan, ask a person, carry out",
+def dag(name: str, **params: Param) -> DAG:
+    """Return an empty DAG that only people start."""
+    return DAG(
+        name,
+        description="Plan, ask people, execute",
         doc_md=__doc__,
         schedule=None,
         is_paused_upon_creation=True,
-        params={"ticker": Param("USDT", type="string"), "reserve": Param("5000", type="string")},
+        params={**PARAMS, **params},
         default_args={"retries": 3, "retry_delay": timedelta(minutes=1)},
         tags=["whitebit"],
-    ):
-        policy = '{"{{ params.ticker }}": {"reserve": "{{ params.reserve }}"}}'
-        plan = WhiteBitRebalanceOperator(task_id="plan", policy=policy, dry_run=True)
-        ask = ApprovalOperator(
+    )
+
+
+if can_ask_people():
+    with dag("whitebit_approval"):
+        plan = WhiteBitRebalanceOperator(task_id="plan", policy=POLICY, dry_run=True)
+        ask = WhiteBitApprovalOperator(
             task_id="ask",
-            subject="Carry out this plan?",
-            body=MOVES,
+            plan=plan.output,
+            above='{"{{ params.ticker }}": "{{ params.above }}"}',
             response_timeout=timedelta(hours=8),
         )
-        carry_out = WhiteBitRebalanceOperator(task_id="carry_out", policy=policy, approved_plan=plan.output)
-        plan >> ask >> carry_out
+        WhiteBitApprovedPlanOperator(task_id="carry_out", approved_plan=ask.output)
+
+    with dag("whitebit_approval_two_people", above_two=Param("10000", description="Ask two people above this amount")):
+        plan = WhiteBitRebalanceOperator(task_id="plan", policy=POLICY, dry_run=True)
+        first = WhiteBitApprovalOperator(
+            task_id="first",
+            plan=plan.output,
+            above='{"{{ params.ticker }}": "{{ params.above }}"}',
+            response_timeout=timedelta(hours=8),
+        )
+        second = WhiteBitApprovalOperator(
+            task_id="second",
+            plan=first.output,
+            above='{"{{ params.ticker }}": "{{ params.above_two }}"}',
+            response_timeout=timedelta(hours=8),
+        )
+        WhiteBitApprovedPlanOperator(task_id="carry_out", approved_plan=second.output)

@@ -44,6 +44,7 @@ MODULES = (
     "moves.requests",
     "notifications.texts",
     "operators.account",
+    "operators.approval",
     "operators.fixed",
     "operators.flex",
     "operators.links",

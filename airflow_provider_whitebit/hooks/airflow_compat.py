@@ -45,6 +45,7 @@ __all__ = [
     "clears_state_on_success",
     "current_context",
     "default_deferrable",
+    "kept_question",
     "lineage_collector",
     "mask_secret",
     "metrics_are_on",
@@ -130,6 +131,25 @@ def stored_variable(name: str) -> str | None:
     if answer.error != ErrorType.VARIABLE_NOT_FOUND:
         raise AirflowRuntimeError(answer)
     return None
+
+
+def kept_question(ti_id: Any, **question: Any) -> Any | None:
+    """Ask people a question (3.1 and later), and return the one that they see.
+
+    Airflow keeps the first question of a task in a dag run: after a clear, people see the old one. Airflow's own
+    function to ask does not return it.
+
+    :param ti_id: of the task instance.
+    :param question: as ``upsert_hitl_detail`` of the task SDK takes it.
+    :returns: has ``options``, ``body`` and ``assigned_users``; ``None`` outside a task.
+    """
+    from airflow.sdk.execution_time import task_runner
+    from airflow.sdk.execution_time.comms import CreateHITLDetailPayload
+
+    supervisor = getattr(task_runner, "SUPERVISOR_COMMS", None)
+    if supervisor is None:
+        return None
+    return supervisor.send(CreateHITLDetailPayload(ti_id=ti_id, **question))
 
 
 def never_expire() -> Any:

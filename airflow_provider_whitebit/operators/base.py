@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
@@ -102,12 +102,7 @@ class WhiteBitOperator(BaseOperator):
         :param context: of the task. Without a task instance, as in unit tests, nothing is pushed.
         :returns: the result.
         """
-        task_instance = context.get("ti") if self.do_xcom_push else None
-        if task_instance is not None and isinstance(document, Mapping):
-            for name, value in document.items():
-                if value is not None:
-                    task_instance.xcom_push(name, value)
-        return document
+        return publish(self, document, context)
 
     def _refuse_floats(self, **values: Any) -> None:
         """Refuse floats when the DAG file is parsed. A mapped task gets its values when it runs.
@@ -126,15 +121,8 @@ class WhiteBitOperator(BaseOperator):
         :raises AirflowFailException: before Airflow 3.3, for one of ``PERMANENT_ERRORS``.
         :raises WhiteBitError: every other error; with a retry policy, all of them.
         """
-        from airflow_provider_whitebit.client.errors import PERMANENT_ERRORS
-        from airflow_provider_whitebit.hooks.airflow_compat import AirflowFailException
-
-        try:
+        with nullcontext() if getattr(self, "retry_policy", None) is not None else fail_without_retry():
             yield
-        except PERMANENT_ERRORS as error:
-            if getattr(self, "retry_policy", None) is not None:
-                raise
-            raise AirflowFailException(f"{type(error).__name__}: {error}") from error
 
 
 class WhiteBitListOperator(WhiteBitOperator):
@@ -272,6 +260,31 @@ class WhiteBitMoveOperator(WhiteBitOperator):
             timeout=self.execution_timeout,
         )
         raise AssertionError("defer() always raises")
+
+
+def publish(task: BaseOperator, document: ResultT, context: Mapping[str, Any]) -> ResultT:
+    """Push each field of a task's result as an XCom, as :meth:`WhiteBitOperator._publish`."""
+    task_instance = context.get("ti") if task.do_xcom_push else None
+    if task_instance is not None and isinstance(document, Mapping):
+        for name, value in document.items():
+            if value is not None:
+                task_instance.xcom_push(name, value)
+    return document
+
+
+@contextmanager
+def fail_without_retry() -> Iterator[None]:
+    """Let errors that no retry can change fail the task at once.
+
+    :raises AirflowFailException: for one of ``PERMANENT_ERRORS``.
+    """
+    from airflow_provider_whitebit.client.errors import PERMANENT_ERRORS
+    from airflow_provider_whitebit.hooks.airflow_compat import AirflowFailException
+
+    try:
+        yield
+    except PERMANENT_ERRORS as error:
+        raise AirflowFailException(f"{type(error).__name__}: {error}") from error
 
 
 def followed_keys(task: BaseOperator) -> set[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -47,6 +49,12 @@ class TreasuryPlan:
     def empty(self) -> bool:
         """Whether there is nothing to do."""
         return not self.moves and not self.auto_reinvest
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the plan's JSON form. Plans with equal digests are equal."""
+        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def without(self, made: Sequence[Receipt]) -> Self:
         """Return this plan without the moves that were made.

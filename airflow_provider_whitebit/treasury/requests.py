@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,10 +10,11 @@ from typing import Any, ClassVar
 
 import pendulum
 
-from airflow_provider_whitebit.client.errors import WhiteBitNotEnoughBalanceError, WhiteBitValidationError
+from airflow_provider_whitebit.client.errors import WhiteBitNotEnoughBalanceError
 from airflow_provider_whitebit.client.models import plain
 from airflow_provider_whitebit.moves import parsing
 from airflow_provider_whitebit.moves.intent import Receipt
+from airflow_provider_whitebit.treasury.approval import read_plan
 from airflow_provider_whitebit.treasury.planning import Holdings, TreasuryPlan, plan_raise, plan_rebalance, plan_sweep
 from airflow_provider_whitebit.treasury.policy import Policy, read_policy
 
@@ -151,36 +151,22 @@ class RaiseLiquidity(PlanRequest):
 class ApprovedPlan(PlanRequest):
     """Execute exactly the plan that a dry run returned and a person approved.
 
-    :param request: the request that was planned.
-    :param plan: the plan, or the dry run's whole result: as a mapping, its JSON text, or a plan.
-    :raises WhiteBitValidationError: this is not a plan.
+    :param request: the request that was planned; ``None`` if only the plan is known.
+    :param plan: the plan, or the whole result of a dry run or of an approval: as a mapping, its JSON text, or a plan.
+    :raises WhiteBitValidationError: this is not a plan, or the plan was changed after its approval.
     """
 
     reads_holdings: ClassVar[bool] = False
-    request: PlanRequest
+    request: PlanRequest | None
     approved: TreasuryPlan
 
-    def __init__(self, request: PlanRequest, plan: TreasuryPlan | Mapping[str, Any] | str) -> None:
-        self._set(request=request, approved=_read_plan(plan))
+    def __init__(self, request: PlanRequest | None, plan: TreasuryPlan | Mapping[str, Any] | str) -> None:
+        self._set(request=request, approved=plan if isinstance(plan, TreasuryPlan) else read_plan(plan))
 
     def to_json(self) -> dict[str, Any]:
-        return {**self.request.to_json(), "approved_plan": self.approved.to_json()}
+        requested = {} if self.request is None else self.request.to_json()
+        return {**requested, "approved_plan": self.approved.to_json()}
 
     def plan(self, holdings: Holdings, now: pendulum.DateTime, made: Sequence[Receipt]) -> TreasuryPlan:
         """Return the approved plan without the moves that the task has already made."""
         return self.approved.without(made)
-
-
-def _read_plan(raw: object) -> TreasuryPlan:
-    if isinstance(raw, TreasuryPlan):
-        return raw
-    if isinstance(raw, str):
-        try:
-            raw = json.loads(raw)
-        except ValueError:
-            raise WhiteBitValidationError(
-                "approved_plan is not valid JSON.", next_step="Pass the plan with .output or the filter tojson."
-            ) from None
-    if isinstance(raw, Mapping) and "plan" in raw:
-        raw = raw["plan"]
-    return TreasuryPlan.from_json(raw)  # type: ignore[arg-type]  # refuses all that is not a plan

@@ -13,6 +13,7 @@ from airflow.exceptions import AirflowProviderDeprecationWarning
 from airflow.sdk import DAG
 
 from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
+from airflow_provider_whitebit.operators.approval import can_ask_people
 
 EXAMPLES = {file.stem: file for file in (Path(__file__).parents[2] / "dags_examples").glob("*.py")}
 HITL = "airflow.providers.standard.operators.hitl"
@@ -44,23 +45,20 @@ def parse(monkeypatch):
     return parsed
 
 
-def can_ask():
-    try:
-        from airflow.providers.standard.operators.hitl import HITLOperator  # noqa: F401
-    except Exception:
-        return False
-    return True
-
-
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_explains_itself_and_is_created_paused(parse, name):
     text, dags = parse(name)
     assert len(text.strip()) > 80
-    assert bool(dags) is (name != "whitebit_approval" or can_ask())
+    assert bool(dags) is (name != "whitebit_approval" or can_ask_people())
     assert [dag.dag_id for dag in dags if dag.doc_md != text] == []
     assert [dag.dag_id for dag in dags if dag.is_paused_upon_creation is not True] == []
     assert [dag.dag_id for dag in dags if dag.catchup] == []
     assert [dag.dag_id for dag in dags if not dag.dag_id.startswith(name)] == []
+
+
+def test_the_approval_example_is_left_out_where_nobody_can_be_asked(parse, monkeypatch):
+    monkeypatch.setattr("airflow_provider_whitebit.operators.people.CAN_ASK_PEOPLE", False)
+    assert parse("whitebit_approval")[1] == []
 
 
 class OldOperator:
@@ -71,6 +69,7 @@ class OldOperator:
 
 
 @pytest.mark.parametrize("hitl", [None, SimpleNamespace(ApprovalOperator=OldOperator, HITLOperator=OldOperator)])
-def test_the_approval_example_is_left_out_where_nobody_can_be_asked(parse, monkeypatch, hitl):
+def test_an_airflow_that_cannot_ask_can_import_the_operators(monkeypatch, hitl):
     monkeypatch.setitem(sys.modules, HITL, hitl)
-    assert parse("whitebit_approval")[1] == []
+    monkeypatch.delitem(sys.modules, "airflow_provider_whitebit.operators.people")
+    assert runpy.run_module("airflow_provider_whitebit.operators.people")["CAN_ASK_PEOPLE"] is False

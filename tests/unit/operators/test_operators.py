@@ -8,13 +8,14 @@ from airflow.sdk import DAG, Asset, AssetAlias
 from airflow_provider_whitebit.client import errors as e
 from airflow_provider_whitebit.client.errors import WhiteBitJournalError
 from airflow_provider_whitebit.hooks.airflow_compat import AirflowFailException
-from airflow_provider_whitebit.operators import account, fixed, flex, sub_accounts, treasury
+from airflow_provider_whitebit.operators import account, approval, fixed, flex, sub_accounts, treasury
 from airflow_provider_whitebit.operators.base import WhiteBitRetryPolicy
 
 OPERATORS = [
     treasury.WhiteBitSweepOperator,
     treasury.WhiteBitRebalanceOperator,
     treasury.WhiteBitRaiseLiquidityOperator,
+    approval.WhiteBitApprovedPlanOperator,
     account.WhiteBitBalanceOperator,
     flex.WhiteBitFlexPlansOperator,
     flex.WhiteBitFlexInvestmentsOperator,
@@ -38,6 +39,7 @@ OPERATORS = [
     treasury.WhiteBitFlexStatementOperator,
 ]
 NEEDED = {
+    approval.WhiteBitApprovedPlanOperator: {"approved_plan": {}},
     treasury.WhiteBitSweepOperator: {"policy": {"USDT": {}}},
     treasury.WhiteBitRebalanceOperator: {"policy": {"USDT": {}}},
     treasury.WhiteBitRaiseLiquidityOperator: {"ticker": "USDT", "amount": "1"},
@@ -83,7 +85,7 @@ def test_a_float_is_refused_when_the_dag_is_read(operator):
 
 def test_plan_and_ticker_exclude_each_other():
     for operator, needed in NEEDED.items():
-        if operator.__module__ in (account.__name__, sub_accounts.__name__, treasury.__name__):
+        if operator.__module__ in (account.__name__, approval.__name__, sub_accounts.__name__, treasury.__name__):
             continue
         with pytest.raises(ValueError, match="give only one of"):
             operator(task_id="t", plan_id="x", **needed)

@@ -21,12 +21,16 @@ from airflow_provider_whitebit.hooks import whitebit as hooks
 from airflow_provider_whitebit.hooks.airflow_compat import AirflowFailException
 from airflow_provider_whitebit.moves import parsing
 from airflow_provider_whitebit.moves.requests import InvalidRequest
-from airflow_provider_whitebit.operators import account, fixed, flex, sub_accounts, treasury
+from airflow_provider_whitebit.operators import account, approval, fixed, flex, sub_accounts, treasury
 from airflow_provider_whitebit.sensors import whitebit as sensors
+from airflow_provider_whitebit.treasury.plans import TreasuryPlan
 from airflow_provider_whitebit.treasury.requests import ApprovedPlan
 
 PLAN = "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f"
+APPROVED = {"plan": {"moves": [], "notes": [], "shortfalls": {}, "auto_reinvest": {}}}
+APPROVED["digest"] = TreasuryPlan().digest
 KINDS = {
+    approval.WhiteBitApprovedPlanOperator: {"approved_plan": APPROVED},
     flex.WhiteBitFlexPlansOperator: {},
     flex.WhiteBitFlexInvestmentsOperator: {},
     flex.WhiteBitFlexHistoryOperator: {},
@@ -150,7 +154,8 @@ def test_all_operators_and_sensors_are_tested():
         for kind in vars(importlib.import_module(name)).values()
         if isinstance(kind, type) and kind.__module__ == name and issubclass(kind, BaseOperator)
     }
-    bases = {"WhiteBitPlanOperator", "WhiteBitSensor"}
+    # Those that ask people call no hook: test_approval_operator.py.
+    bases = {"WhiteBitPlanOperator", "WhiteBitSensor", "WhiteBitApprovalOperator"}
     assert {kind for kind in found if not kind.__name__.startswith("_") and kind.__name__ not in bases} == set(KINDS)
 
 

@@ -147,7 +147,7 @@ class TestApprovedPlan:
             ("{broken", "not valid JSON"),
             ({"moves": 1}, "approved_plan is"),
             (5, "approved_plan is"),
-            ("[]", "approved_plan is"),
+            ("[5]", "neither a plan nor the receipt"),
         ],
     )
     def test_what_is_not_a_plan_is_refused(self, given, message):

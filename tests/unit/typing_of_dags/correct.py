@@ -15,6 +15,7 @@ from airflow_provider_whitebit.operators.account import (
     WhiteBitMainHistoryOperator,
     WhiteBitTransferOperator,
 )
+from airflow_provider_whitebit.operators.approval import WhiteBitApprovalOperator, WhiteBitApprovedPlanOperator
 from airflow_provider_whitebit.operators.fixed import (
     WhiteBitFixedCloseOperator,
     WhiteBitFixedInvestmentsOperator,
@@ -142,6 +143,16 @@ with DAG("correct", default_args={"retries": 2}) as dag:
     WhiteBitSweepOperator(task_id="sweep", policy=POLICY)
     plan = WhiteBitRebalanceOperator(task_id="plan", policy="{{ params.policy | tojson }}", dry_run=True)
     WhiteBitRebalanceOperator(task_id="carry_out", policy="policy.yaml", approved_plan=plan.output)
+    first = WhiteBitApprovalOperator(
+        task_id="first",
+        plan=plan.output,
+        above={"USDT": "1000", "BTC": Decimal(1)},
+        assigned_users=["alice", {"id": "7", "name": "Bob"}],
+        response_timeout=timedelta(hours=8),
+        params={"why": ""},
+    )
+    second = WhiteBitApprovalOperator(task_id="second", plan=first.output, above="{{ params.above }}", retries=2)
+    WhiteBitApprovedPlanOperator(task_id="execute", approved_plan=second.output, deferrable=True)
     WhiteBitRaiseLiquidityOperator(
         task_id="raise", ticker="USDT", amount=Decimal(5), target="spot", policy=POLICY, accept_less="{{ x }}"
     )
