@@ -330,7 +330,7 @@ def mutated(draw: st.DrawFn, bodies: list[tuple[int, Any]]) -> tuple[int, bytes]
         elif kind == "wrap":
             body = draw(st.sampled_from(WRAPS))(body)
         elif not isinstance(part, dict):
-            body = draw(st.sampled_from(VALUES))
+            body = copy.deepcopy(draw(st.sampled_from(VALUES)))
         elif kind == "fail":
             name = draw(st.sampled_from(sorted(FAILURES)))
             part[name] = copy.deepcopy(FAILURES[name])
