@@ -114,11 +114,17 @@ class Script:
     :param answers: to what is sent, in order: identifiers, or errors.
     :param records: of the exchange.
     :param others: histories of the task's other moves, by key.
+    :param resolutions: what people have answered, by intent.
     :ivar elsewhere: what other runs of the task have written into documents of their own, by key.
     """
 
     def __init__(
-        self, journal: Any = (), answers: Any = (), records: Any = (), others: dict[str, MoveHistory] | None = None
+        self,
+        journal: Any = (),
+        answers: Any = (),
+        records: Any = (),
+        others: dict[str, MoveHistory] | None = None,
+        resolutions: dict[str, Any] | None = None,
     ) -> None:
         self.now = NOW
         self.journals: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -129,6 +135,7 @@ class Script:
             self.journals[key] = [other.to_json()]
         self.answers = list(answers)
         self.records = list(records)
+        self.resolutions = resolutions or {}
         self.done: list[str] = []
 
     def history(self, key: str = "") -> MoveHistory:
@@ -159,6 +166,11 @@ class Script:
                 return self.now // 1000
             case e.ReadRecords():
                 return list(self.records)
+            case e.ReadResolution(intent_id):
+                found = self.resolutions.get(intent_id)
+                if isinstance(found, Exception):
+                    raise found
+                return found
             case e.WaitUntil(until_ms):
                 self.now = until_ms + 1000
             case e.Pause(milliseconds):

@@ -21,6 +21,7 @@ from airflow_provider_whitebit.client.errors import (
 from airflow_provider_whitebit.hooks import assets
 from airflow_provider_whitebit.hooks.after_move import after_move
 from airflow_provider_whitebit.hooks.airflow_compat import current_context
+from airflow_provider_whitebit.hooks.doubts import VariableResolutions
 from airflow_provider_whitebit.hooks.journals import JournalSlot, slot_for
 from airflow_provider_whitebit.hooks.metrics import count_failure, count_move
 from airflow_provider_whitebit.hooks.move_keys import PLAN, MoveKeys
@@ -32,6 +33,7 @@ from airflow_provider_whitebit.moves.intent import Move, Receipt
 from airflow_provider_whitebit.moves.keys import is_idempotent
 from airflow_provider_whitebit.moves.plans import PlanRun
 from airflow_provider_whitebit.moves.requests import InvalidRequest, MoveRequest, Transfer
+from airflow_provider_whitebit.moves.resolution import MemoryResolutions, Resolutions
 from airflow_provider_whitebit.moves.supersession import failure_key
 from airflow_provider_whitebit.treasury.planning import (
     EXECUTED,
@@ -330,7 +332,11 @@ class MoveExecutor:
             again=key in failed,
             failed=failed,
             begun_before=slot.begun_before,
+            resolutions=self._resolutions(slot),
         )
+
+    def _resolutions(self, slot: JournalSlot) -> Resolutions:
+        return VariableResolutions(slot.instance, self._hook.whitebit_conn_id) if slot.instance else MemoryResolutions()
 
     def _count(self, results: Sequence[tuple[Move, Receipt | WhiteBitError]]) -> None:
         for move, result in results:

@@ -273,6 +273,7 @@ class JournalSlot:
     :param task: names the task instance in words; empty outside a task.
     :param mapped: the task, if it is mapped.
     :param lock: held while a thread executes the move.
+    :param instance: dag, run, task and map index; empty outside a task.
     """
 
     journal: Journal
@@ -283,6 +284,7 @@ class JournalSlot:
     task: str = ""
     mapped: MappedTask | None = None
     lock: threading.RLock = field(default_factory=threading.RLock, compare=False)
+    instance: tuple[str, str, str, str] | tuple[()] = ()
 
 
 #: Outside a task, by account: the markers of moves; and the journals of idempotency keys, with their lock.
@@ -351,7 +353,16 @@ def _slot_in(context: Mapping[str, Any], key: str, *, resumed: bool, accounts: t
     elif instance.map_index >= 0:
         mapped = MappedTask(task.task, f"{started}|{getattr(dag_run, 'clear_number', '')}", task.variables)
     process_run = f"{run}|{getattr(instance, 'id', '')}"
-    return JournalSlot(task.journal(key), generation, run, process_run, begun_before, _in_words(instance), mapped)
+    return JournalSlot(
+        task.journal(key),
+        generation,
+        run,
+        process_run,
+        begun_before,
+        _in_words(instance),
+        mapped,
+        instance=task.task,
+    )
 
 
 def _in_words(instance: Any) -> str:

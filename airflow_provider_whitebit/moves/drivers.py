@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Generator, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
@@ -33,6 +34,7 @@ from airflow_provider_whitebit.moves.history import MoveHistory
 from airflow_provider_whitebit.moves.intent import Balances, Intent, Move, Operation, Receipt
 from airflow_provider_whitebit.moves.journal import Journal
 from airflow_provider_whitebit.moves.reconciliation import reconcile
+from airflow_provider_whitebit.moves.resolution import unproven_nonces
 from airflow_provider_whitebit.moves.supersession import failure_key, highest_number, refuse_if_superseded
 
 ResultT = TypeVar("ResultT")
@@ -64,15 +66,20 @@ def execute_move(execution: ExecutionRequest, *, sleep: Callable[[float], None] 
     :returns: the receipt; ``None`` if nothing was made and ``execution.send`` is false.
     """
     chosen = _with_its_key(execution)
+    worker = _Worker(chosen, sleep)
     try:
-        return run(protocol.execute(chosen), _Worker(chosen, sleep).perform)
+        receipt = run(protocol.execute(chosen), worker.perform)
     except WhiteBitInDoubtError as error:
         previous = chosen.previous_key
         if previous is not None and _was_sent_with(previous, execution, error.intent_id):
             # Since the key was chosen, another run of the task has begun the move with the previous key.
             return execute_move(replace(execution, api_key=previous, previous_key=None), sleep=sleep)
         error.journal_entry = execution.journal.entry
+        _report(execution, error)
         raise
+    for intent_id in dict.fromkeys(worker.asked):
+        execution.resolutions.close(intent_id)
+    return receipt
 
 
 def refuse_superseded_plan(template: ExecutionRequest) -> None:
@@ -92,6 +99,8 @@ class _Worker:
         self._client = execution.api_key.client
         self._sleep = sleep
         self._sent = execution.sent
+        #: Ids of the intents whose doubt an earlier run may have reported.
+        self.asked: list[str] = []
 
     def perform(self, effect: e.Effect) -> Any:
         """Perform one effect. :raises WhiteBitError: the effect failed."""
@@ -121,6 +130,9 @@ class _Worker:
                 return execution.api_key.markers.read(conflict_key)
             case e.WriteMarker(conflict_key, marker):
                 return execution.api_key.markers.write(conflict_key, marker)
+            case e.ReadResolution(intent_id):
+                self.asked.append(intent_id)
+                return execution.resolutions.read(intent_id)
             case e.Resolve():
                 return execution.request.resolve(execution.account)
             case e.CheckPromise(move):
@@ -158,6 +170,15 @@ def _was_sent_with(key: ApiKey, execution: ExecutionRequest, intent_id: str) -> 
         return False
     intent = MoveHistory.merge(execution.journal.read()).intents.get(intent_id)
     return intent is not None and intent.account == key.fingerprint
+
+
+def _report(execution: ExecutionRequest, error: WhiteBitInDoubtError) -> None:
+    """Let people find the intent that an error names."""
+    with suppress(WhiteBitError, ValueError):
+        unproven = {one.id: one for one in MoveHistory.merge(execution.journal.read()).unproven}
+        if error.intent_id in unproven:
+            nonces = unproven_nonces(unproven.values())
+            execution.resolutions.report(unproven[error.intent_id], nonces, execution.journal.entry)
 
 
 def _announce_run(execution: ExecutionRequest, plan_journal: Journal) -> None:

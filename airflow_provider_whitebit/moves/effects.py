@@ -104,6 +104,13 @@ class WriteMarker:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadResolution:
+    """What a person has answered about this intent (:class:`~.resolution.Resolution` or ``None``)."""
+
+    intent_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Send:
     """The identifier in the answer to this call (``str | None``), which is sent once."""
 
@@ -141,6 +148,7 @@ Effect = (
     | ReadBalances
     | ReadMarker
     | WriteMarker
+    | ReadResolution
     | Send
     | Pause
     | WaitUntil

@@ -12,6 +12,7 @@ from airflow_provider_whitebit.moves.account import Account
 from airflow_provider_whitebit.moves.intent import Intent, Move, Receipt
 from airflow_provider_whitebit.moves.journal import Journal, MoveMarkers
 from airflow_provider_whitebit.moves.limits import Limits
+from airflow_provider_whitebit.moves.resolution import MemoryResolutions, Resolutions
 
 if TYPE_CHECKING:
     from airflow_provider_whitebit.client._moving import MovingClient
@@ -103,6 +104,7 @@ class ExecutionRequest:
     :param earlier: moves of the same plan that were sent and left no record.
     :param explained: the exchange's identifiers of the plan's moves that have a receipt.
     :param intent_id: id of the intent if this run is the first to write one.
+    :param resolutions: what people have answered about moves in doubt.
     """
 
     request: Request
@@ -127,6 +129,7 @@ class ExecutionRequest:
     earlier: Sequence[Intent] = ()
     explained: frozenset[str] = frozenset()
     intent_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    resolutions: Resolutions = field(default_factory=MemoryResolutions)
 
     def lock_names(self, move: Move) -> list[str]:
         """The names of the locks that a move needs. Moves that keep a promise exclude each other on their asset."""

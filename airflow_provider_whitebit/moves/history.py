@@ -109,4 +109,10 @@ def merge_intents(earlier: Intent, later: Intent) -> Intent:
         attempts[attempt.nonce] = max(known, attempt, key=lambda either: KNOWLEDGE.index(either.outcome))
     # That a move ran is never forgotten.
     ended = max(later, earlier, key=lambda either: _CERTAINTY.index(either.state))
-    return replace(ended, attempts=tuple(attempts[nonce] for nonce in sorted(attempts)))
+    answered = later if later.resolved_by else earlier
+    return replace(
+        ended,
+        attempts=tuple(attempts[nonce] for nonce in sorted(attempts)),
+        resolved_by=answered.resolved_by,
+        reason=answered.reason,
+    )

@@ -13,10 +13,12 @@ the connection was never made                  in doubt    open
 no record fits after the attempt's end         in doubt    open
 a record of an absent attempt appears late     open        executed
 a record of an absent attempt appears late     refused     executed
+a person says that it ran                      in doubt    executed
+a person says that it did not run              in doubt    open
 =============================================  ==========  ==========
 
 *In doubt* is the state ``OPEN`` with a pending attempt. An attempt without a record is *absent*, which is not a proof:
-its record may appear late. ``EXECUTED`` never changes again.
+its record may appear late. People answer for absent attempts too. ``EXECUTED`` never changes again.
 """
 
 from __future__ import annotations
@@ -70,7 +72,7 @@ class State(StrEnum):
 
 
 #: Fields that only the receipts of some moves have.
-_OPTIONAL = ("investment_id", "source", "target", "sub_account_id")
+_OPTIONAL = ("investment_id", "source", "target", "sub_account_id", "resolved_by", "reason")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,8 @@ class Receipt(Document):
     :param source: the balance that a transfer left; ``sub`` for that of a sub-account.
     :param target: the balance that it went to.
     :param sub_account_id: the sub-account that took part in a transfer.
+    :param resolved_by: who said whether this move ran, while it was in doubt.
+    :param reason: why, in that person's words.
     """
 
     operation: str
@@ -107,9 +111,11 @@ class Receipt(Document):
     source: str | None = None
     target: str | None = None
     sub_account_id: str | None = None
+    resolved_by: str | None = None
+    reason: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON. The last four fields are there only if the move has them."""
+        """Plain JSON. The last six fields are there only if the move has them."""
         document = Document.to_json(self)
         return {name: value for name, value in document.items() if value is not None or name not in _OPTIONAL}
 
@@ -318,6 +324,8 @@ class Intent(Document):
     :param connection: name of the Airflow connection; empty if it is not known.
     :param key: of the move within its task.
     :param task: names the task instance that decided it; empty outside a task.
+    :param resolved_by: who said whether it ran, while it was in doubt.
+    :param reason: why, in that person's words.
     """
 
     id: str
@@ -333,6 +341,8 @@ class Intent(Document):
     connection: str = ""
     key: str = ""
     task: str = ""
+    resolved_by: str = ""
+    reason: str = ""
 
     @property
     def in_doubt(self) -> bool:
@@ -382,6 +392,8 @@ class Intent(Document):
             reconciled=reconciled,
             intent_id=self.id,
             investment_id=made or None,
+            resolved_by=self.resolved_by or None,
+            reason=self.reason or None,
         )
         return replace(self, state=State.EXECUTED, receipt=receipt, refusal=None)
 

@@ -215,19 +215,22 @@ class PlanRun:
             raise WhiteBitInDoubtError(
                 f"The journal {self._journal(number).identity!r} cannot be read: {error}."
             ) from None
-        in_vain = False
+        in_vain = reconciled = False
         for intent in history.intents.values():
             if not intent.attempts:
                 continue
             self._used.add(number)
             if intent.state is State.EXECUTED and intent.receipt is not None:
                 self._receipts[number] = intent.receipt
-            elif intent.unproven and not self._reconcile(number, intent.move):
-                continue
+            elif intent.unproven:
+                reconciled = True
+                if not self._reconcile(number, intent.move):
+                    continue
             in_vain |= number not in self._receipts and intent.generation == self.template.generation
         self._made_in |= {intent.generation for intent in history.intents.values() if number in self._receipts}
         if number not in self._receipts:
-            self._earlier += [intent for intent in history.intents.values() if intent.unproven]
+            # Read again: a person may have answered about some of them.
+            self._earlier += MoveHistory.merge(self._journal(number).read()).unproven if reconciled else []
         return in_vain
 
     def _reconcile(self, number: int, move: Move) -> bool:

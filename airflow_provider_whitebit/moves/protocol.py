@@ -81,7 +81,6 @@ class _Run(RunRecord):
             # Only the deferred move of a task has used up tries.
             tries_left -= execution.sent
             yield from self.apply_resumed()
-        self.check_keys(self.history)
         pause = self.rules.first_pause_ms
         last_error: WhiteBitError | None = None
         while True:
@@ -114,11 +113,14 @@ class _Run(RunRecord):
                 pause *= 2
 
     def _catch_up(self) -> Generator[Effect, Any, Intent | None]:
-        """Reconcile what is in doubt, and look again for what was found absent.
+        """Apply what people have answered, reconcile what is in doubt, and look again for what was found absent.
 
         :returns: the intent to conclude or to continue; ``None`` to start afresh.
         """
         execution = self.execution
+        if self.history.executed is None:
+            yield from self.apply_resolutions()
+        self.check_keys(self.history)
         if self.history.executed is not None:
             return self.history.executed
         doubts: list[WhiteBitInDoubtError] = []
@@ -148,10 +150,10 @@ class _Run(RunRecord):
 
     def _judged_again(self, intent: Intent) -> Generator[Effect, Any, Intent]:
         if intent.in_doubt:
-            return (yield from reconcile(intent, self.margin_ms))
+            return (yield from reconcile(intent, self.margin_ms, self.explained))
         if self.is_judged(intent):
             return intent
-        return judged_intent(intent, (yield from verdict_of(intent, self.margin_ms, self.execution.explained)))
+        return judged_intent(intent, (yield from verdict_of(intent, self.margin_ms, self.explained)))
 
     def _conclude(self, intent: Intent) -> Receipt | None:
         """The receipt or the refusal of an intent that has ended."""

@@ -33,10 +33,13 @@ from airflow_provider_whitebit.moves.journal import marker_of
 log = logging.getLogger(__name__)
 
 
-def reconcile(intent: Intent, margin_ms: int) -> Generator[Effect, Any, Intent]:
+def reconcile(
+    intent: Intent, margin_ms: int, explained: Collection[str] = frozenset()
+) -> Generator[Effect, Any, Intent]:
     """Wait until none of the attempts can be accepted any more, then read the exchange's records.
 
     :param margin_ms: how late the exchange may record what it accepted, in milliseconds.
+    :param explained: identifiers of records that are certainly of other moves.
     :raises WhiteBitInDoubtError: the records cannot tell.
     :raises WhiteBitError: the exchange cannot be reached.
     :returns: the intent, executed or with nothing left in doubt. The caller writes it to the journal.
@@ -47,7 +50,7 @@ def reconcile(intent: Intent, margin_ms: int) -> Generator[Effect, Any, Intent]:
         while (now_ms := (yield AskTime()) * 1000) <= until_ms:
             # The exchange tells whole seconds: before the next one begins, asking again cannot help.
             yield WaitUntil(until_ms, until_ms // 1000 * 1000 + 1000 - now_ms, intent)
-        verdict = yield from verdict_of(intent, margin_ms)
+        verdict = yield from verdict_of(intent, margin_ms, explained)
     except WhiteBitError as error:
         error.money_moved = None
         raise

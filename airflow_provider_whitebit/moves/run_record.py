@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 from airflow_provider_whitebit.client.errors import WhiteBitAlreadyMovedError, WhiteBitJournalError
 from airflow_provider_whitebit.moves.doubts import REPLACED, doubt_of_another_key
-from airflow_provider_whitebit.moves.effects import Pause, ReadMarker, WriteJournal, WriteMarker
+from airflow_provider_whitebit.moves.effects import Effect, Pause, ReadMarker, ReadResolution, WriteJournal, WriteMarker
 from airflow_provider_whitebit.moves.execution import ExecutionRequest
 from airflow_provider_whitebit.moves.history import MoveHistory, merge_intents
 from airflow_provider_whitebit.moves.intent import Intent, State
 from airflow_provider_whitebit.moves.journal import done, marker_of
 from airflow_provider_whitebit.moves.keys import is_idempotent
+from airflow_provider_whitebit.moves.resolution import unproven_nonces
 from airflow_provider_whitebit.moves.supersession import Steps, read_history
 
 log = logging.getLogger(__name__)
@@ -35,6 +38,8 @@ class RunRecord:
         self.history = MoveHistory()
         #: Nonces of attempts that this run has judged by the exchange's records.
         self.judged: set[int] = set()
+        #: Identifiers of records that are certainly of other moves.
+        self.explained = set(execution.explained)
 
     def read(self) -> Steps:
         """Read the journal. If an earlier run of the task has begun, first write that this one has.
@@ -70,6 +75,34 @@ class RunRecord:
         if same and told.account == known.account and (merged := merge_intents(known, told)) != known:
             yield from self.keep(merged)
 
+    def apply_resolutions(self) -> Steps:
+        """Take over what people have answered about the moves in doubt of this journal.
+
+        :raises WhiteBitJournalError: an answer cannot be read.
+        """
+        nonces = unproven_nonces(self.history.unproven)
+        for intent in self.history.unproven:
+            resolution = yield ReadResolution(intent.id)
+            if resolution is None:
+                continue
+            self.explained.update(resolution.explained)
+            if resolution.answers(intent, nonces):
+                log.warning("Move %s: %s says that it %s", intent.id, resolution.resolved_by, resolution.answer)
+                yield from self.keep(resolution.applied_to(intent))
+
+    def is_answered(self, intent: Intent) -> Generator[Effect, Any, bool]:
+        """Whether a person has answered whether earlier attempts ran, after this run has judged them.
+
+        :param intent: with the attempt that is about to be sent.
+        """
+        earlier = self.history.with_intent(intent.last_refused()).unproven
+        nonces = unproven_nonces(earlier)
+        for one in earlier:
+            resolution = yield ReadResolution(one.id)
+            if resolution is not None and resolution.answers(one, nonces):
+                return True
+        return False
+
     def check_keys(self, history: MoveHistory) -> None:
         """Check that this API key may judge and repeat what the history holds.
 
@@ -96,7 +129,7 @@ class RunRecord:
                 completed_moves=receipts,
                 next_step=f'Give each connection a move of its own: key="{made.move.operation} {key.connection}".',
             )
-        if made.generation != self.execution.generation:
+        if made.generation != self.execution.generation and not made.resolved_by:
             raise WhiteBitAlreadyMovedError(
                 f"This task has already moved its money ({made.move}) with another API key than the connection "
                 "has now.",

@@ -65,13 +65,18 @@ def send(
         raise
     try:
         written = yield from _confirm(run, intent)
+        answered = yield from run.is_answered(intent)
     except WhiteBitError:
         yield from run.keep(intent.last_refused())
         raise
-    if run.tells_more(written):
+    if answered or run.tells_more(written):
         run.history = written
         yield from run.keep(intent.last_refused())
-        other = WhiteBitUnavailableError("Another run is making this move. This one was not sent.")
+        other = WhiteBitUnavailableError(
+            "A person has just said whether this move ran. It was not sent again."
+            if answered
+            else "Another run is making this move. This one was not sent."
+        )
         return other, intent.last_refused()
     if late := (yield from _late(lock)):
         return late, intent.last_refused()
@@ -141,7 +146,7 @@ def _prepared(run: RunRecord, intent: Intent, attempt: Attempt) -> Generator[Eff
         # A transfer cannot be judged again: its balances belong to the next one.
         if other.id == intent.id or (is_transfer and run.is_judged(other)):
             continue
-        judged = judged_intent(other, (yield from verdict_of(other, run.margin_ms, run.execution.explained)))
+        judged = judged_intent(other, (yield from verdict_of(other, run.margin_ms, run.explained)))
         if judged.state is State.EXECUTED:
             return _found(run, judged)
     move = intent.move
@@ -157,9 +162,7 @@ def _prepared(run: RunRecord, intent: Intent, attempt: Attempt) -> Generator[Eff
     since = begins_at(intent.trying(attempt), run.margin_ms)
     traces = traces_of(move, (yield ReadRecords(move, since)))
     if intent.unproven:
-        judged = judged_intent(
-            intent, judge(intent, traces, margin_ms=run.margin_ms, explained=run.execution.explained)
-        )
+        judged = judged_intent(intent, judge(intent, traces, margin_ms=run.margin_ms, explained=run.explained))
         if judged.state is State.EXECUTED:
             return judged
     first = attempt.earliest - run.margin_ms // 1000

@@ -24,6 +24,7 @@ def main() -> int:
     parser.add_argument("--hostile", action="store_true", help="worlds that are not as the package expects them")
     parser.add_argument("--lag", action="store_true", help="hostile worlds whose records are later than the margin")
     parser.add_argument("--one-key", action="store_true", help="hostile worlds of tasks with one idempotency key")
+    parser.add_argument("--people", action="store_true", help="hostile worlds in which people answer at any moment")
     parser.add_argument("--skew", type=int, default=hostile.SKEW_MS, help="milliseconds between the clocks of nodes")
     parser.add_argument("--tally", action="store_true", help="do not stop at a fault: count by kind")
     options = parser.parse_args()
@@ -31,6 +32,7 @@ def main() -> int:
     if options.hostile or options.lag:
         kinds = (
             (options.lag, hostile.Lag),
+            (options.people, hostile.Peopled),
             (options.plans, hostile_accounts.Sweeps),
             (options.one_key, hostile_accounts.OneKey),
         )

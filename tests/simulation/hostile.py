@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -10,10 +10,11 @@ from typing import Any, ClassVar
 
 from airflow_provider_whitebit.client.errors import WhiteBitInDoubtError
 from airflow_provider_whitebit.moves.drivers import execute_move
-from airflow_provider_whitebit.moves.intent import Operation
+from airflow_provider_whitebit.moves.intent import Intent, Operation
 from tests.simulation.exchanges import PLAN, SUB_ACCOUNT, TERM
 from tests.simulation.nodes import Nature, NodesExchange
 from tests.simulation.oracles import Broken, check_baselines, check_receipts, check_words, made_by
+from tests.simulation.people import People
 from tests.simulation.scenarios import FLEX, SMART, SUB_TRANSFER
 from tests.simulation.stores import STORES, Store
 from tests.simulation.tasks import (
@@ -134,8 +135,11 @@ class Hostile:
     venue: Venue = field(init=False)
     store: Store = field(init=False)
     tasks: list[Task] = field(init=False, default_factory=list)
+    people: People = field(init=False)
     #: Tasks for which a person had to do more than to clear them.
     doubts: set[str] = field(init=False, default_factory=set)
+    #: Those of them whose doubt the receipts of other tasks have settled.
+    settled: set[str] = field(init=False, default_factory=set)
     #: What a person has taken out of Main.
     taken: Decimal = field(init=False, default=Decimal(0))
     mode: ClassVar[str] = "HOSTILE=1 "
@@ -168,6 +172,7 @@ class Hostile:
             task.retries = chance.choice((0, 1, 1, 4))
             task.clears = chance.choice((0, 0, 1, 2))
             self.tasks.append(task)
+        self.people = People(self.venue, self.store, self.tasks)
 
     def _nature(self) -> Nature:
         # A record is stamped up to a second early, and read by a node whose clock is ahead.
@@ -229,41 +234,38 @@ class Hostile:
     def _follow_advice(self) -> None:
         """People do what the error of a move in doubt tells them. They have cleared the task before."""
         for task in self.tasks:
-            error = task.result.error if task.result else None
-            if not isinstance(error, WhiteBitInDoubtError) or task.marked:
+            if not self._in_doubt(task):
                 continue
             self.doubts.add(task.name)
-            if "another API key" in error.message:
-                # Only the other key can tell, says the error.
+            others = {name for one in self.tasks if one is not task for name in self._known(one)}
+            self.people.exclude(task, others)
+            self._clear(task)
+            if not self._in_doubt(task):
+                self.settled.add(task.name)
                 continue
-            if self._finds_move(task, error):
-                self.world.note(f"person: {task.name} has run, it is marked as success")
-                task.marked = True
-                continue
-            self.world.note(f"person: {task.name} has not run, its journal is deleted and it is cleared")
-            self.store.forget(task.name)
-            # From now on it is that person's word: records that appear later than the margin can prove it wrong.
-            task.forgotten = self.late_records
-            task.retries = task.tries + 1
-            task.clear()
-            self.world.run()
+            # Records that appear later than the margin can prove a careful person wrong.
+            task.by_word |= self.late_records
+            self.people.answer(task, self._finds_move, explained=others)
+            self._clear(task)
 
-    def _finds_move(self, task: Task, error: WhiteBitInDoubtError) -> bool:
-        """Whether a person finds that a move in doubt has run."""
-        if task.request.move.operation in (Operation.TRANSFER, Operation.FIXED_CLOSE):
-            # The balances and everybody who moves the asset, or the closed investment, tell a careful person the truth.
-            return bool(made_by(task, self.venue))
-        listed = set(re.findall(r"\b(?:tx|term)_\d+", error.message))
-        others = set(self.venue.outside) | {name for one in self.tasks if one is not task for name in self._known(one)}
-        return bool(listed - others)
+    @staticmethod
+    def _in_doubt(task: Task) -> bool:
+        return task.result is not None and isinstance(task.result.error, WhiteBitInDoubtError)
+
+    def _clear(self, task: Task) -> None:
+        task.retries = task.tries + 1
+        task.clear()
+        self.world.run()
+
+    def _finds_move(self, intent: Intent) -> bool:
+        """Whether a careful person finds that a move in doubt has run."""
+        return self.people.sent_for(intent) is not None
 
     def _known(self, task: Task) -> frozenset[str]:
         """The transactions that a person knows to be a task's."""
         returned = [result.receipt for result in task.results if result.receipt is not None]
         receipts = [one for each in returned for one in (each if isinstance(each, list) else [each])]
         names = {receipt.transaction_id or receipt.investment_id for receipt in receipts}
-        if task.marked:
-            names |= {sent.reference for sent in made_by(task, self.venue)}
         return frozenset(name for one in names if one for name in self.venue.exchange.names(one))
 
     def _clear_at_the_end(self) -> None:
@@ -272,7 +274,7 @@ class Hostile:
         for task in self.tasks:
             # A plan that had nothing to do may be made again.
             done = task.result is not None and task.result.receipt
-            if done and not task.marked and self.world.random.random() < 0.3:
+            if done and self.world.random.random() < 0.3:
                 before = len(self.venue.sent)
                 task.retries = task.tries
                 task.clear()
@@ -292,7 +294,7 @@ class Hostile:
     def _make_one_again(self) -> None:
         """A dag run is deleted and made again with the same id, and asks for another amount."""
         task = self.world.random.choice(self.tasks)
-        if not task.made or task.marked:
+        if not task.made:
             return
         before, results, said = len(self.venue.sent), len(task.results), len(task.said)
         task.retries = 1
@@ -313,20 +315,28 @@ class Hostile:
         for task in self.tasks:
             made = made_by(task, self.venue)
             self._check_count(task, len(made))
-            check_receipts(task, self.venue)
+            self._check_receipts(task)
             check_words(task, self.venue)
             result = task.result
             if result is None:
                 raise Broken("lost", f"{task.name} never came to an end")
-            if task.marked and not made:
-                raise Broken("advice", f"{task.name} was marked as success and moved nothing")
             denied = result.error is not None and result.error.money_moved is False
-            if made and denied and not (task.marked or task.forgotten):
+            if made and denied and not task.by_word:
                 raise Broken("lost", f"{task.name} moved its money and ends with {result.error!r}")
         check_baselines(self.tasks, self.venue, self.store)
+        self.people.check()
+
+    def _check_receipts(self, task: Task) -> None:
+        try:
+            check_receipts(task, self.venue)
+        except Broken:
+            # A receipt that rests on a wrong answer says whose answer that was.
+            receipts = [result.receipt for result in task.results if result.receipt is not None]
+            if not task.by_word or any(receipt.resolved_by is None for receipt in receipts):
+                raise
 
     def _check_count(self, task: Task, count: int) -> None:
-        if count > 1:
+        if count > 1 and not task.by_word:
             raise Broken("twice", f"{task.name} moved its money {count} times")
 
     def trace(self) -> str:
@@ -360,7 +370,7 @@ class Lag(Hostile):
     def _clear_at_the_end(self) -> None:
         self.world.clock.now += 300_000
         for task in self.tasks:
-            if not task.made and not task.marked:
+            if not task.made:
                 task.retries = task.tries + 2
                 task.clear()
                 self.world.run()
@@ -368,13 +378,36 @@ class Lag(Hostile):
 
 
 class Careless(Hostile):
-    """A world whose people delete the journal of a task in doubt at once, without clearing it and without looking."""
+    """A world whose people answer at once that nothing ran, without clearing the task and without looking."""
 
     def _clear_before_advice(self) -> None:
         pass
 
-    def _finds_move(self, task: Task, error: WhiteBitInDoubtError) -> bool:
+    def _finds_move(self, intent: Intent) -> bool:
         return False
+
+
+class Peopled(Hostile):
+    """A world in which people answer at any moment: rightly or wrongly, twice, also while the task runs."""
+
+    mode = "HOSTILE=1 PEOPLE=1 "
+
+    def run(self) -> None:
+        chance = self.world.random
+        honest = chance.random() < 0.6
+        for number in range(chance.choice((1, 2, 4))):
+            task, by = chance.choice(self.tasks), chance.choice(("ann", "bob"))
+            self.world.at(chance.randint(10_000, 150_000), functools.partial(self._answer, task, by, number, honest))
+        super().run()
+
+    def _answer(self, task: Task, by: str, number: int, honest: bool) -> None:
+        lies = not honest and self.world.random.random() < 0.5
+        task.by_word |= not honest
+
+        def say() -> None:
+            self.people.answer(task, lambda intent: self._finds_move(intent) is not lies, by=f"{by} {number}")
+
+        self.world.spawn(say)
 
 
 def tally(make: Callable[[int], Any], seeds: range) -> dict[str, float]:
@@ -393,5 +426,10 @@ def tally(make: Callable[[int], Any], seeds: range) -> dict[str, float]:
         except Exception as error:
             kind = "fault" if isinstance(error, AssertionError) else f"crash {type(error).__name__}"
             counts[kind] = counts.get(kind, 0) + 1
-        counts["doubts for a person"] = counts.get("doubts for a person", 0) + len(scenario.doubts)
+        settled = getattr(scenario, "settled", set())
+        for kind, tasks in (
+            ("doubts for a person", scenario.doubts - settled),
+            ("doubts settled by receipts", settled),
+        ):
+            counts[kind] = counts.get(kind, 0) + len(tasks)
     return {kind: round(count * 1000 / len(seeds), 1) for kind, count in sorted(counts.items())}

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from airflow_provider_whitebit.client.errors import WhiteBitInDoubtError
 from airflow_provider_whitebit.moves.keys import idempotent
 from airflow_provider_whitebit.treasury.requests import PlanRequest, Sweep
 from tests.simulation.exchanges import PLAN
@@ -126,10 +125,6 @@ class OneKey(Hostile):
     def _requests(self, term: str) -> list[SimulatedRequest]:
         return [super()._requests(term)[0]] * self.world.random.choice((2, 3))
 
-    def _finds_move(self, task: Task, error: WhiteBitInDoubtError) -> bool:
-        # A person who deletes the journal would have to look at all tasks with the key.
-        return True
-
     def _make_one_again(self) -> None:
         """The key belongs to no run."""
 
@@ -145,5 +140,5 @@ class OneKey(Hostile):
                 if not made or (names and (receipt.transaction_id or receipt.investment_id) not in (*names, None)):
                     raise Broken("false receipt", f"{task.name} has a receipt of another move: {receipt}")
             error = task.result.error if task.result is not None else None
-            if made and error is not None and error.money_moved is False and not task.marked:
+            if made and error is not None and error.money_moved is False and not task.by_word:
                 raise Broken("lost", f"{task.name} ends with {error!r}")

@@ -41,7 +41,7 @@ def check_words(task: Task, venue: Venue) -> None:
     :raises Broken: one has.
     """
     made = made_by(task, venue)
-    for said in [] if task.marked or task.forgotten else task.said:
+    for said in [] if task.by_word else task.said:
         if said.error.money_moved is not False or (task.shares_key and not said.current):
             continue
         for sent in made:

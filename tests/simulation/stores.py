@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 from airflow_provider_whitebit.client.errors import WhiteBitJournalError
+from airflow_provider_whitebit.hooks.doubts import DOUBT, RESOLUTION, VariableResolutions
 from airflow_provider_whitebit.hooks.journals import TaskJournals
+from airflow_provider_whitebit.moves.history import MoveHistory
 from airflow_provider_whitebit.moves.journal import Journal
+from airflow_provider_whitebit.moves.resolution import Resolutions
 from tests.simulation.wire import Venue
 from tests.simulation.world import Process
 
@@ -41,19 +45,30 @@ class Store:
             variables=SimulatedTexts(self, process, state=False),
         ).journal(key)
 
+    def resolutions(self, process: Process) -> Resolutions:
+        """What people have answered, as one try sees it."""
+        return VariableResolutions((process.task.name, "", "", "-1"), "", SimulatedTexts(self, process, state=False))
+
     def of(self, task: str) -> dict[str, str]:
         """The documents of a task."""
         return {name: text for name, text in self.documents.items() if name.startswith(f"{task}|")}
 
-    def forget(self, task: str) -> None:
-        """Delete the journals of a task: a person does this after a move in doubt."""
-        for name in self.of(task):
-            del self.documents[name]
+    def histories(self, task: str, *, shares_key: bool) -> list[MoveHistory]:
+        """What the journals of a task say, as a person reads them: one for each of its moves.
+
+        :param shares_key: whether its moves have an idempotency key.
+        """
+        journals: dict[str, dict[int, dict[str, Any]]] = {}
+        for name, text in self.documents.items() if shares_key else self.of(task).items():
+            journal, _, writer = name.rpartition("__")
+            if writer.isdecimal() and "intents" in (document := json.loads(text)):
+                journals.setdefault(journal, {})[int(writer)] = document
+        return [MoveHistory.merge(tries[number] for number in sorted(tries)) for tries in journals.values()]
 
     def end_of_run(self, task: str) -> None:
         """Delete what Airflow deletes with a dag run: its tasks' state, but no Variables."""
-        if self.kind != "variables":
-            self.forget(task)
+        for name in self.of(task) if self.kind != "variables" else ():
+            del self.documents[name]
 
     def read(self, process: Process, name: str, what: str) -> str | None:
         """Read a document."""
@@ -96,6 +111,10 @@ class Store:
             return
         self.documents[name] = text
         process.world.note(lambda: f"{process.name}: {_in_words(name, text)}")
+
+
+#: Variables that belong to no task.
+_SHARED = ("whitebit_key__", DOUBT, RESOLUTION)
 
 
 class SimulatedMarkers:
@@ -147,13 +166,13 @@ class SimulatedTexts:
 
     def _full(self, name: str) -> str:
         # All tasks share the journal of an idempotency key.
-        return name if name.startswith("whitebit_key__") else f"{self._process.task.name}|{name}"
+        return name if name.startswith(_SHARED) else f"{self._process.task.name}|{name}"
 
 
 def _in_words(name: str, text: str) -> str:
-    if not text.startswith("{"):
+    document = json.loads(text) if text.startswith("{") else {}
+    if not {"highest", "intents"} & {*document}:
         return f"{name} is {text}"
-    document = json.loads(text)
     if "highest" in document:
         return f"{name} has {document['highest']} numbers, {'done' if document['done'] is not None else 'not done'}"
     intents = [f"{one['id']} {one['state']} attempts {len(one['attempts'])}" for one in document["intents"]]

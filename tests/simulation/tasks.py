@@ -104,10 +104,8 @@ class Task:
     steps: int = 26
     clears: int = 0
     said: list[Said] = field(default_factory=list)
-    #: A person has marked it as success: the move was found to have run.
-    marked: bool = False
-    #: A person has deleted its journal, perhaps wrongly.
-    forgotten: bool = False
+    #: A person may have answered wrongly: what becomes of it is that person's word.
+    by_word: bool = False
     #: Its moves have an idempotency key.
     shares_key: bool = False
     _starts: int = 0
@@ -227,6 +225,7 @@ class Task:
             begun_before=process.number > 1 or bool(options.get("resumed")),
             defer=self.deferrable,
             intent_id=process.next_intent_id(),
+            resolutions=self.store.resolutions(process),
             **options,
         )
 
@@ -302,8 +301,6 @@ class Task:
 
     def clear_at_any_time(self) -> None:
         """A person clears the task, whatever it is doing. A running try is terminated within seconds."""
-        if self.marked:
-            return
         running = self.current
         if running is None and self.result is None:
             # Airflow has not started it, or waits for its next try.

@@ -13,11 +13,12 @@ from airflow_provider_whitebit.hooks import journals
 from airflow_provider_whitebit.moves import drivers, evidence, plans, protocol, reconciliation, sending, supersession
 from airflow_provider_whitebit.moves.execution import ExecutionRequest
 from airflow_provider_whitebit.moves.history import MoveHistory
+from airflow_provider_whitebit.moves.resolution import Answer, Resolution
 from airflow_provider_whitebit.moves.run_record import RunRecord
 from airflow_provider_whitebit.treasury.promises import StillPlanned
-from tests.simulation import sabotage
+from tests.simulation import people, sabotage
 from tests.simulation.fallback import Fallback
-from tests.simulation.hostile import Careless, Hostile, Lag
+from tests.simulation.hostile import Careless, Hostile, Lag, Peopled
 from tests.simulation.hostile_accounts import HostileRotation, OneKey, Sweeps
 from tests.simulation.plans import PlanScenario
 from tests.simulation.rotation import PlanRotation, Rotation
@@ -36,6 +37,7 @@ WORLDS = (
     (HostileRotation, SEEDS // 8, 250),
     (OneKey, SEEDS // 8, 250),
     (Sweeps, SEEDS // 8, 250),
+    (Peopled, SEEDS // 8, 250),
 )
 
 
@@ -145,7 +147,12 @@ HOSTILE_FLAWS = {
     "the promise is not checked": (Sweeps, [(StillPlanned, "check", lambda self, account, move: None)]),
     "plans take no turns": (Sweeps, [(ExecutionRequest, "lock_names", lambda self, move: [move.conflict_key])]),
     "others with the key are not seen": (OneKey, [(RunRecord, "tells_more", lambda self, written: False)]),
-    "people delete journals without looking": (Careless, []),
+    "people answer without looking": (Careless, []),
+    "an answer counts whatever was sent since": (
+        Peopled,
+        [(Resolution, "answers", lambda self, intent, nonces: self.answer is not Answer.EXPLAINED)],
+    ),
+    "people answer while an attempt can be accepted": (Peopled, [(people, "RECONCILE_MARGIN_MS", -(10**6))]),
 }
 
 
@@ -162,7 +169,7 @@ def test_a_missing_safeguard_is_noticed_in_hostile_worlds(flaw):
 
 
 @pytest.mark.parametrize(
-    "make", [Scenario, PlanScenario, Rotation, PlanRotation, Fallback, Hostile, Lag, Sweeps, OneKey]
+    "make", [Scenario, PlanScenario, Rotation, PlanRotation, Fallback, Hostile, Lag, Sweeps, OneKey, Peopled]
 )
 def test_a_seed_replays_exactly(make):
     traces = []

@@ -46,6 +46,11 @@ class World:
         self._until_ms = START_MS + 10**9
         self._hub = greenlet.getcurrent()
 
+    @property
+    def in_process(self) -> bool:
+        """Whether a process is running, so that it may :meth:`wait`."""
+        return greenlet.getcurrent() is not self._hub
+
     def note(self, text: str | Callable[[], str]) -> None:
         """Add a line to the trace, or what makes one: few traces are ever read."""
         self._trace.append((self.clock.now, text))
