@@ -123,6 +123,8 @@ def _confirm(run: RunRecord, intent: Intent) -> Generator[Effect, Any, MoveHisto
 
 def _new_intent(run: RunRecord, move: Move, lock: NonceLock) -> Intent:
     execution = run.execution
+    # The new move rests on a person's word that an earlier one did not run.
+    answered = [one for one in run.history.intents.values() if one.resolved_by]
     return Intent(
         id=execution.intent_id,
         account=execution.api_key.fingerprint,
@@ -133,6 +135,8 @@ def _new_intent(run: RunRecord, move: Move, lock: NonceLock) -> Intent:
         connection=execution.api_key.connection,
         key=execution.key,
         task=execution.task,
+        resolved_by=answered[-1].resolved_by if answered else "",
+        reason=answered[-1].reason if answered else "",
     )
 
 

@@ -22,10 +22,11 @@ def use_nonce(state: State, nonce: int) -> tuple[State, Failure | None]:
     return state._replace(used=state.used | {nonce}), None
 
 
-def accept(state: State, request: Request, funds: int) -> Iterator[tuple[str, State, Any]]:
+def accept(state: State, request: Request, funds: int, lag_ms: int = MARGIN_MS) -> Iterator[tuple[str, State, Any]]:
     """What the exchange can make of a request: in words, the state after it, and the answer.
 
     :param funds: what Main has received from outside.
+    :param lag_ms: how late a late record is visible.
     """
     state, refused = use_nonce(state, request.nonce)
     if refused is None and Decimal(request.amount) > held(state, _sides(request)[0], funds):
@@ -36,7 +37,7 @@ def accept(state: State, request: Request, funds: int) -> Iterator[tuple[str, St
     done = Entry(request, state.now, state.now)
     yield "done", state._replace(ledger=(*state.ledger, done)), done.reference
     if state.budget.lags and request.what in _ACTIONS:
-        late = done._replace(visible_ms=state.now + MARGIN_MS)
+        late = done._replace(visible_ms=state.now + lag_ms)
         yield "done, recorded late", state.spend("lags")._replace(ledger=(*state.ledger, late)), done.reference
 
 

@@ -22,6 +22,7 @@ from airflow_provider_whitebit.client.errors import (
     WhiteBitUnavailableError,
 )
 from airflow_provider_whitebit.client.models import FlexTransaction, TradeBalance
+from airflow_provider_whitebit.hooks.doubts import VariableResolutions
 from airflow_provider_whitebit.hooks.journals import TaskJournals
 from airflow_provider_whitebit.moves.account import Account
 from airflow_provider_whitebit.moves.drivers import execute_move
@@ -64,6 +65,7 @@ class End(NamedTuple):
     permanent: bool = False
     reconciled: bool = False
     attempts: int = 0
+    answered: bool = False
 
 
 class Try(NamedTuple):
@@ -212,6 +214,7 @@ def _execution(port: Port, this: Try, move: Move) -> ExecutionRequest:
         run=f"{this.generation}|{this.number}",
         generation=str(this.generation),
         intent_id=f"{this.task}#{this.number}",
+        resolutions=VariableResolutions((this.task, "", "", "-1"), "", ModelVariables(port)),
     )
 
 
@@ -222,7 +225,13 @@ def _end(driver: Driver, execution: ExecutionRequest, port: Port) -> End:
         permanent = type(error).__name__ == "WhiteBitInDoubtError" or error.status in _PERMANENT
         return End(type(error).__name__, None, error.money_moved, permanent)
     assert receipt is not None
-    return End("receipt", receipt.transaction_id, reconciled=receipt.reconciled, attempts=receipt.attempts)
+    return End(
+        "receipt",
+        receipt.transaction_id,
+        reconciled=receipt.reconciled,
+        attempts=receipt.attempts,
+        answered=receipt.resolved_by is not None,
+    )
 
 
 @dataclass(eq=False)

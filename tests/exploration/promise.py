@@ -9,12 +9,20 @@ class Broken(AssertionError):
     """The promise is broken."""
 
 
-def check_moved(state: State) -> None:
+def check_moved(state: State, *, twice: bool = False) -> None:
     """Check the latest entry of the ledger.
 
-    :raises Broken: its task has moved twice, or has just said that no money moved.
+    :param twice: whether a task may move twice, because records are later than the margin.
+    :raises Broken: its task has moved twice, or has just said that no money moved; or a person has said that it ran, or
+        that this attempt did not run.
     """
-    sender = state.processes[state.ledger[-1].request.process]
+    request = state.ledger[-1].request
+    sender = state.processes[request.process]
+    for one in state.answered:
+        if one.task == sender.task and (one.ran or request.nonce in one.nonces):
+            raise Broken(f"{sender} has moved money, and a person said before: {one}")
+    if twice:
+        return
     if len(_moves(state, sender.task)) > 1:
         raise Broken(f"task{sender.task} has moved its money twice")
     latest = state.processes[state.tasks[sender.task].current]
@@ -37,7 +45,7 @@ def check_end(state: State, index: int, *, doubts: bool) -> None:
     if end.kind == "receipt":
         if not made:
             raise Broken(f"{process} has a receipt, and nothing was moved")
-        if end.reference != made[0].reference:
+        if end.reference not in [one.reference for one in made]:
             raise Broken(f"{process} has the receipt of another move: {end.reference}")
     elif end.money_moved is False:
         if any(state.processes[one.request.process].number <= process.number for one in made):

@@ -76,6 +76,14 @@ class _SeesNoBaseline(_Proxy):
         return [] if self.__dict__.pop("_blind", False) else found
 
 
+class _ReadsAnswersOnce(_Proxy):
+    """Answers as they were when they were first read."""
+
+    def read(self, intent_id: str) -> Any:
+        known = self.__dict__.setdefault("_known", {})
+        return known[intent_id] if intent_id in known else known.setdefault(intent_id, self._inner.read(intent_id))
+
+
 #: Each missing safeguard: a world that notices it, and a driver without it.
 FLAWS: dict[str, tuple[str, Driver]] = {
     "the attempt is not written before it is sent": ("one death", _with_journal(_ForgetsAttempts)),
@@ -92,6 +100,10 @@ FLAWS: dict[str, tuple[str, Driver]] = {
     "later tries are not read": (
         "stalled try of a cleared task",
         _with_journal(lambda journal: replace(journal, writers=_KnowsNoLaterTry(journal.writer))),
+    ),
+    "answers are read once": (
+        "answered before a very late record",
+        _changed(lambda one: replace(one, resolutions=_ReadsAnswersOnce(one.resolutions))),
     ),
     "transfer markers are not shared": ("equal transfers", sabotage.without_markers),
 }

@@ -99,6 +99,7 @@ def _ends(state: State) -> list[str]:
         end = process.node.end
         assert end is not None, f"{process} never ends"
         ends += [end.kind, *["reconciled"] * end.reconciled, *["sent again"] * (end.attempts > 1)]
+        ends += ["answered"] * end.answered
     return ends
 
 

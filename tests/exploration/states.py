@@ -82,6 +82,18 @@ class Task(NamedTuple):
     left: int
 
 
+class Answered(NamedTuple):
+    """What a person says about an intent.
+
+    :param nonces: of every attempt in its journal that may have run.
+    """
+
+    task: int
+    intent: str
+    nonces: tuple[int, ...]
+    ran: bool
+
+
 class Budget(NamedTuple):
     """How often each of these may still happen.
 
@@ -95,6 +107,7 @@ class Budget(NamedTuple):
     :param lags: a record appears as late as the reconcile margin allows.
     :param store: the store's answer to a write is lost.
     :param outsiders: another program makes an equal move, right before the first attempt's records are read.
+    :param answers: a person answers whether a move in doubt ran.
     """
 
     stalls: int = 0
@@ -107,6 +120,7 @@ class Budget(NamedTuple):
     lags: int = 0
     store: int = 0
     outsiders: int = 0
+    answers: int = 0
 
     def without(self, name: str, count: int = 1) -> Budget:
         return self._replace(**{name: getattr(self, name) - count})
@@ -119,6 +133,8 @@ class State(NamedTuple):
     :param store: texts by name.
     :param used: nonces.
     :param flying: requests whose senders have given up.
+    :param answering: what a person has answered, and not yet looked at again.
+    :param answered: the answers that stand.
     """
 
     now: int
@@ -129,6 +145,8 @@ class State(NamedTuple):
     used: frozenset[int] = frozenset()
     ledger: tuple[Entry, ...] = ()
     flying: tuple[Request, ...] = ()
+    answering: Answered | None = None
+    answered: tuple[Answered, ...] = ()
 
     def spend(self, name: str, count: int = 1) -> State:
         return self._replace(budget=self.budget.without(name, count))
@@ -162,9 +180,14 @@ def in_words(name: str, text: str | None, start_ms: int) -> str:
     short = name if "|" in name else name.rpartition("__")[2]
     if text is None or not text.startswith("{"):
         return f"{short}: {text}"
+    document = json.loads(text)
+    if "answer" in document:
+        return f"{short}: {document['answer']}"
+    if "intents" not in document:
+        return f"{short}: a doubt"
     intents = [
         f"{one['id']} {one['state']} "
         + " ".join(f"{attempt['nonce'] - start_ms}:{attempt['outcome']}" for attempt in one["attempts"])
-        for one in json.loads(text)["intents"]
+        for one in document["intents"]
     ]
     return f"{short}: {', '.join(intents)}"

@@ -9,6 +9,7 @@ from typing import Any
 
 from airflow_provider_whitebit.moves.drivers import execute_move
 from airflow_provider_whitebit.moves.intent import Move
+from tests.exploration import people
 from tests.exploration.exchange import WINDOW_MS, accept, held, records, use_nonce
 from tests.exploration.processes import DEAD, MARGIN_MS, Automaton, Driver, Failure, Try
 from tests.exploration.promise import check_end, check_moved
@@ -35,6 +36,7 @@ class World:
     :param foreign: moves of another program: amount, milliseconds from the start, and delay of the record.
     :param doubts: whether a task may end in doubt.
     :param reaches: ends that must be found, or there was nothing to explore.
+    :param lag_ms: how late a late record is visible. With more than the margin, a task may move twice.
     :param least: states that must be found, or there was nothing to explore.
     :param driver: runs a try.
     :param start_ms: the exchange's time at the start.
@@ -48,6 +50,7 @@ class World:
     foreign: tuple[tuple[str, int, int], ...] = ()
     doubts: bool = False
     reaches: frozenset[str] = frozenset({"receipt"})
+    lag_ms: int = MARGIN_MS
     least: int = 50
     driver: Driver = execute_move
     start_ms: int = START_MS
@@ -80,6 +83,7 @@ class World:
         for request in state.flying:
             found += self._arrivals(state, request)
         found += self._of_airflow(state)
+        found += people.steps(state)
         found += self._time(state)
         return found
 
@@ -106,7 +110,7 @@ class World:
         node = process.node.after(result)
         seconds = state.now // 1000 if answered else process.seconds
         state = state.with_process(index, _arrived(state, process._replace(node=node, seconds=seconds)))
-        check_end(state, index, doubts=self.doubts)
+        check_end(state, index, doubts=self.doubts or self.lag_ms > MARGIN_MS)
         return state
 
     def _is_private(self, state: State, index: int) -> bool:
@@ -124,6 +128,9 @@ class World:
         if step.what not in ("read", "write"):
             return False
         if str(step.details[0]).startswith("marker|") and len(state.tasks) > 1:
+            return False
+        if budget.answers or state.answering is not None:
+            # A person reads the journal and writes answers.
             return False
         if any(one.running and one.task == process.task for one in state.processes if one is not process):
             return False
@@ -176,7 +183,7 @@ class World:
     def _sends(self, state: State, index: int, request: Request) -> Iterator[Transition]:
         """What can become of a move that is sent."""
         label = f"{state.processes[index]} sends {request.nonce - self.start_ms}"
-        for words, after, answer in accept(state, request, self._funds(state)):
+        for words, after, answer in accept(state, request, self._funds(state), self.lag_ms):
             yield f"{label}: {words}", partial(self._answer, after, index, answer)
             if state.budget.repeats and not isinstance(answer, Failure):
                 twice = partial(self._answer, after.spend("repeats"), index, answer, Failure("used"))
@@ -191,7 +198,7 @@ class World:
     def _answer(self, after: State, index: int, answer: Any, received: Failure | None = None) -> State:
         """The exchange has dealt with a move, and its sender receives the answer, or another one."""
         if not isinstance(answer, Failure):
-            check_moved(after)
+            check_moved(after, twice=self.lag_ms > MARGIN_MS)
         return self._receive(after, index, received or answer, answered=True)
 
     # The exchange, other programs and Airflow
@@ -202,8 +209,13 @@ class World:
     def _arrivals(self, state: State, request: Request) -> Iterator[Transition]:
         """A request whose sender has given up arrives."""
         rest = state._replace(flying=tuple(one for one in state.flying if one != request))
-        for words, after, answer in accept(rest, request, self._funds(state)):
-            yield f"{request.nonce - self.start_ms} arrives late: {words}", partial(_dealt_with, after, answer)
+        for words, after, answer in accept(rest, request, self._funds(state), self.lag_ms):
+            yield f"{request.nonce - self.start_ms} arrives late: {words}", partial(self._dealt_with, after, answer)
+
+    def _dealt_with(self, state: State, answer: Any) -> State:
+        if not isinstance(answer, Failure):
+            check_moved(state, twice=self.lag_ms > MARGIN_MS)
+        return state
 
     def _move_outside(self, state: State, process: Process) -> State:
         amount = str(self.moves[process.task][0].amount)
@@ -234,7 +246,7 @@ class World:
             return
         moments = {one.wake_ms for one in state.processes if one.running}
         moments |= {one.nonce + WINDOW_MS for one in state.flying}
-        if ready or next(self._of_airflow(state), None):
+        if ready or state.budget.answers or next(self._of_airflow(state), None):
             moments |= self._deadlines(state)
         now = min((one for one in moments if one > state.now), default=None)
         if now is None:
@@ -267,12 +279,6 @@ def _arrived(state: State, process: Process) -> Process:
 def _die(state: State, index: int) -> State:
     process = state.processes[index]
     return state.spend("deaths").with_process(index, Process(process.task, process.number, DEAD))
-
-
-def _dealt_with(state: State, answer: Any) -> State:
-    if not isinstance(answer, Failure):
-        check_moved(state)
-    return state
 
 
 def _same(state: State) -> State:

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from airflow_provider_whitebit.moves.intent import Move, Operation
+from tests.exploration.processes import MARGIN_MS
 from tests.exploration.states import Budget
 from tests.exploration.world import START_MS, World
 
@@ -86,6 +87,21 @@ _WORLDS: dict[str, tuple[dict[str, Any], Budget | None, Budget]] = {
         {"moves": _TRANSFER, "doubts": True},
         Budget(overtakes=1),
         Budget(overtakes=1, stalls=1),
+    ),
+    "answered doubt": (
+        {"moves": _ONE, "foreign": (("25", -6_000, 10_000),), "doubts": True, "reaches": _DOUBT | {"answered"}},
+        Budget(answers=1, clears=1, losses=1, lags=1),
+        Budget(answers=2, clears=1, losses=1, lags=1, deaths=1),
+    ),
+    "answered while tries overlap": (
+        {"moves": _ONE, "reaches": {"receipt", "answered"}},
+        None,
+        Budget(answers=1, overtakes=1, deaths=1, losses=1),
+    ),
+    "answered before a very late record": (
+        {"moves": _ONE, "lag_ms": 10 * MARGIN_MS, "reaches": {"receipt", "answered"}},
+        Budget(answers=1, losses=1, lags=1),
+        Budget(answers=1, losses=1, lags=1, overtakes=1),
     ),
 }
 NAMES = tuple(_WORLDS)

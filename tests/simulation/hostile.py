@@ -274,7 +274,7 @@ class Hostile:
         for task in self.tasks:
             # A plan that had nothing to do may be made again.
             done = task.result is not None and task.result.receipt
-            if done and self.world.random.random() < 0.3:
+            if done and not task.by_word and self.world.random.random() < 0.3:
                 before = len(self.venue.sent)
                 task.retries = task.tries
                 task.clear()

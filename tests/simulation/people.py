@@ -91,11 +91,12 @@ class People:
     def _check_receipt(self, given: Given) -> None:
         """A false receipt, and one of money that moved twice, says whose wrong answer that was."""
         receipt = given.task.result.receipt if given.task.result is not None else None
-        if receipt is None or receipt.intent_id != given.resolution.intent_id or receipt.resolved_by:
+        if receipt is None or receipt.resolved_by:
             return
         made = [sent for sent in self.venue.sent if sent.executed and sent.process.task is given.task]
         ran = any(sent.nonce in given.resolution.nonces for sent in made)
-        if not ran if given.resolution.answer is Answer.RAN else ran and len(made) > 1:
+        false = receipt.intent_id == given.resolution.intent_id and not ran
+        if false if given.resolution.answer is Answer.RAN else ran and len(made) > 1:
             raise Broken("nobody's word", f"{given.task.name} has {receipt} after {given.resolution}")
 
     def _is_answered(self, intent: Intent, history: MoveHistory) -> bool:

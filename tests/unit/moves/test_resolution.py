@@ -198,3 +198,9 @@ def test_nonces_of_what_may_have_run():
     assert unproven_nonces([in_doubt(), absent, refused(id="c")]) == {NOW}
     assert history(absent).unproven == [absent] and absent.state is State.OPEN
     assert isinstance(MOVE, Move)
+
+
+def test_a_cleared_task_says_on_whose_word_its_new_move_rests():
+    script = Script([in_doubt()], ["tx_new"], TWO, resolutions={"old": resolution(Answer.DID_NOT_RUN)})
+    receipt = script.run(generation="2")
+    assert (receipt.intent_id, receipt.resolved_by, receipt.reason) == ("new", "ann", "seen")
