@@ -79,12 +79,14 @@ class People:
         return stands
 
     def check(self) -> None:
-        """:raises Broken: something was sent against an answer, or a receipt does not say whose word it rests on."""
+        """:raises Broken: something was sent against a true answer, or a receipt does not say whose word it rests on."""
         for given in self.given:
-            for sent in self.venue.sent:
-                if sent.process.task is not given.task or not sent.executed or sent.at_ms <= given.at_ms:
+            made = [sent for sent in self.venue.sent if sent.executed and sent.process.task is given.task]
+            meant = [sent for sent in made if sent.nonce in given.resolution.nonces]
+            for sent in made:
+                if sent.at_ms <= given.at_ms:
                     continue
-                if given.resolution.answer is Answer.RAN or sent.nonce in given.resolution.nonces:
+                if (given.resolution.answer is Answer.RAN and meant) or sent in meant:
                     raise Broken("against an answer", f"{given.task.name}: {sent.nonce} after {given.resolution}")
             self._check_receipt(given)
 
@@ -95,7 +97,7 @@ class People:
             return
         made = [sent for sent in self.venue.sent if sent.executed and sent.process.task is given.task]
         ran = any(sent.nonce in given.resolution.nonces for sent in made)
-        false = receipt.intent_id == given.resolution.intent_id and not ran
+        false = receipt.intent_id == given.resolution.intent_id and not made
         if false if given.resolution.answer is Answer.RAN else ran and len(made) > 1:
             raise Broken("nobody's word", f"{given.task.name} has {receipt} after {given.resolution}")
 
