@@ -36,7 +36,7 @@ help:
 	@echo "make simulate     SEEDS=100000 simulated worlds with failures, or SEED=n with its trace;"
 	@echo "                  PLANS=1 for plans, ROTATION=1 while the API key is replaced, or both; FALLBACK=1 for"
 	@echo "                  tasks that go on to another move after an error; HOSTILE=1 for an exchange, stores and people"
-	@echo "                  that are not as expected (also with PLANS, ROTATION, ONE_KEY, LAG, PEOPLE; SKEW=ms; TALLY=1 counts)"
+	@echo "                  that are not as expected (also with PLANS, ROTATION, ONE_KEY, LAG, PEOPLE; SKEW=ms; TALLY=1)"
 	@echo "make explore      every order of steps in small worlds with failures: a few minutes; WORLD=name for one"
 	@echo "make bench        all benchmarks, as a table and JSON; ONLY=calls,planning for some, README=1 to publish them"
 	@echo "make constraints  resolve the newest versions that fit each Airflow"
@@ -126,7 +126,8 @@ mutate: .venv/ready
 
 simulate: .venv/ready
 	@$(BIN)/python -m tests.simulation $(if $(PLANS),--plans) $(if $(ROTATION),--rotation) $(if $(FALLBACK),--fallback) \
-		$(if $(HOSTILE),--hostile) $(if $(LAG),--lag) $(if $(ONE_KEY),--one-key) $(if $(PEOPLE),--people) $(if $(SKEW),--skew $(SKEW)) $(if $(TALLY),--tally) \
+		$(if $(HOSTILE),--hostile) $(if $(LAG),--lag) $(if $(ONE_KEY),--one-key) $(if $(PEOPLE),--people) \
+		$(if $(SKEW),--skew $(SKEW)) $(if $(TALLY),--tally) \
 		$(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),100000))
 
 explore: .venv/ready

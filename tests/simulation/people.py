@@ -79,7 +79,7 @@ class People:
         return stands
 
     def check(self) -> None:
-        """:raises Broken: something was sent against a true answer, or a receipt does not say whose word it rests on."""
+        """:raises Broken: something was sent against a true answer, or a receipt hides whose word it rests on."""
         for given in self.given:
             made = [sent for sent in self.venue.sent if sent.executed and sent.process.task is given.task]
             meant = [sent for sent in made if sent.nonce in given.resolution.nonces]
