@@ -7,6 +7,8 @@ VERSIONS := 3.2.2 py3.12 py3.13
 BIN := .venv/bin
 # One process runs the tests that wait for Airflow, the other one all others; long files come first (tests/conftest.py).
 SIDE_BY_SIDE := -n 2 --dist loadscope --no-loadscope-reorder
+# These tests measure, so they run alone: with make test-scale.
+NOT_BESIDE_OTHERS := tests/scale/test_one_address.py tests/scale/test_treasury_load.py
 # Python $(1) of pyenv, else the one on the PATH; nothing if there is none.
 python = $(firstword $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/$(1).*/bin/python3 \
 	$(addsuffix /python$(1),$(subst :, ,$(PATH)))))
@@ -28,7 +30,8 @@ help:
 	@echo "make test-versions  unit and contract tests on Airflow and Python $(VERSIONS), as far as they are installed"
 	@echo "make test-lowest  fast tests with the lowest versions that pyproject.toml allows, on Airflow $(OLDEST)"
 	@echo "make test-kill    kill KILLS=50 task processes and RESTARTS=20 triggerers"
-	@echo "make test-scale   MOVES=200 moves at once on Celery, PostgreSQL and Redis, while all of them are killed (SEED=1)"
+	@echo "make test-scale   MOVES=200 moves at once on Celery, PostgreSQL and Redis, while all of them are killed (SEED=1);"
+	@echo "                  and the Treasury page on PostgreSQL, with 40 viewers beside Airflow's own pages"
 	@echo "make test-peers   other clients of the exchange against the sandbox (NEWEST_PEERS=1 pins their newest versions first)"
 	@echo "make coverage     coverage of unit tests, contract tests and simulation; fails below the limit in pyproject.toml"
 	@echo "make mutate       change the modules that keep money from moving twice; fails if the fast tests do not notice;"
@@ -74,7 +77,7 @@ check: lint
 test: lint
 	@scripts/browser.sh
 	@scripts/services.sh
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -rs tests --ignore tests/scale/test_one_address.py
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -rs tests $(NOT_BESIDE_OTHERS:%=--ignore %)
 
 test-unit: .venv/ready
 	$(BIN)/python -m pytest tests/unit tests/contract

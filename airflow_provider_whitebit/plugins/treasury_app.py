@@ -7,27 +7,16 @@ exchange do not block the API server.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from airflow.api_fastapi.app import get_auth_manager
-from airflow.api_fastapi.auth.managers.models.resource_details import (
-    ConnectionDetails,
-    DagAccessEntity,
-    DagDetails,
-    VariableDetails,
-)
 from airflow.api_fastapi.common.db.common import SessionDep
 from airflow.api_fastapi.core_api.security import GetUserDep, get_user
 from airflow.models.asset import AssetModel
 from airflow.models.connection import Connection
-from airflow.models.dag import DagModel
-from airflow.models.variable import Variable
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request
 from fastapi.exception_handlers import http_exception_handler
 from fastapi.responses import FileResponse, PlainTextResponse, Response
@@ -37,6 +26,8 @@ from airflow_provider_whitebit.hooks.assets import LONGEST_CONN_ID, SCHEME, deco
 from airflow_provider_whitebit.hooks.connection_form import CONNECTION_TYPE
 from airflow_provider_whitebit.plugins.treasury_cache import SingleFlightCache
 from airflow_provider_whitebit.plugins.treasury_data import Account, load_account
+from airflow_provider_whitebit.plugins.treasury_load import Pace, Places
+from airflow_provider_whitebit.plugins.treasury_permissions import Permissions
 from airflow_provider_whitebit.plugins.treasury_records import doubts, keeps_states_elsewhere, last_moves, release
 
 DEFAULT_CONNECTION = "whitebit_default"
@@ -68,6 +59,8 @@ MOST_REQUESTS = 8
 
 #: Accounts by connection, shared by all users. Every request checks the user's permission first.
 accounts: SingleFlightCache[Account] = SingleFlightCache()
+#: Of all routes that read Airflow's database.
+pace = Pace()
 router = APIRouter(dependencies=[Depends(get_user)])
 
 
@@ -76,15 +69,7 @@ def create_app() -> FastAPI:
     app = FastAPI(title="WhiteBIT Treasury", docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(router)
     app.add_exception_handler(HTTPException, _refusal)
-    places = asyncio.Semaphore(MOST_REQUESTS)
-
-    @app.middleware("http")
-    async def protect(request: Request, call_next: Any) -> Any:
-        async with places:
-            response = await call_next(request)
-        response.headers.update(_HEADERS)
-        return response
-
+    app.add_middleware(Places, most=MOST_REQUESTS, headers=_HEADERS)
     return app
 
 
@@ -111,14 +96,11 @@ def connections(response: Response, session: SessionDep, user: GetUserDep) -> di
     asset.
     """
     response.headers.update(_NO_STORE)
-    stored = session.scalars(select(Connection.conn_id).where(Connection.conn_type == CONNECTION_TYPE))
-    assets = session.scalars(select(AssetModel.uri).where(AssetModel.uri.like(f"{SCHEME}://%/moves")))
-    known = {*stored, *_connections_of(assets)}
-    release(session)
-    return {
-        "default": DEFAULT_CONNECTION,
-        "connections": sorted(conn_id for conn_id in known if _may_read_connection(conn_id, user)),
-    }
+    with pace.turn():
+        stored = session.scalars(select(Connection.conn_id).where(Connection.conn_type == CONNECTION_TYPE))
+        assets = session.scalars(select(AssetModel.uri).where(AssetModel.uri.like(f"{SCHEME}://%/moves")))
+        known = {*stored, *_connections_of(assets)}
+        return {"default": DEFAULT_CONNECTION, "connections": sorted(Permissions(user, session).connections(known))}
 
 
 @router.get("/api/treasury")
@@ -137,15 +119,17 @@ def treasury(
         encode_conn_id(conn_id)
     except ValueError as error:
         raise HTTPException(422, str(error)) from None
-    if not _may_read_connection(conn_id, user):
+    permissions = Permissions(user, session)
+    with pace.turn():
+        readable = permissions.connections({conn_id})
+    if not readable:
         raise HTTPException(403, f"You are not allowed to read the connection {conn_id!r}.")
     # The exchange comes first, so that no database transaction is open meanwhile.
     account = accounts.get(conn_id, lambda: load_account(conn_id))
-    return {
-        "conn_id": conn_id,
-        "exchange": None if account is None else account.shown,
-        "airflow": _records(session, user, conn_id, None if account is None else account.fingerprint),
-    }
+    with pace.turn():
+        known = _records(session, permissions, conn_id, None if account is None else account.fingerprint)
+        release(session)
+    return {"conn_id": conn_id, "exchange": None if account is None else account.shown, "airflow": known}
 
 
 def _connections_of(uris: Iterable[str]) -> Iterator[str]:
@@ -155,51 +139,16 @@ def _connections_of(uris: Iterable[str]) -> Iterator[str]:
             yield decode_conn_id(urlsplit(uri).netloc)
 
 
-def _records(session: Any, user: Any, conn_id: str, account: str | None) -> dict[str, Any]:
+def _records(session: Any, permissions: Permissions, conn_id: str, account: str | None) -> dict[str, Any]:
     """What Airflow itself knows and the user may read; ``None`` instead of moves if the user may read no assets."""
-    manager = get_auth_manager()
-    dag_ids = manager.get_authorized_dag_ids(user=user, method="GET")
-    moves = last_moves(session, conn_id, dag_ids) if _may_read_assets(user) else None
-    release(session)
+    dag_ids = permissions.dag_ids()
+    moves = last_moves(session, conn_id, dag_ids) if permissions.assets() else None
+    readable = permissions.tasks(dag_ids)
     return {
-        "doubts": doubts(
-            session,
-            dag_ids,
-            account=account,
-            may_read_tasks=lru_cache(maxsize=None)(lambda dag_id: _may_read_tasks(dag_id, user)),
-            may_read_variable=lambda key: _may_read_variable(key, user),
-        ),
+        "doubts": doubts(session, readable, account=account, readable_variables=permissions.variables),
         "moves": moves,
         "states_elsewhere": keeps_states_elsewhere(),
     }
-
-
-def _may_read_connection(conn_id: str, user: Any) -> bool:
-    details = ConnectionDetails(conn_id=conn_id, **_team(Connection, conn_id))
-    return bool(get_auth_manager().is_authorized_connection(method="GET", details=details, user=user))
-
-
-def _may_read_tasks(dag_id: str, user: Any) -> bool:
-    details = DagDetails(id=dag_id, **_team(DagModel, dag_id))
-    return bool(
-        get_auth_manager().is_authorized_dag(
-            method="GET", access_entity=DagAccessEntity.TASK_INSTANCE, details=details, user=user
-        )
-    )
-
-
-def _may_read_variable(key: str, user: Any) -> bool:
-    details = VariableDetails(key=key, **_team(Variable, key))
-    return bool(get_auth_manager().is_authorized_variable(method="GET", details=details, user=user))
-
-
-def _may_read_assets(user: Any) -> bool:
-    return bool(get_auth_manager().is_authorized_asset(method="GET", user=user))
-
-
-def _team(model: Any, name: str) -> dict[str, str | None]:
-    """The team that owns an object, if Airflow has teams (3.1 and later)."""
-    return {"team_name": model.get_team_name(name)} if hasattr(model, "get_team_name") else {}
 
 
 async def _refusal(request: Request, error: Exception) -> Response:

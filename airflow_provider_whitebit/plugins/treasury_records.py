@@ -142,25 +142,25 @@ def doubts(
     dag_ids: Collection[str],
     *,
     account: str | None,
-    may_read_tasks: Callable[[str], bool],
-    may_read_variable: Callable[[str], bool],
+    readable_variables: Callable[[Collection[str]], set[str]],
 ) -> list[dict[str, Any]]:
     """Return the moves in doubt whose task has ended without success, latest first.
 
     They are of all connections, because the key of a connection may have changed since.
 
     :param session: of Airflow's database.
-    :param dag_ids: only of these DAGs.
+    :param dag_ids: only of these DAGs, whose task instances the user may read.
     :param account: fingerprint of the connection that is shown, to mark the doubts of others.
-    :param may_read_tasks: whether the user may read the task instances of a DAG.
-    :param may_read_variable: whether the user may read a Variable.
+    :param readable_variables: those of some Variables that the user may read. It is asked once, while the session holds
+        no database connection.
     """
-    readable = {dag_id for dag_id in dag_ids if may_read_tasks(dag_id)}
-    journals = [*_task_states(session, readable), *_variables(session, readable)]
+    journals = [*_task_states(session, dag_ids), *_variables(session, dag_ids)]
     unattended = _unattended(session, {task for stored in journals for task, _ in stored.documents})
     release(session)
-    journals = [stored for stored in journals if all(map(may_read_variable, stored.variables))]
-    shown = {task for task in unattended if task.dag_id in readable}
+    if names := {name for stored in journals for name in stored.variables}:
+        readable = readable_variables(names)
+        journals = [stored for stored in journals if readable.issuperset(stored.variables)]
+    shown = {task for task in unattended if task.dag_id in dag_ids}
     found = [doubt for stored in journals for doubt in _in_doubt(stored, shown, account)]
     return sorted(found, key=lambda doubt: doubt["sent_at"] or "", reverse=True)
 

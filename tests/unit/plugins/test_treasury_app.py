@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
-from treasury_rows import ACCOUNT, Tables, history, intent
+from treasury_rows import ACCOUNT, history, intent
 
 from airflow_provider_whitebit.moves.doubts import RECORD_STEPS, TRANSFER_STEPS
 from airflow_provider_whitebit.plugins.treasury_cache import SingleFlightCache
@@ -66,6 +66,7 @@ def desk(tables, monkeypatch):
     from fastapi.testclient import TestClient
 
     from airflow_provider_whitebit.plugins import treasury_app as module
+    from airflow_provider_whitebit.plugins import treasury_permissions
 
     manager, loads = Manager(), []
 
@@ -73,8 +74,7 @@ def desk(tables, monkeypatch):
         loads.append(conn_id)
         return Account(ACCOUNT, SHOWN)
 
-    monkeypatch.setattr(module, "get_auth_manager", lambda: manager)
-    monkeypatch.setattr(module, "_team", lambda model, name: {})
+    monkeypatch.setattr(treasury_permissions, "get_auth_manager", lambda: manager)
     monkeypatch.setattr(module, "load_account", load_account)
     monkeypatch.setattr(module, "accounts", SingleFlightCache())
     app = module.create_app()
@@ -291,77 +291,6 @@ def test_only_the_api_server_imports_the_page():
     assert not {"fastapi", "starlette", "requests", "sqlalchemy"} & set(done.stdout.split())
 
 
-@pytest.fixture
-def pooled(desk, tmp_path, monkeypatch):
-    """The application on a database with few connections, and an auth manager that needs one for each question."""
-    from airflow.api_fastapi.common.db.common import _get_session
-    from airflow.models.base import Base
-    from sqlalchemy import create_engine, text
-    from sqlalchemy.orm import Session
-    from sqlalchemy.pool import QueuePool
-
-    url = f"sqlite:///{tmp_path}/airflow.db"
-    engine = create_engine(
-        url,
-        poolclass=QueuePool,
-        pool_size=2,
-        max_overflow=0,
-        pool_timeout=20,
-        connect_args={"check_same_thread": False},
-    )
-    Base.metadata.create_all(engine)
-    with Session(engine) as session:
-        tables = Tables(session)
-        for name in ("desk", "whitebit_default", *(f"hidden{number}" for number in range(5))):
-            tables.connection(name)
-        tables.task()
-        tables.event({"operation": "flex_invest", "intent_id": "int-0", "amount": "1"})
-        key = "whitebit_move__desk.invest.flex_invest__" + 32 * "a" + "__1"
-        tables.variable(key, json.dumps(history(intent())), "Move of desk|manual__1|invest|-1|flex_invest")
-        session.commit()
-
-    def session_of_a_request():
-        with Session(engine) as session:
-            yield session
-            session.commit()
-
-    def asking(question):
-        def ask(*args, **options):
-            asked.append(engine.pool.checkedout())
-            with engine.connect() as connection:
-                connection.execute(text("SELECT 1"))
-            return question(*args, **options)
-
-        return ask
-
-    asked: list[int] = []
-    for name in dir(desk.manager):
-        if name.startswith(("is_authorized", "get_authorized")):
-            setattr(desk.manager, name, asking(getattr(desk.manager, name)))
-    desk.app.dependency_overrides[_get_session] = session_of_a_request
-    yield SimpleNamespace(desk=desk, asked=asked, engine=engine)
-    engine.dispose()
-
-
-@pytest.mark.parametrize("path", ["/api/connections", "/api/treasury", "/api/treasury?conn_id=desk"])
-def test_whoever_asks_the_auth_manager_holds_no_database_connection(pooled, path):
-    answer = pooled.desk.client.get(path)
-    assert answer.status_code == 200, answer.text
-    assert pooled.asked
-    assert set(pooled.asked) == {0}
-    assert pooled.engine.pool.checkedout() == 0
-
-
-def test_many_viewers_do_not_stall_the_database(pooled):
-    from fastapi.testclient import TestClient
-
-    paths = ["/api/connections", "/api/treasury"] * 16
-    with TestClient(pooled.desk.app) as client, ThreadPoolExecutor(16) as viewers:
-        answers = list(viewers.map(client.get, paths))
-    assert [answer.status_code for answer in answers] == [200] * len(paths)
-    assert len(answers[1].json()["airflow"]["doubts"]) == 1
-
-
 def test_only_so_many_requests_at_the_same_time(desk, monkeypatch):
     from airflow.api_fastapi.core_api.security import get_user
     from fastapi.responses import PlainTextResponse
@@ -424,11 +353,17 @@ def _damage(value, hostile):
             yield from ([*value[:place], other, *value[place + 1 :]] for other in _damage(inner, hostile))
 
 
-@pytest.mark.parametrize(
-    "hostile",
-    ["1e999999999", "\ud800\u202e\n", 10**30, -(10**30), True, None, [], {}, {"x": []}, "9" * 5000, 1.5],
-    ids=range(11),
-)
+HOSTILE = ["1e999999999", "\ud800\u202e\n", 10**30, -(10**30), True, None, [], {}, {"x": []}, "9" * 5000, 1.5]
+
+
+def _shown_or_left_out(desk, damaged):
+    answer = desk.client.get("/api/treasury")
+    assert answer.status_code == 200, damaged
+    for doubt in answer.json()["airflow"]["doubts"]:
+        assert all(text.isprintable() and len(text) <= 300 for text in doubt.values() if isinstance(text, str))
+
+
+@pytest.mark.parametrize("hostile", HOSTILE, ids=range(11))
 def test_a_journal_with_any_damage_is_shown_or_left_out(desk, hostile):
     desk.tables.task()
     name = "whitebit_move__desk.invest.flex_invest__" + 32 * "a" + "__1"
@@ -441,10 +376,36 @@ def test_a_journal_with_any_damage_is_shown_or_left_out(desk, hostile):
     for damaged in _damage(history(intent()), hostile):
         variable.set_val(json.dumps({"pending": 1, "document": damaged} if damaged is hostile else damaged))
         desk.tables.session.flush()
-        answer = desk.client.get("/api/treasury")
-        assert answer.status_code == 200, damaged
-        for doubt in answer.json()["airflow"]["doubts"]:
-            assert all(text.isprintable() and len(text) <= 300 for text in doubt.values() if isinstance(text, str))
+        _shown_or_left_out(desk, damaged)
+
+
+@pytest.mark.parametrize("hostile", HOSTILE, ids=range(11))
+def test_a_task_state_with_any_damage_is_shown_or_left_out(desk, hostile):
+    desk.tables.task()
+    desk.tables.state("{}")
+    for damaged in _damage(history(intent()), hostile):
+        written = json.dumps({"pending": 1, "document": damaged} if damaged is hostile else damaged)
+        for text in (written, json.dumps(written)):
+            desk.tables.rewrite_states(text)
+            _shown_or_left_out(desk, damaged)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a", "a__", "a__1", "__1", "x__" + "9" * 30, "a\n\u202e__1", "100%_\\__1"], ids=range(8)
+)
+def test_a_task_state_that_is_no_journal(desk, name):
+    run = "../a?b#c%20\u202e<i>"
+    desk.tables.task(run=run)
+    desk.tables.state("pending", key=f"whitebit_move.{name}", run=run)
+    for text in (
+        "pending",
+        "[" * 100_000 + "pending",
+        '"pending',
+        '{"pending": "\\ud800"}',
+        '{"intents": ["pending"]}',
+    ):
+        desk.tables.rewrite_states(text)
+        _shown_or_left_out(desk, text)
 
 
 @pytest.mark.parametrize(

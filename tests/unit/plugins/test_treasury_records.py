@@ -30,13 +30,9 @@ RECEIPT = {
 }
 
 
-def doubts(tables, dag_ids=("desk",), account=ACCOUNT, tasks=True, variables=True):
+def doubts(tables, dag_ids=("desk",), account=ACCOUNT, variables=True):
     return records.doubts(
-        tables.session,
-        dag_ids,
-        account=account,
-        may_read_tasks=lambda dag_id: tasks,
-        may_read_variable=lambda key: variables,
+        tables.session, dag_ids, account=account, readable_variables=lambda keys: set(keys) if variables else set()
     )
 
 
@@ -46,11 +42,12 @@ def document(**changes):
 
 @contextmanager
 def counted(session):
-    """The statements that a session executes."""
+    """The queries that a session executes."""
     statements = []
 
     def note(connection, cursor, statement, *_):
-        statements.append(statement)
+        if statement.startswith("SELECT"):
+            statements.append(statement)
 
     engine = session.get_bind()
     event.listen(engine, "before_cursor_execute", note)
@@ -225,7 +222,7 @@ class TestDoubtsInTaskState:
         tables.task()
         tables.state(document())
         assert doubts(tables, dag_ids=["another"]) == []
-        assert doubts(tables, tasks=False) == []
+        assert doubts(tables, dag_ids=[]) == []
 
 
 class TestDoubtsInVariables:
@@ -298,7 +295,7 @@ class TestDoubtsUnderAnIdempotencyKey:
         (doubt,) = doubts(tables)
         assert (doubt["key"], doubt["kept_in"]) == (f"{self.KEY}__", "all Variables whose names begin with this")
         assert doubt["task"]["task_id"] == "invest"
-        assert doubts(tables, variables=False) == doubts(tables, tasks=False) == []
+        assert doubts(tables, variables=False) == doubts(tables, dag_ids=[]) == []
 
     @pytest.mark.parametrize("writers", [(7, 2000), (2000, 7)])
     def test_another_task_has_resolved_it(self, tables, writers):

@@ -7,7 +7,7 @@ from decimal import Decimal
 from zlib import crc32
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 from sqlalchemy.orm import Session
 
 from airflow_provider_whitebit.hooks.assets import address
@@ -88,7 +88,8 @@ class Tables:
         model = pytest.importorskip("airflow.models.task_state_store", reason="task state begins with Airflow 3.3")
         self._insert(
             model.TaskStateStoreModel,
-            dag_run_id=crc32(run.encode()),
+            # Positive, and not too large for the column.
+            dag_run_id=crc32(run.encode()) >> 1,
             dag_id=dag,
             run_id=run,
             task_id=task,
@@ -97,10 +98,37 @@ class Tables:
             value=text,
         )
 
-    def connection(self, name, kind="whitebit"):
+    def rewrite_states(self, text):
+        from airflow.models.task_state_store import TaskStateStoreModel
+
+        self.session.execute(update(TaskStateStoreModel.__table__).values(value=text))
+
+    def connection(self, name, kind="whitebit", **team):
         from airflow.models.connection import Connection
 
-        self._insert(Connection, conn_id=name, conn_type=kind)
+        self._insert(Connection, conn_id=name, conn_type=kind, **team)
+
+    def many_connections(self, names):
+        from airflow.models.connection import Connection
+
+        rows = [{"conn_id": name, "conn_type": "whitebit"} for name in names]
+        self.session.execute(insert(Connection.__table__), rows)
+
+    def dag(self, name):
+        """A DAG in a bundle of its own."""
+        from airflow.models.dag import DagModel
+        from airflow.models.dagbundle import DagBundleModel
+
+        self._insert(DagBundleModel, name=name)
+        self.session.add(DagModel(dag_id=name, bundle_name=name, fileloc=f"{name}.py", relative_fileloc=f"{name}.py"))
+        self.session.flush()
+
+    def owned(self, dag, team):
+        """Give a DAG's bundle to a team. Airflow 3.2 and later."""
+        from airflow.models.team import Team, dag_bundle_team_association_table
+
+        self._insert(Team, name=team)
+        self.session.execute(insert(dag_bundle_team_association_table).values(dag_bundle_name=dag, team_name=team))
 
     def _insert(self, model, **values):
         self.session.execute(insert(model.__table__).values(**values))
