@@ -141,7 +141,7 @@ class AssetPlanner:
 
     def _cap(self, plan_id: str) -> Decimal:
         """The most that the policy allows in a plan. The plan's own maximum is separate."""
-        if not self.rules.permits(plan_id):
+        if not self.rules.permits(plan_id) or self.rules.leaves(self._rate(plan_id)):
             return ZERO
         caps = [INFINITE if self.rules.max_amount is None else self.rules.max_amount]
         if self.rules.max_share is not None:
@@ -149,6 +149,11 @@ class AssetPlanner:
         if self.rules.targets:
             caps.append(self._target(plan_id))
         return min(caps)
+
+    def _rate(self, plan_id: str) -> Decimal | None:
+        """The advertised rate of a plan; ``None`` if it is unknown, for example because the plan is not on offer."""
+        plan = self.plans.get(plan_id)
+        return None if plan is None else plan.max_rate
 
     def _target(self, plan_id: str) -> Decimal:
         """A plan's target. If the reserve leaves less than all targets claim, each gets its part of what is left."""
@@ -202,6 +207,8 @@ class AssetPlanner:
         """Withdraw what the policy does not allow in plans."""
         for plan_id, held in sorted(self.invested.items()):
             cap = self._cap(plan_id)
+            if self.rules.leave_below is not None and self._rate(plan_id) is None and self.rules.permits(plan_id):
+                self.note(f"plan {plan_id} is not compared with leave_below, because its rate is unknown")
             if held <= cap:
                 continue
             excess = min(held, self.up(held - cap))
@@ -218,6 +225,9 @@ class AssetPlanner:
     def _why_trim(self, plan_id: str, held: Decimal, cap: Decimal) -> str:
         if not self.rules.permits(plan_id):
             return f"The policy does not permit this plan, which holds {plain(held)} {self.ticker}"
+        if self.rules.leave_below is not None and self.rules.leaves(rate := self._rate(plan_id)):
+            below = f"max_rate {shown_rate(rate)} is below leave_below {plain(self.rules.leave_below)}"
+            return f"This plan holds {plain(held)} {self.ticker}, and its {below}"
         limit = "target" if self.rules.targets else "cap"
         return f"This plan holds {plain(held)} {self.ticker}, more than its {limit} of {plain(self.down(cap))}"
 
@@ -292,11 +302,9 @@ class AssetPlanner:
             return
         permitted = self._permitted()
         for plan in permitted:
-            if plan.id not in self._taken:
+            if plan.id not in self._taken and self.rules.pays_enough(plan.max_rate):
                 self._invest(plan, follow_rate=follow_rate)
-        for plan in self.plans.values():
-            if plan.max_rate is None and plan not in permitted and self.rules.permits(plan.id):
-                self.note(f"plan {plan.id} is not chosen by its rate, which is unknown: name it in only or targets")
+        self._note_unknown_rates(permitted)
         idle = self.down(max(ZERO, self.idle))
         if idle > 0:
             why = "; ".join(map(self._refusal, permitted)) or "no permitted plan is on offer"
@@ -306,8 +314,21 @@ class AssetPlanner:
             if name not in offered and name not in self._left_alone:
                 self.note(f"plan {name}, which the policy names, is not on offer")
 
+    def _note_unknown_rates(self, permitted: list[FlexPlan]) -> None:
+        """Name the plans that take nothing because their rate is unknown.
+
+        :param permitted: the plans that the policy permits in its order.
+        """
+        for plan in self.plans.values():
+            if plan.max_rate is not None or not self.rules.permits(plan.id):
+                continue
+            if self.rules.min_rate is not None:
+                self.note(f"plan {plan.id} is not invested in: its rate is unknown, and the policy has a min_rate")
+            elif plan not in permitted:
+                self.note(f"plan {plan.id} is not chosen by its rate, which is unknown: name it in only or targets")
+
     def _permitted(self) -> list[FlexPlan]:
-        """The plans that may be invested in, in the order in which they are filled."""
+        """The plans that the policy permits, in the order in which they are filled."""
         plans = [plan for plan in self.plans.values() if self.rules.permits(plan.id)]
         if self.rules.choose is Choose.LIST:
             return sorted(plans, key=lambda plan: (self.rules.only.index(plan.id.lower()), plan.id))
@@ -319,6 +340,9 @@ class AssetPlanner:
 
     def _refusal(self, plan: FlexPlan) -> str:
         """Why a plan does not take what is idle."""
+        if self.rules.min_rate is not None and not self.rules.pays_enough(plan.max_rate):
+            rate, least_rate = shown_rate(plan.max_rate), plain(self.rules.min_rate)
+            return f"plan {plan.id} has max_rate {rate}, and min_rate is {least_rate}"
         room, least = self._room(plan), self._least(plan)
         if room <= 0:
             return f"plan {plan.id} is at its maximum or cap"

@@ -59,7 +59,7 @@ class Fields(BaseModel):
         for name in raw:
             if name not in known:
                 near = difflib.get_close_matches(str(name), known, 1)
-                hint = f" Did you mean {near[0]}?" if near else cls._misplaced.get(str(name), "")
+                hint = cls._misplaced.get(str(name)) or (f" Did you mean {near[0]}?" if near else "")
                 raise fault(f"has no field {shown(name)}.{hint} The fields are {', '.join(known)}")
         return {name: value for name, value in raw.items() if value is not None}
 
@@ -150,6 +150,13 @@ def _share(raw: object) -> Decimal:
     return share
 
 
+def _rate(raw: object) -> Decimal:
+    rate = _amount(raw, "0.05")
+    if not 0 < rate <= 1:
+        raise fault(f'is {rate:f}: a rate is a fraction per year above 0; 5 % is "0.05"')
+    return rate
+
+
 def _ticker(raw: object) -> str:
     try:
         return parsing.read_ticker(raw)
@@ -172,6 +179,8 @@ def _time(raw: object) -> pendulum.DateTime:
 Amount = Annotated[Decimal, PlainValidator(_amount), PlainSerializer(to_json)]
 #: A fraction from 0 to 1.
 Share = Annotated[Decimal, PlainValidator(_share), PlainSerializer(to_json)]
+#: A rate per year: a fraction above 0, at most 1.
+Rate = Annotated[Decimal, PlainValidator(_rate), PlainSerializer(to_json)]
 #: A ticker; read in capitals.
 Ticker = Annotated[str, PlainValidator(_ticker)]
 #: An ISO 8601 time with its zone; read in UTC.

@@ -62,8 +62,9 @@ def plan_sweep(holdings: Holdings, policy: Policy, now: pendulum.DateTime) -> Tr
 def plan_rebalance(holdings: Holdings, policy: Policy, now: pendulum.DateTime) -> TreasuryPlan:
     """Bring every asset of a policy to what the policy wants.
 
-    In this order: leave plans that are not permitted and trim those above their cap or target; if Main is below the
-    reserve, withdraw what is missing (as :func:`plan_raise` does); invest what is above the reserve. A reserve that is
+    In this order: leave plans that are not permitted or whose rate is below ``leave_below``, and trim those above their
+    cap or target; if Main is below the reserve, withdraw what is missing (as :func:`plan_raise` does); invest what is
+    above the reserve, in plans whose rate is at least ``min_rate``. A reserve that is
     short by less than ``min_move`` stays short, unless a liquidity need is due. Planning is idempotent: after all moves
     the next plan is empty. With ``follow_rate`` a few more rounds can be needed, each of which raises the rate earned.
 

@@ -27,7 +27,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, Str
 
 from airflow_provider_whitebit.client.errors import WhiteBitValidationError, shown
 from airflow_provider_whitebit.moves import parsing
-from airflow_provider_whitebit.treasury.fields import Amount, Fields, Share, Time, fault, read_fields, wrong
+from airflow_provider_whitebit.treasury.fields import Amount, Fields, Rate, Share, Time, fault, read_fields, wrong
 from airflow_provider_whitebit.treasury.policy_text import decode
 
 #: Seconds before ``by`` from which a liquidity need is held in Main, unless the policy says otherwise.
@@ -110,6 +110,9 @@ class PlanRules(Fields):
         claims stays in Main.
     :param follow_rate: whether to move investments to plans with a higher ``max_rate``.
     :param min_gain: by how much that rate must be higher, in the unit of ``max_rate``.
+    :param min_rate: nothing is invested in a plan whose ``max_rate`` is lower or unknown, also if it is named.
+    :param leave_below: what a plan holds is withdrawn if its ``max_rate`` is lower. It is at most ``min_rate``: a plan
+        whose rate is between the two neither takes nor has to give. An unknown rate is no reason to leave.
     """
 
     choose: Choose = Choose.HIGHEST_RATE
@@ -120,6 +123,8 @@ class PlanRules(Fields):
     targets: _Targets = Field(default_factory=dict)
     follow_rate: StrictBool = False
     min_gain: Amount = _ZERO
+    min_rate: Rate | None = None
+    leave_below: Rate | None = None
 
     @property
     def named(self) -> tuple[str, ...]:
@@ -130,6 +135,20 @@ class PlanRules(Fields):
         """Whether a plan may hold anything."""
         name = plan_id.lower()
         return name not in self.exclude and (not self.named or name in self.named)
+
+    def pays_enough(self, rate: Decimal | None) -> bool:
+        """Whether a plan may be invested in at its rate. An unknown one is not compared, so it is never enough.
+
+        :param rate: the plan's ``max_rate``; ``None``: unknown.
+        """
+        return self.min_rate is None or (rate is not None and rate >= self.min_rate)
+
+    def leaves(self, rate: Decimal | None) -> bool:
+        """Whether what a plan holds is withdrawn because of its rate.
+
+        :param rate: the plan's ``max_rate``; ``None``: unknown.
+        """
+        return self.leave_below is not None and rate is not None and rate < self.leave_below
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
@@ -145,6 +164,15 @@ class PlanRules(Fields):
             raise fault("only works with choose highest_rate and without targets", "follow_rate")
         if self.min_gain and not self.follow_rate:
             raise fault("has no effect without follow_rate: set that to true or drop min_gain", "min_gain")
+        if self.leave_below is not None and self.min_rate is None:
+            raise fault(
+                "needs min_rate: without it, what is withdrawn would be invested in the same plan again", "leave_below"
+            )
+        if self.leave_below is not None and self.min_rate is not None and self.leave_below > self.min_rate:
+            raise fault(
+                f"is {self.leave_below:f}, above min_rate {self.min_rate:f}: what is invested would be withdrawn again",
+                "leave_below",
+            )
         return self
 
 

@@ -31,6 +31,8 @@ def policy_schema() -> dict[str, Any]:
         },
         "follow_rate": {"type": boolean, "description": "Move investments to plans with a higher rate."},
         "min_gain": _number(AMOUNT, "By how much that rate must be higher."),
+        "min_rate": _number(_SHARE, "Invest in no plan below this rate, a fraction per year.", maximum=1),
+        "leave_below": _number(_SHARE, "Leave plans below this rate; at most min_rate.", maximum=1),
     }
     need = {
         "amount": {**_number(AMOUNT, "Amount, on top of the reserve."), "type": ["string", "integer"]},

@@ -254,6 +254,37 @@ def test_a_cap_holds_although_another_task_invests_in_the_plan(carried_out, hook
     assert books(sandbox)[(USDT, "USDT")] == 4000
 
 
+@pytest.fixture
+def rate(sandbox):
+    """Changes the rate of the plan."""
+    return lambda to: sandbox.control("POST", f"plans/{USDT}", {"rate": to})
+
+
+def test_nothing_is_invested_in_a_plan_whose_rate_fell_after_planning(carried_out, hook, sandbox, monkeypatch, rate):
+    policy = {"USDT": {"plans": {"only": [USDT], "min_rate": "0.1"}}}
+    meanwhile(monkeypatch, lambda: rate("0.0999"))
+    done = carried_out(WhiteBitSweepOperator, policy=policy)
+    assert (done["status"], done["receipts"]) == ("nothing_to_do", [])
+    assert "max_rate 0.0999, and min_rate is 0.1" in done["plan"]["notes"][0]
+    assert books(sandbox) == {}
+
+
+def test_a_plan_is_left_once_and_not_if_its_rate_has_risen_again(carried_out, hook, sandbox, monkeypatch, rate):
+    policy = {"USDT": {"plans": {"only": [USDT], "min_rate": "0.1", "leave_below": "0.05"}}}
+    hook.flex_invest(plan_id=USDT, amount="6000")
+    rate("0.04")
+    dry = carried_out(WhiteBitRebalanceOperator, policy=policy, dry_run=True)
+    assert [one["move"]["operation"] for one in dry["plan"]["moves"]] == ["flex_close"]
+    assert "max_rate 0.04 is below leave_below 0.05" in dry["plan"]["moves"][0]["reason"]
+    meanwhile(monkeypatch, lambda: rate("0.05"))
+    assert carried_out(WhiteBitRebalanceOperator, policy=policy)["receipts"] == []
+    rate("0.0499")
+    done = carried_out(WhiteBitRebalanceOperator, policy=policy)
+    assert [(one["operation"], one["amount"]) for one in done["receipts"]] == [("flex_close", "6000")]
+    assert carried_out(WhiteBitRebalanceOperator, policy=policy)["status"] == "nothing_to_do"
+    assert main(hook) == 10_000
+
+
 def test_liquidity_is_not_raised_twice(carried_out, hook, sandbox, monkeypatch):
     hook.flex_invest(plan_id=USDT, amount="6000")
     meanwhile(monkeypatch, lambda: carried_out(WhiteBitRaiseLiquidityOperator, ticker="USDT", amount="5000"))

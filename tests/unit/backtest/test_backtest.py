@@ -72,6 +72,22 @@ def test_rates_are_followed():
     assert follows.earned > 2 * stays.earned
 
 
+def test_a_plan_is_left_and_entered_by_its_rate():
+    falls = scenario(events=[{"at": "10d", "rate": {LOW: "0.03"}}, {"at": "20d", "rate": {LOW: "0.02"}}])
+    wish = {"min_rate": "0.035", "leave_below": "0.025"}
+    left, _ = run({"plans": wish}, falls)
+    assert left.moves == {"flex_invest": 1, "flex_close": 1}
+    assert (left.invested, left.main) == (0, 10000 + left.earned)
+    stays, _ = run({"plans": {"min_rate": "0.035"}}, falls)
+    # Between the two it stays, without what is earned.
+    assert (stays.moves, stays.invested) == ({"flex_invest": 1}, 10000)
+    falls["events"].append({"at": "25d", "rate": {LOW: "0.035"}})
+    back, _ = run({"plans": wish}, falls)
+    assert back.moves == {"flex_invest": 2, "flex_close": 1}
+    never, _ = run({"plans": {"min_rate": "0.04"}}, falls)
+    assert (never.earned, sum(never.moves.values())) == (0, 0)
+
+
 def test_a_plan_that_is_paused_is_left_alone():
     paused = scenario(events=[{"at": "0d", "status": {LOW: "paused"}}])
     found, _ = run({}, paused)

@@ -385,6 +385,64 @@ class TestRebalance:
         assert texts(planned) == ["close 50 in a", "invest 50 in b"]
         assert rebalance(apply_plan(what, planned), plans={"follow_rate": True}).empty
 
+    def test_a_rate_below_leave_below_is_left(self):
+        what = holdings("0", [plan("a", "0.02"), plan("b", "0.06")], [held("a", "500")])
+        planned = rebalance(what, plans={"min_rate": "0.05", "leave_below": "0.03"})
+        assert texts(planned) == ["close 500 in a", "invest 500 in b"]
+        assert planned.moves[0].reason.startswith(
+            "This plan holds 500 USDT, and its max_rate 0.02 is below leave_below 0.03; plan a: max_rate 0.02,"
+        )
+
+    def test_a_rate_between_leave_below_and_min_rate_moves_nothing(self):
+        for rate in ("0.03", "0.049"):
+            what = holdings("100", [plan("a", rate)], [held("a", "500")])
+            planned = rebalance(what, plans={"min_rate": "0.05", "leave_below": "0.03"})
+            assert texts(planned) == []
+            assert planned.notes == (
+                f"USDT: 100 remain idle in Main: plan a has max_rate {rate}, and min_rate is 0.05.",
+            )
+
+    def test_what_is_left_and_pays_too_little_everywhere_stays_in_main(self):
+        what = holdings("0", [plan("a", "0.02"), plan("b", "0.04")], [held("a", "500")])
+        planned = rebalance(what, plans={"min_rate": "0.05", "leave_below": "0.03"})
+        assert texts(planned) == ["close 500 in a"]
+        assert planned.notes == (
+            "USDT: 500 remain idle in Main: plan b has max_rate 0.04, and min_rate is 0.05; "
+            "plan a has max_rate 0.02, and min_rate is 0.05.",
+        )
+        assert rebalance(apply_plan(what, planned), plans={"min_rate": "0.05", "leave_below": "0.03"}).empty
+
+    @pytest.mark.parametrize(
+        "rules",
+        [{"only": ["a"]}, {"only": ["a"], "choose": "list"}, {"targets": {"a": "1"}}, {"follow_rate": True}],
+        ids=str,
+    )
+    def test_also_a_plan_that_the_policy_names_must_pay_min_rate(self, rules):
+        low = holdings("100", [plan("a", "0.0499999")], [held("a", "500")])
+        assert texts(rebalance(low, plans={**rules, "min_rate": "0.05"})) == []
+        assert texts(sweep(low, plans={**rules, "min_rate": "0.05"})) == []
+        enough = holdings("100", [plan("a", "0.05")])
+        assert texts(rebalance(enough, plans={**rules, "min_rate": "0.05"})) == ["invest 100 in a"]
+        left = holdings("0", [plan("a", "0.02")], [held("a", "500")])
+        wish = {**rules, "min_rate": "0.05", "leave_below": "0.03"}
+        assert texts(rebalance(left, plans=wish)) == ["close 500 in a"]
+        assert texts(sweep(left, plans=wish)) == []
+
+    def test_money_follows_no_rate_below_min_rate(self):
+        what = holdings("0", [plan("a", "0.01"), plan("b", "0.04")], [held("a", "500")])
+        assert texts(rebalance(what, plans={"follow_rate": True, "min_rate": "0.05"})) == []
+
+    def test_less_than_the_smallest_move_is_not_left(self):
+        what = holdings("0", [plan("a", "0.02")], [held("a", "50")])
+        planned = rebalance(what, min_move="100", plans={"min_rate": "0.05", "leave_below": "0.03"})
+        assert texts(planned) == []
+        assert "plan a keeps 50 more than the policy allows" in planned.notes[0]
+
+    def test_a_delisted_asset_can_be_left_for_its_rate(self):
+        what = holdings("0", [plan("a", "0.02")], [held("a", "500")])
+        what = replace(what, assets={"BTC": what.assets["BTC"]})
+        assert texts(rebalance(what, plans={"min_rate": "0.05", "leave_below": "0.03"})) == ["close 500 in a"]
+
     def test_withdrawals_of_all_assets_come_before_investments(self):
         what = Holdings(
             main={"USDT": Decimal(100), "BTC": Decimal(0)},
@@ -432,7 +490,8 @@ def test_a_plan_that_does_not_fit_cannot_be_applied(move):
 
 
 TICKERS = ("BTC", "ETH", "USDT")
-RATES = st.sampled_from([Decimal(rate) for rate in ("0", "0.01", "0.05", "0.1", "0.2")])
+KNOWN_RATES = st.sampled_from([Decimal(rate) for rate in ("0", "0.01", "0.05", "0.1", "0.2")])
+RATES = st.one_of(KNOWN_RATES, KNOWN_RATES, KNOWN_RATES, st.none())
 SHARES = st.sampled_from(["0", "0.05", "0.1", "0.25", "0.3333", "0.5", "0.9", "1"])
 
 
@@ -500,6 +559,10 @@ def plan_rules(draw, ticker, follow_rate):
     if follow_rate and kind not in ("list", "targets"):
         rules["follow_rate"] = True
         rules["min_gain"] = draw(st.sampled_from([None, None, "0.02", "0.1"]))
+    rates = sorted(draw(st.lists(st.sampled_from(["0.02", "0.05", "0.1", "0.15"]), max_size=2)))
+    if rates:
+        rules["min_rate"] = rates[-1]
+        rules["leave_below"] = rates[0] if len(rates) > 1 else None
     return rules
 
 
@@ -609,6 +672,8 @@ def check_investments_keep_to_the_policy(what, after, policy, planned):
         assert after.main[ticker] >= reserve(what, policy, ticker)
         assert move.plan_id not in rules.exclude
         assert not rules.only or move.plan_id in rules.only
+        rate = rate_of(what, move.plan_id)
+        assert rules.min_rate is None or (rate is not None and rate >= rules.min_rate)
         assert rules.max_share is None or now_held <= rules.max_share * whole
         assert rules.max_amount is None or now_held <= rules.max_amount
         if rules.targets:
@@ -624,11 +689,17 @@ def check_nothing_idle_could_be_invested(after, policy, ticker):
     for terms in after.plans:
         if terms.ticker != ticker or terms.id in rules.exclude or (rules.only and terms.id not in rules.only):
             continue
-        if rules.targets:
+        if rules.targets or (terms.max_rate is None and terms.id not in rules.only):
+            continue
+        if rules.min_rate is not None and (terms.max_rate is None or terms.max_rate < rules.min_rate):
             continue
         caps = [idle, *(cap - after.invested(ticker).get(terms.id, 0) for cap in caps_of(rules, terms, whole))]
         # The reserve is rounded up and room is rounded down to the asset's decimals: two units at most.
         assert min(caps) < max(terms.min_investment, wish.min_move, unit) + 2 * unit
+
+
+def rate_of(what, plan_id):
+    return next((terms.max_rate for terms in what.plans if terms.id == plan_id), None)
 
 
 def caps_of(rules, terms, whole):
@@ -718,7 +789,9 @@ def check_caps_are_kept(after, policy, ticker):
     rules, unit = wish.plans, Decimal(1).scaleb(-after.decimals(ticker))
     for name, invested in after.invested(ticker).items():
         permitted = name not in rules.exclude and (not rules.only or name in rules.only)
-        caps = [] if permitted else [Decimal(0)]
+        rate = rate_of(after, name)
+        is_left = rules.leave_below is not None and rate is not None and rate < rules.leave_below
+        caps = [] if permitted and not is_left else [Decimal(0)]
         caps += [rules.targets.get(name, Decimal(0)) * whole] if rules.targets else []
         caps += [rules.max_share * whole] if rules.max_share is not None else []
         caps += [rules.max_amount] if rules.max_amount is not None else []
@@ -730,8 +803,12 @@ def check_withdrawals_are_needed(what, policy, ticker, planned):
     wish = policy.tickers[ticker]
     for entry in planned.moves:
         move = entry.move
-        if move.ticker == ticker and move.operation is not Operation.FLEX_INVEST and move.amount < wish.min_move:
+        if move.ticker != ticker or move.operation is Operation.FLEX_INVEST:
+            continue
+        if move.amount < wish.min_move:
             assert "below the reserve" in entry.reason
+        rate = rate_of(what, move.plan_id)
+        assert "leave_below" not in entry.reason or (rate is not None and rate < wish.plans.leave_below)
 
 
 @MANY
@@ -758,7 +835,7 @@ def _check_following(what, policy):
 
 def earned(what):
     rates = {terms.id: terms.max_rate for terms in what.plans}
-    return sum(entry.invested * rates.get(entry.plan_id, 0) for entry in what.investments)
+    return sum(entry.invested * (rates.get(entry.plan_id) or 0) for entry in what.investments)
 
 
 @MANY
@@ -791,6 +868,11 @@ def _check_raise(what, ticker, amount, target, policy):
         check_the_cheapest_gave(what, after, ticker)
 
 
+def priced(terms):
+    """A plan's rate; what is not known gives last."""
+    return Decimal("Infinity") if terms.max_rate is None else terms.max_rate
+
+
 def check_the_cheapest_gave(what, after, ticker):
     """A plan that pays more gave a part only after plans that pay less had given all they could.
 
@@ -798,9 +880,9 @@ def check_the_cheapest_gave(what, after, ticker):
     """
     before, left = what.invested(ticker), after.invested(ticker)
     terms = {entry.id: entry for entry in what.plans}
-    gave = [terms[name].max_rate for name in left if name in terms and left[name] != before[name]]
+    gave = [priced(terms[name]) for name in left if name in terms and left[name] != before[name]]
     for name, amount in left.items():
-        if name in terms and gave and terms[name].max_rate < max(gave):
+        if name in terms and gave and priced(terms[name]) < max(gave):
             assert amount - terms[name].min_investment < Decimal(1).scaleb(-what.decimals(ticker))
 
 

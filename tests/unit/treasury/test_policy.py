@@ -39,7 +39,7 @@ USDT:
     max_share: "0.50"
     max_amount: 100000
 btc: {{plans: {{targets: {{a: "0.6", b: "0.25"}}}}}}
-ON: {{plans: {{follow_rate: true, min_gain: "0.01"}}}}
+ON: {{plans: {{follow_rate: true, min_gain: "0.01", min_rate: "0.050", leave_below: "0.03"}}}}
 """
 EXPECTED = Policy(
     {
@@ -59,7 +59,14 @@ EXPECTED = Policy(
             ),
         ),
         "BTC": TickerPolicy(plans=PlanRules(targets={"a": Decimal("0.6"), "b": Decimal("0.25")})),
-        "ON": TickerPolicy(plans=PlanRules(follow_rate=True, min_gain=Decimal("0.01"))),
+        "ON": TickerPolicy(
+            plans=PlanRules(
+                follow_rate=True,
+                min_gain=Decimal("0.01"),
+                min_rate=Decimal("0.05"),
+                leave_below=Decimal("0.03"),
+            )
+        ),
     }
 )
 
@@ -115,6 +122,24 @@ def test_which_plans_are_permitted():
     assert not PlanRules(only=("a",)).permits("b")
     assert not PlanRules(exclude=("a",)).permits("A")
     assert not PlanRules(targets={"a": Decimal(1)}).permits("b")
+
+
+@pytest.mark.parametrize(
+    ("rate", "enters", "leaves"),
+    [
+        ("0.05", True, False),
+        ("0.0499", False, False),
+        ("0.03", False, False),
+        ("0.0299", False, True),
+        ("0", False, True),
+        (None, False, False),
+    ],
+)
+def test_rates_between_the_two_neither_enter_nor_leave(rate, enters, leaves):
+    wanted = PlanRules(min_rate=Decimal("0.05"), leave_below=Decimal("0.03"))
+    known = None if rate is None else Decimal(rate)
+    assert (wanted.pays_enough(known), wanted.leaves(known)) == (enters, leaves)
+    assert (PlanRules().pays_enough(known), PlanRules().leaves(known)) == (True, False)
 
 
 @pytest.mark.parametrize(
@@ -190,6 +215,14 @@ def test_which_plans_are_permitted():
         (rules(targets={"a": "0.1"}, follow_rate=True), "USDT.plans.follow_rate: only works"),
         (rules(choose="list", only=["a"], follow_rate=True), "USDT.plans.follow_rate: only works"),
         (rules(min_gain="0.1"), "USDT.plans.min_gain: has no effect without follow_rate"),
+        (rules(min_rate=0.05), 'USDT.plans.min_rate: is the float 0.05, which cannot hold an amount exactly'),
+        (rules(min_rate="5"), 'USDT.plans.min_rate: is 5: a rate is a fraction per year above 0; 5 % is "0.05"'),
+        (rules(min_rate="0"), "USDT.plans.min_rate: is 0: a rate is a fraction per year above 0"),
+        ("USDT: {plans: {min_rate: 5.5}}", 'USDT.plans.min_rate: is 5.5 without quotes'),
+        (rules(min_rate="5 %"), "USDT.plans.min_rate: is '5 %': write plain digits"),
+        (usdt(min_rate="0.05"), "USDT: has no field 'min_rate'. It belongs under plans."),
+        (rules(leave_below="0.05"), "USDT.plans.leave_below: needs min_rate"),
+        (rules(leave_below="0.05", min_rate="0.049"), "USDT.plans.leave_below: is 0.05, above min_rate 0.049"),
         (usdt(reserve_share="0.5", plans={"targets": {"a": "0.6"}}), "USDT.plans.targets: claim 1.1 of the total"),
     ],
 )  # fmt: skip
@@ -249,6 +282,8 @@ def test_the_schema_is_one():
         usdt(reserve=5000, reserve_share="0.25", notice="2h", plans=None, auto_reinvest=None),
         usdt(notice=60, reserve_share=1, liquidity=[{"amount": 5, "by": "2026-01-01T00:00:00Z"}]),
         rules(choose=None, only=["a"], max_share=0, follow_rate=False),
+        rules(min_rate="0.05", leave_below="0.05"),
+        rules(min_rate=1, leave_below=None),
     ],
 )
 def test_the_schema_admits_what_can_be_read(raw):
@@ -283,6 +318,8 @@ def test_the_schema_admits_what_can_be_read(raw):
         rules(max_shar="1"),
         rules(targets={"a": "2"}),
         rules(targets={"a b": "1"}),
+        rules(min_rate="5"),
+        rules(min_rate="0.1", leave_below=0.1),
     ],
 )
 def test_the_schema_refuses_what_cannot_be_read(raw):

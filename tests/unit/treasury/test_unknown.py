@@ -66,6 +66,26 @@ def test_a_plan_without_a_rate_gives_last():
     assert texts(plan_raise(what, "USDT", Decimal(50))) == ["withdraw 50 from b"]
 
 
+def test_an_unknown_rate_is_not_compared_with_the_policys():
+    wish = {"min_rate": "0.05", "leave_below": "0.03"}
+    what = holdings("100", (rateless("a"),), [held("a", 500), held("gone", 70)])
+    for rules in (wish, {**wish, "only": ["a", "gone"]}, {**wish, "targets": {"a": "0.85", "gone": "0.15"}}):
+        made = rebalance(what, plans=rules)
+        assert texts(made) == []
+        for note in (
+            "USDT: plan a is not compared with leave_below, because its rate is unknown.",
+            "USDT: plan gone is not compared with leave_below, because its rate is unknown.",
+            "USDT: plan a is not invested in: its rate is unknown, and the policy has a min_rate.",
+        ):
+            assert made.notes.count(note) == 1
+    made = sweep(what, plans={"only": ["a"], "min_rate": "0.05"})
+    assert texts(made) == []
+    assert "USDT: 100 remain idle in Main: plan a has max_rate unknown, and min_rate is 0.05." in made.notes
+    # The ways out stay open.
+    assert texts(rebalance(what, reserve="150", plans=wish)) == ["withdraw 50 from a"]
+    assert texts(rebalance(what, plans={**wish, "exclude": ["a", "gone"]})) == ["close 500 in a", "close 70 in gone"]
+
+
 def test_an_investment_with_an_unknown_status_counts_and_is_left_alone():
     offered = (plan("a", "0.2"), plan("b", "0.1"))
     what = holdings("1000", offered, [held("a", 9000, status=3)])
