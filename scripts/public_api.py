@@ -63,6 +63,7 @@ MODULES = (
 )
 #: Public names of modules that are not public otherwise.
 NAMES = (
+    "sensors.whitebit.WhiteBitSensor",
     "treasury.statement.ReinvestedAs",
     "treasury.planning.Holdings",
     "treasury.planning.PlanOutcome",

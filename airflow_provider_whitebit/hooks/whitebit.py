@@ -518,6 +518,10 @@ class WhiteBitHook(BaseHook):
                 records = client.flex_history(date_from=since, action_types=closures, on_unreadable=unreadable.append)
             case Question.FIXED_INVESTMENTS:
                 records = client.fixed_investments(on_unreadable=unreadable.append)
+            case Question.FLEX_PLANS:
+                records = client.flex_plans(on_unreadable=unreadable.append)
+            case Question.FIXED_PLANS:
+                records = client.fixed_plans(on_unreadable=unreadable.append)
             case Question.PLATFORM_STATUS:
                 return client.platform_status()
             case _:
@@ -537,7 +541,8 @@ class WhiteBitHook(BaseHook):
         """
         if not names or (question, names) in self._known:
             return
-        client, unseen, fixed = self.get_conn(), names.unseen(answer), question is Question.FIXED_INVESTMENTS
+        client, unseen = self.get_conn(), names.unseen(answer)
+        fixed = question in (Question.FIXED_INVESTMENTS, Question.FIXED_PLANS)
         if unseen.ticker is not None:
             known.require_ticker(client, unseen.ticker)
         if unseen.plan_id is not None:

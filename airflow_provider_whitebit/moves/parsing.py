@@ -34,6 +34,7 @@ _LONGEST_WHOLE = 15
 LONGEST_KEY = 200
 
 T = TypeVar("T")
+WordT = TypeVar("WordT", bound=StrEnum)
 
 
 def given(raw: Any) -> Any:
@@ -101,6 +102,20 @@ def read_limit(name: str, raw: object) -> Decimal:
             "(no sign, no exponent, no thousands separators, a point for decimals)."
         )
     return Decimal(text)
+
+
+def read_rate(name: str, raw: object) -> Decimal:
+    """Read an advertised rate: a fraction per year, above 0 and at most 1.
+
+    :param name: of the parameter.
+    :raises WhiteBitValidationError: what is wrong with it, and how to write it.
+    """
+    rate = read_limit(name, raw)
+    if not 0 < rate <= 1:
+        raise WhiteBitValidationError(
+            f'{name} is {rate:f}: write a fraction per year above 0, for example "0.05" for 5 %.'
+        )
+    return rate
 
 
 def _digits(raw: str | int | Decimal) -> str:
@@ -317,6 +332,30 @@ def read_number(name: str, raw: object, *, least: int = 1, most: int | None = No
         allowed = f"at least {least}" if most is None else f"from {least} to {most}"
         raise WhiteBitValidationError(f"{name} is {shown(raw)}: write a whole number, {allowed}.")
     return number
+
+
+def read_word(name: str, words: type[WordT], raw: object) -> WordT:
+    """Read one of some words.
+
+    :param name: of the parameter.
+    :raises WhiteBitValidationError: it is none of them; the error names them.
+    """
+    for word in words:
+        if _word(raw) == word:
+            return word
+    raise WhiteBitValidationError(f"{name} is {shown(raw)}: write one of {', '.join(words)}.")
+
+
+def read_words(name: str, words: type[WordT], raw: object) -> list[WordT]:
+    """Read some words by :func:`read_list`, in their usual order and each once.
+
+    :param name: of the parameter.
+    :raises WhiteBitValidationError: there is none, or one is unknown; the error names those that exist.
+    """
+    found = {read_word(name, words, one) for one in read_list(raw)}
+    if not found:
+        raise WhiteBitValidationError(f"{name} is {shown(raw)}: write some of {', '.join(words)}.")
+    return [word for word in words if word in found]
 
 
 def read_choice(name: str, words: type[StrEnum], numbers: type[IntEnum], raw: object) -> int:

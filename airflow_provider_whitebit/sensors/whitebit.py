@@ -1,4 +1,4 @@
-"""Sensors for balances, investments, earnings, maturities and the exchange's maintenance.
+"""Sensors for balances, investments, earnings, maturities, rates, plans and the exchange's maintenance.
 
 Vendor pages: Lending (Flex and Fixed plans), balances, Maintenance status.
 
@@ -10,17 +10,11 @@ connection share their requests.
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseSensorOperator, PokeReturnValue
-
-from airflow_provider_whitebit.operators.base import WhiteBitOperator
 from airflow_provider_whitebit.operators.parameters import at_most_one
+from airflow_provider_whitebit.sensors.base import WhiteBitSensor
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -34,123 +28,6 @@ if TYPE_CHECKING:
 
 
 _DAY = 86_400
-
-
-class WhiteBitSensor(WhiteBitOperator, BaseSensorOperator):
-    """Base of the sensors: waits for one condition, and returns the record or balance that met it."""
-
-    ui_color = "#eafbea"
-    deferrable: bool | None
-
-    def condition(self, context: Mapping[str, Any]) -> Condition:
-        """Read the sensor's rendered parameters. Each sensor defines this.
-
-        :raises WhiteBitValidationError: one of them is wrong.
-        """
-        raise NotImplementedError
-
-    @contextmanager
-    def airflow_errors(self) -> Iterator[None]:
-        """End the waiting alike in all modes and on all versions of Airflow.
-
-        :raises AirflowSkipException: with ``soft_fail`` or ``never_fail``, instead of the following ones; with
-            ``never_fail`` also instead of an unexpected error.
-        :raises AirflowFailException: an error that no further poll can change.
-        :raises AirflowSensorTimeout: the time is over.
-        :raises AirflowNotFoundException: there is no such connection. Airflow's retries apply.
-        """
-        from airflow_provider_whitebit.client.errors import PERMANENT_ERRORS
-        from airflow_provider_whitebit.hooks import airflow_compat as airflow
-
-        try:
-            yield
-        except airflow.AirflowSkipException:
-            raise
-        except Exception as error:
-            permanent = isinstance(error, PERMANENT_ERRORS)
-            text = f"{type(error).__name__}: {error}" if permanent else str(error)
-            ends = (airflow.AirflowFailException, airflow.AirflowSensorTimeout, airflow.AirflowNotFoundException)
-            skips = self.soft_fail or self.never_fail if permanent or isinstance(error, ends) else self._never_raises
-            if skips:
-                raise airflow.AirflowSkipException(text) from error
-            if permanent:
-                raise airflow.AirflowFailException(text) from error
-            raise
-
-    @property
-    def _never_raises(self) -> bool:
-        """Whether an unexpected error skips the task. With ``silent_fail`` Airflow logs it and polls again."""
-        return self.never_fail and not self.silent_fail
-
-    def poke(self, context: Mapping[str, Any]) -> PokeReturnValue:
-        """Query the exchange once."""
-        from airflow_provider_whitebit.client.errors import TRANSIENT_ERRORS
-
-        with self.airflow_errors():
-            condition = self.condition(context)
-            try:
-                self.hook.reread_connection()
-                answer = self.hook.poll(condition.question, condition.since, condition.names)
-            except TRANSIENT_ERRORS as error:
-                self.log.warning("No answer this time: %s", error)
-                return PokeReturnValue(is_done=False)
-            found = condition.judge(answer)
-        return PokeReturnValue(is_done=found is not None, xcom_value=found)
-
-    def execute(self, context: Mapping[str, Any]) -> Any:
-        """Return the record or balance that met the condition, as plain JSON."""
-        from airflow_provider_whitebit.hooks.airflow_compat import AirflowSensorTimeout, default_deferrable
-
-        if not (default_deferrable() if self.deferrable is None else self.deferrable):
-            try:
-                found = super().execute(context)  # type: ignore[arg-type]
-            except AirflowSensorTimeout:
-                # Airflow's own execute() does not look at never_fail here.
-                with self.airflow_errors():
-                    raise
-            return self._publish(found, context)
-        now = self.poke(context)
-        if now.is_done:
-            return self._publish(now.xcom_value, context)
-        from airflow_provider_whitebit.triggers.watch import WhiteBitConditionTrigger
-
-        until = time.time() + self.timeout
-        self.defer(
-            trigger=WhiteBitConditionTrigger(
-                self.whitebit_conn_id, self.condition(context).to_json(), self.poke_interval, until
-            ),
-            method_name="execute_complete",
-            # The trigger ends by itself; this is for a triggerer that does not run.
-            timeout=timedelta(seconds=self.timeout + 60),
-        )
-
-    def resume_execution(self, *args: Any, **kwargs: Any) -> Any:
-        """Continue after the triggerer. Airflow 3.0 ignores ``never_fail`` here, and ``soft_fail`` after a timeout."""
-        with self.airflow_errors():
-            return super().resume_execution(*args, **kwargs)
-
-    def execute_complete(self, context: Mapping[str, Any], event: Mapping[str, Any]) -> Any:
-        """Return what the trigger found, or raise the error that it met.
-
-        :param event: of :class:`.WhiteBitConditionTrigger`.
-        """
-        from airflow_provider_whitebit.client.errors import WhiteBitUnavailableError, error_class
-        from airflow_provider_whitebit.hooks.airflow_compat import AirflowNotFoundException, AirflowSensorTimeout
-
-        if event["status"] == "met":
-            return self._publish(event["found"], context)
-        with self.airflow_errors():
-            if event["status"] == "timeout":
-                condition = json.dumps(self.condition(context).to_json())
-                raise AirflowSensorTimeout(f"The condition was not met within {self.timeout} s: {condition}")
-            if event["error"] == AirflowNotFoundException.__name__:
-                raise AirflowNotFoundException(event["message"])
-            kind = error_class(event["error"])
-            text = event["message"] if kind else f"{event['error']}: {event['message']}"
-            error = (kind or WhiteBitUnavailableError)(text)
-            error.said = event.get("said", "")
-            error.next_step = event.get("next_step", error.next_step)
-            raise error
 
 
 class WhiteBitBalanceSensor(WhiteBitSensor):
@@ -383,3 +260,121 @@ class WhiteBitFixedMaturitySensor(WhiteBitSensor):
         return FixedMaturityCondition(
             **parsing.one_investment(**self._parameters("investment_id", "plan_id", "ticker")),
         )
+
+
+class WhiteBitRateSensor(WhiteBitSensor):
+    """Wait until the best advertised rate of an asset's Flex plans is above or below a limit, or differs from a rate.
+
+    If a plan does not show its rate, the best rate is not known: it can be above the limit, but is neither below nor
+    changed.
+
+    :param ticker: the asset.
+    :param above: the rate is higher, a fraction per year: ``"0.05"`` is 5 %; or
+    :param below: the rate is lower; or
+    :param changed_by: the rate differs from ``changed_from`` by at least this much.
+    :param changed_from: the rate to compare with; ``changed_by`` needs it.
+    :param deferrable: wait in the triggerer. By default, Airflow's setting ``default_deferrable``.
+    :param whitebit_conn_id: the Airflow connection.
+    :param kwargs: the parameters of Airflow's ``BaseSensorOperator``, for example ``timeout``.
+    """
+
+    template_fields: Sequence[str] = ("whitebit_conn_id", "ticker", "above", "below", "changed_by", "changed_from")
+
+    def __init__(
+        self,
+        *,
+        ticker: str | XComArg,
+        above: str | int | Decimal | XComArg | None = None,
+        below: str | int | Decimal | XComArg | None = None,
+        changed_by: str | int | Decimal | XComArg | None = None,
+        changed_from: str | int | Decimal | XComArg | None = None,
+        deferrable: bool | None = None,
+        whitebit_conn_id: str | XComArg = "whitebit_default",
+        **kwargs: Unpack[BaseSensorKwargs],
+    ) -> None:
+        super().__init__(whitebit_conn_id=whitebit_conn_id, **kwargs)
+        at_most_one(above=above, below=below, changed_by=changed_by)
+        if above is below is changed_by is None:
+            raise ValueError("give above, below or changed_by")
+        self._refuse_floats(above=above, below=below, changed_by=changed_by, changed_from=changed_from)
+        self.ticker = ticker
+        self.above = above
+        self.below = below
+        self.changed_by = changed_by
+        self.changed_from = changed_from
+        self.deferrable = deferrable
+
+    def condition(self, context: Mapping[str, Any]) -> Condition:
+        from airflow_provider_whitebit.client.errors import WhiteBitValidationError
+        from airflow_provider_whitebit.moves import parsing
+        from airflow_provider_whitebit.treasury.conditions import RateCondition
+
+        given = self._parameters("above", "below", "changed_by", "changed_from")
+        changed_from = parsing.read_optional(parsing.read_limit, "changed_from", given.pop("changed_from"))
+        limits = {name: parsing.read_optional(parsing.read_rate, name, raw) for name, raw in given.items()}
+        if sum(limit is not None for limit in limits.values()) != 1:
+            raise WhiteBitValidationError("Give exactly one of above, below, changed_by.")
+        if (limits["changed_by"] is None) is not (changed_from is None):
+            raise WhiteBitValidationError("Give changed_by and changed_from together.")
+        ticker = parsing.read_ticker(self._parameters("ticker")["ticker"])
+        return RateCondition(ticker=ticker, changed_from=changed_from, **limits)
+
+
+class WhiteBitPlanSensor(WhiteBitSensor):
+    """Wait until a plan is open, paused, or gone from the exchange's list.
+
+    A plan is not gone while the list contains a record that may be this plan and cannot be read. The exchange does not
+    list Flex plans that are paused: they are gone.
+
+    :param product: ``flex`` or ``fixed``.
+    :param plan_id: this plan; or
+    :param ticker: for ``open``, any plan of this asset; otherwise all of them.
+    :param state: ``open``, ``paused`` (Fixed only: sold out, inactive or paused) or ``gone``.
+    :param admits: with ``open``: the plan's limits admit this amount, in units of the asset.
+    :param deferrable: wait in the triggerer. By default, Airflow's setting ``default_deferrable``.
+    :param whitebit_conn_id: the Airflow connection.
+    :param kwargs: the parameters of Airflow's ``BaseSensorOperator``, for example ``timeout``.
+    """
+
+    template_fields: Sequence[str] = ("whitebit_conn_id", "product", "plan_id", "ticker", "state", "admits")
+
+    def __init__(
+        self,
+        *,
+        product: str | XComArg = "flex",
+        plan_id: str | XComArg | None = None,
+        ticker: str | XComArg | None = None,
+        state: str | XComArg = "open",
+        admits: str | int | Decimal | XComArg | None = None,
+        deferrable: bool | None = None,
+        whitebit_conn_id: str | XComArg = "whitebit_default",
+        **kwargs: Unpack[BaseSensorKwargs],
+    ) -> None:
+        super().__init__(whitebit_conn_id=whitebit_conn_id, **kwargs)
+        at_most_one(plan_id=plan_id, ticker=ticker)
+        if plan_id is ticker is None:
+            raise ValueError("give plan_id or ticker")
+        self._refuse_floats(admits=admits)
+        self.product = product
+        self.plan_id = plan_id
+        self.ticker = ticker
+        self.state = state
+        self.admits = admits
+        self.deferrable = deferrable
+
+    def condition(self, context: Mapping[str, Any]) -> Condition:
+        from airflow_provider_whitebit.client.errors import WhiteBitValidationError
+        from airflow_provider_whitebit.moves import parsing
+        from airflow_provider_whitebit.treasury.conditions import PlanCondition
+        from airflow_provider_whitebit.treasury.offers import PlanState, Product
+
+        given = self._parameters("product", "plan_id", "ticker", "state", "admits")
+        product = parsing.read_word("product", Product, given["product"])
+        state = parsing.read_word("state", PlanState, given["state"])
+        plan_id, ticker = parsing.exactly_one(given["plan_id"], given["ticker"])
+        admits = parsing.read_optional(parsing.read_limit, "admits", given["admits"])
+        if product is Product.FLEX and state is PlanState.PAUSED:
+            raise WhiteBitValidationError('The exchange does not list paused Flex plans. Write state="gone".')
+        if admits is not None and state is not PlanState.OPEN:
+            raise WhiteBitValidationError('admits only works with state="open".')
+        return PlanCondition(product=str(product), plan_id=plan_id, ticker=ticker, state=str(state), admits=admits)

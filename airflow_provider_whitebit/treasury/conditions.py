@@ -17,14 +17,18 @@ from typing import Any, ClassVar, Protocol, Self
 from airflow_provider_whitebit.client.errors import WhiteBitValidationError
 from airflow_provider_whitebit.client.models import (
     FixedInvestment,
+    FixedPlan,
     FlexInvestment,
     FlexInvestmentStatus,
+    FlexPlan,
     FlexTransaction,
     PlatformStatus,
     parse_amount,
     to_json,
 )
 from airflow_provider_whitebit.client.unreadable import UnreadableRecord, readable, split, warn
+from airflow_provider_whitebit.treasury.amounts import exact
+from airflow_provider_whitebit.treasury.offers import BestRate, Plan, PlanState, Product, best_rate, plan_state
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +43,8 @@ class Question(StrEnum):
     FLEX_PAYMENTS = "flex_payments"
     FLEX_CLOSURES = "flex_closures"
     FIXED_INVESTMENTS = "fixed_investments"
+    FLEX_PLANS = "flex_plans"
+    FIXED_PLANS = "fixed_plans"
     PLATFORM_STATUS = "platform_status"
 
 
@@ -95,14 +101,20 @@ class Names:
         )
 
 
-def _names_in(record: FlexInvestment | FlexTransaction | FixedInvestment | UnreadableRecord) -> Names:
+def _names_in(record: FlexInvestment | FlexTransaction | FixedInvestment | Plan | UnreadableRecord) -> Names:
     match record:
         case FixedInvestment():
             return Names(record.plan.ticker, record.plan.id, record.id)
+        case FlexPlan() | FixedPlan():
+            return Names(record.ticker, record.id)
         case UnreadableRecord():
             return Names(record.ticker, record.plan_id, record.known.get("id"))
         case _:
             return Names(record.currency, record.plan_id)
+
+
+#: The fields of conditions that are amounts or rates.
+_AMOUNTS = ("at_least", "at_most", "invested_at_least", "above", "below", "changed_by", "changed_from", "admits")
 
 
 class Condition:
@@ -142,7 +154,7 @@ class Condition:
     def from_json(cls, raw: Mapping[str, Any]) -> Self:
         """Read what :meth:`to_json` returned."""
         values = {name: value for name, value in raw.items() if name != "kind"}
-        for name in ("at_least", "at_most", "invested_at_least"):
+        for name in _AMOUNTS:
             if values.get(name) is not None:
                 values[name] = parse_amount(values[name])
         return cls(**values)
@@ -289,6 +301,86 @@ class FixedMaturityCondition(Condition):
 
 
 @dataclass(frozen=True, slots=True)
+class RateCondition(Condition):
+    """The best advertised rate of an asset's Flex plans is above or below a limit, or has changed.
+
+    A rate that is not shown may be the best one, so it is neither below a limit nor known to have changed.
+
+    :param ticker: the asset.
+    :param above: the rate is higher; or
+    :param below: the rate is lower; or
+    :param changed_by: the rate differs from ``changed_from`` by at least this much.
+    :param changed_from: the rate to compare with.
+    """
+
+    kind: ClassVar[str] = "flex_rate"
+    question: ClassVar[Question] = Question.FLEX_PLANS
+    ticker: str
+    above: Decimal | None = None
+    below: Decimal | None = None
+    changed_by: Decimal | None = None
+    changed_from: Decimal | None = None
+
+    def met_by(self, best: BestRate) -> bool | None:
+        """Whether a rate meets the condition; ``None``: not known."""
+        if self.above is not None and best.known is not None and best.known > self.above:
+            return True
+        if self.below is not None and best.known is not None and best.known >= self.below:
+            return False
+        if best.rate is None:
+            return None
+        if self.changed_by is None or self.changed_from is None:
+            return self.above is None
+        with exact():
+            return abs(best.rate - self.changed_from) >= self.changed_by
+
+    def judge(self, answer: Iterable[FlexPlan | UnreadableRecord]) -> dict[str, Any] | None:
+        best = best_rate(answer, self.ticker)
+        if best.rate is None:
+            log.warning("The best rate of %s is not certain: no plan shows one, or one cannot be read", self.ticker)
+        return best.to_json() if self.met_by(best) else None
+
+
+@dataclass(frozen=True, slots=True)
+class PlanCondition(Condition):
+    """A plan is open, paused, or not in the exchange's list.
+
+    :param product: ``flex`` or ``fixed``.
+    :param plan_id: this plan; or
+    :param ticker: for ``open``: any plan of this asset; otherwise all of them.
+    :param state: ``open``, ``paused`` (Fixed only: the exchange does not list paused Flex plans) or ``gone``.
+    :param admits: for ``open``: the plan's limits admit this amount.
+    """
+
+    kind: ClassVar[str] = "plan"
+    product: str
+    plan_id: str | None = None
+    ticker: str | None = None
+    state: str = PlanState.OPEN
+    admits: Decimal | None = None
+
+    @property
+    def question(self) -> Question:
+        return Question.FLEX_PLANS if self.product == Product.FLEX else Question.FIXED_PLANS
+
+    def judge(self, answer: Iterable[Plan | UnreadableRecord]) -> dict[str, Any] | None:
+        plans: list[Plan]
+        plans, unreadable = split(answer)
+        meant = [plan for plan in plans if selects(self, plan.id, plan.ticker)]
+        if self.state == PlanState.OPEN:
+            fitting = (one for one in meant if self.admits is None or one.admits(self.admits))
+            return next((one.to_json() for one in fitting if plan_state(one) is PlanState.OPEN), None)
+        hidden = [record for record in unreadable if record.may_be_of(self.plan_id, self.ticker)]
+        for record in hidden:
+            log.warning("It is not known whether a plan is %s: unreadable %s", self.state, record)
+        if hidden or any(plan_state(one) != self.state for one in meant):
+            return None
+        if self.state == PlanState.GONE:
+            return {"plan_id": self.plan_id, "ticker": self.ticker, "state": str(PlanState.GONE)}
+        return meant[0].to_json() if meant else None
+
+
+@dataclass(frozen=True, slots=True)
 class PlatformCondition(Condition):
     """The exchange says that it is operational."""
 
@@ -319,6 +411,8 @@ _KINDS: dict[str, type[Condition]] = {
         FlexInvestmentCondition,
         FlexEarningCondition,
         FixedMaturityCondition,
+        RateCondition,
+        PlanCondition,
         PlatformCondition,
     )
 }

@@ -6,6 +6,7 @@ another process can continue from it.
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -49,11 +50,15 @@ class WatchState:
     :param since: occurrences before this Unix second are ignored; ``None``: not decided yet.
     :param armed_after: for a balance: number of the last occurrence after which it was outside the limits again.
     :param emitted: Unix second of each occurrence that was emitted lately, by its id.
+    :param memory: what a watch has seen, as plain JSON. Each watch has its own fields.
+    :param writes: how often the state was written: of several copies, the latest has the most.
     """
 
     since: int | None = None
     armed_after: int = 0
     emitted: dict[str, int] = field(default_factory=dict)
+    memory: dict[str, Any] = field(default_factory=dict)
+    writes: int = 0
 
     @property
     def floor(self) -> int | None:
@@ -76,12 +81,14 @@ class WatchState:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON that :meth:`from_json` reads."""
-        return {"since": self.since, "armed_after": self.armed_after, "emitted": dict(self.emitted)}
+        document = {"since": self.since, "armed_after": self.armed_after, "emitted": dict(self.emitted)}
+        return {**document, "memory": copy.deepcopy(self.memory), "writes": self.writes}
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> WatchState:
         """Read what :meth:`to_json` returned."""
-        return cls(raw.get("since"), int(raw.get("armed_after", 0)), dict(raw.get("emitted") or {}))
+        emitted, memory = dict(raw.get("emitted") or {}), dict(raw.get("memory") or {})
+        return cls(raw.get("since"), int(raw.get("armed_after", 0)), emitted, memory, int(raw.get("writes", 0)))
 
 
 def pruned(emitted: Mapping[str, int]) -> dict[str, int]:
@@ -108,6 +115,10 @@ class Watch:
     def names(self) -> Names:
         """What the exchange must know."""
         return Names.of(self)
+
+    def unproven(self, state: WatchState) -> Names:
+        """What the exchange must know and the watch has not yet seen. What it has seen may be gone by now."""
+        return self.names
 
     def begin(self, answer: Any, state: WatchState, now: int) -> None:
         """Decide from the first answer what happened before the watch began.
@@ -221,12 +232,12 @@ class BalanceLevels(Watch):
     def begin(self, answer: Any, state: WatchState, now: int) -> None:
         state.since = 0
         # Deliveries may be known although no state was written: continue their numbers.
-        state.armed_after, _ = self._last_emitted(state)
+        state.armed_after, _ = last_emitted(state)
 
     def new_events(self, answer: Mapping[str, Decimal | None], state: WatchState, now: int) -> list[Occurrence]:
         if self.condition.is_unknown(answer):
             return []
-        number, amount = self._last_emitted(state)
+        number, amount = last_emitted(state)
         found = self.condition.judge(answer)
         if found is None:
             state.armed_after = number
@@ -235,6 +246,8 @@ class BalanceLevels(Watch):
             return []
         return [Occurrence(f"{number + 1}/{found['amount']}", now, found)]
 
-    def _last_emitted(self, state: WatchState) -> tuple[int, str]:
-        parts = [name.partition("/") for name in state.emitted]
-        return max(((int(number), amount) for number, _, amount in parts), default=(state.armed_after, ""))
+
+def last_emitted(state: WatchState) -> tuple[int, str]:
+    """The number of the last occurrence, and the text behind it, of a watch whose ids are ``number/text``."""
+    parts = [name.partition("/") for name in state.emitted]
+    return max(((int(number), text) for number, _, text in parts), default=(state.armed_after, ""))

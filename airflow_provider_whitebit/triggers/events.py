@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -112,7 +112,7 @@ class WhiteBitEventTrigger(BaseEventTrigger):
         state = await progress.open(self.since)
         last: float | None = None
         poll = shared_poll(self.whitebit_conn_id, watch.question, self.poke_interval)
-        answered = poll.answers(lambda: state.oldest(int(time.time())), watch.names)
+        answered = poll.answers(lambda: state.oldest(int(time.time())), watch.unproven(state))
         async with aclosing(answered) as answers:  # type: ignore[type-var]
             async for answer in answers:
                 now = int(time.time())
@@ -183,8 +183,10 @@ class _Progress:
             }
         document = self._state.to_json()
         document["emitted"] = {name: at for name, at in document["emitted"].items() if name not in self._passed_on}
+        del document["writes"]
         if document != self._saved:
-            await self._store.write(WatchState.from_json(document))
+            self._state.writes += 1
+            await self._store.write(WatchState.from_json({**document, "writes": self._state.writes}))
             self._saved = document
 
 
@@ -306,6 +308,113 @@ class WhiteBitBalanceTrigger(WhiteBitEventTrigger):
             "ticker": self.ticker,
             "at_least": self.at_least,
             "at_most": self.at_most,
+        }
+
+
+class WhiteBitRateTrigger(WhiteBitEventTrigger):
+    """Emits an event when the best advertised rate of an asset's Flex plans is beyond a limit, or has changed.
+
+    Give exactly one of ``above``, ``below`` and ``changed_by``. A rate counts when two polls in a row show it. If a
+    plan does not show its rate, the best rate is not known: it can be above the limit, but is neither below nor
+    changed.
+
+    :param ticker: the asset.
+    :param above: the rate is higher: first, and again after it was not. A fraction per year: ``"0.05"`` is 5 %.
+    :param below: the rate is lower: first, and again after it was not.
+    :param changed_by: the rate differs by at least this much from that of the last event; at first, from the first one
+        seen.
+    :param whitebit_conn_id: the Airflow connection.
+    :param poke_interval: seconds between two polls.
+    :param since: not used; a rate has no history.
+    """
+
+    def __init__(
+        self,
+        *,
+        ticker: str,
+        above: str | int | Decimal | None = None,
+        below: str | int | Decimal | None = None,
+        changed_by: str | int | Decimal | None = None,
+        whitebit_conn_id: str = "whitebit_default",
+        poke_interval: float = 60,
+        since: None = None,
+    ) -> None:
+        from airflow_provider_whitebit.moves.parsing import read_rate, read_ticker
+
+        super().__init__(whitebit_conn_id, poke_interval, since)
+        given = {"above": above, "below": below, "changed_by": changed_by}
+        if sum(limit is not None for limit in given.values()) != 1:
+            raise ValueError("give exactly one of above, below, changed_by")
+        limits = {name: None if raw is None else format(read_rate(name, raw), "f") for name, raw in given.items()}
+        self.ticker = read_ticker(ticker)
+        self.above, self.below, self.changed_by = limits["above"], limits["below"], limits["changed_by"]
+
+    def watch(self) -> Watch:
+        from decimal import Decimal
+
+        from airflow_provider_whitebit.treasury.conditions import RateCondition
+        from airflow_provider_whitebit.treasury.offer_changes import RateChanges, RateLevels
+
+        if self.changed_by is not None:
+            return RateChanges(self.ticker, Decimal(self.changed_by))
+        return RateLevels(RateCondition.from_json(self.arguments()))
+
+    def arguments(self) -> dict[str, Any]:
+        return {"ticker": self.ticker, "above": self.above, "below": self.below, "changed_by": self.changed_by}
+
+
+class WhiteBitPlanTrigger(WhiteBitEventTrigger):
+    """Emits an event for plans that are new, paused, gone, or have other limits.
+
+    A change counts when two polls in a row show it. A plan is not gone while the exchange's list contains a record that
+    may be this plan and cannot be read. The exchange does not list Flex plans that are paused: they are gone, and new
+    when they come back.
+
+    :param product: ``flex`` or ``fixed``.
+    :param plan_id: this plan; all by default.
+    :param ticker: plans of this asset; all by default.
+    :param changes: some of ``new``, ``paused`` (Fixed only: sold out, inactive or paused), ``gone`` and ``limits``; all
+        by default.
+    :param whitebit_conn_id: the Airflow connection.
+    :param poke_interval: seconds between two polls.
+    :param since: not used; a plan has no history.
+    """
+
+    def __init__(
+        self,
+        *,
+        product: str = "flex",
+        plan_id: str | None = None,
+        ticker: str | None = None,
+        changes: str | Sequence[str] | None = None,
+        whitebit_conn_id: str = "whitebit_default",
+        poke_interval: float = 60,
+        since: None = None,
+    ) -> None:
+        from airflow_provider_whitebit.moves.parsing import read_plan_id, read_ticker, read_word, read_words
+        from airflow_provider_whitebit.treasury.offers import Change, Product
+
+        super().__init__(whitebit_conn_id, poke_interval, since)
+        self.product = str(read_word("product", Product, product))
+        self.plan_id = None if plan_id is None else read_plan_id(plan_id)
+        self.ticker = None if ticker is None else read_ticker(ticker)
+        wanted = list(Change) if changes is None else read_words("changes", Change, changes)
+        self.changes = [str(change) for change in wanted]
+        if self.product == Product.FLEX and self.changes == [Change.PAUSED]:
+            raise ValueError('the exchange does not list paused Flex plans: write changes=["gone"]')
+
+    def watch(self) -> Watch:
+        from airflow_provider_whitebit.treasury.offer_changes import PlanChanges
+        from airflow_provider_whitebit.treasury.offers import Change, Product
+
+        return PlanChanges(Product(self.product), self.plan_id, self.ticker, tuple(map(Change, self.changes)))
+
+    def arguments(self) -> dict[str, Any]:
+        return {
+            "product": self.product,
+            "plan_id": self.plan_id,
+            "ticker": self.ticker,
+            "changes": self.changes,
         }
 
 

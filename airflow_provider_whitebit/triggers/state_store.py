@@ -66,6 +66,8 @@ class AssetStateStore:
             found = WatchState.from_json(document)
             state.since = found.since
             state.armed_after = max(state.armed_after, found.armed_after)
+            if found.writes >= state.writes:
+                state.memory, state.writes = found.memory, found.writes
             state.add(found.emitted)
         delivered = await self._delivered()
         if state.since is None and delivered:

@@ -9,13 +9,15 @@ from types import SimpleNamespace
 import pytest
 
 from airflow_provider_whitebit.client import errors as e
+from airflow_provider_whitebit.client.models import FlexPlan
+from airflow_provider_whitebit.client.unreadable import UnreadableRecord
 from airflow_provider_whitebit.hooks.airflow_compat import (
     AirflowFailException,
     AirflowNotFoundException,
     AirflowSensorTimeout,
     AirflowSkipException,
 )
-from airflow_provider_whitebit.sensors.whitebit import WhiteBitBalanceSensor
+from airflow_provider_whitebit.sensors.whitebit import WhiteBitBalanceSensor, WhiteBitPlanSensor, WhiteBitRateSensor
 from airflow_provider_whitebit.triggers import polls
 
 try:
@@ -55,14 +57,13 @@ class Hook:
 
 @pytest.fixture
 def run(monkeypatch):
-    def in_mode(mode, *answers, timeout=0.05, **flags):
+    def in_mode(mode, *answers, timeout=0.05, kind=WhiteBitBalanceSensor, wants=None, **flags):
         hook = Hook(*answers)
         monkeypatch.setattr(polls, "WhiteBitHook", hook)
         deferrable = mode == "deferred"
-        task = WhiteBitBalanceSensor(
+        task = kind(
             task_id="s",
-            ticker="USDT",
-            at_least="100",
+            **(wants or {"ticker": "USDT", "at_least": "100"}),
             poke_interval=0.01,
             timeout=timeout,
             deferrable=deferrable,
@@ -141,3 +142,43 @@ def test_a_triggerer_that_does_not_run(flag, expected):
     task = WhiteBitBalanceSensor(task_id="s", ticker="USDT", at_least="100", never_fail=True)
     with pytest.raises(AirflowSkipException):
         task.resume_execution("__fail__", {"error": "Trigger timeout"}, {})
+
+
+PLAN = "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f"
+
+
+def offer(rate, name=PLAN):
+    return FlexPlan(name, "USDT", Decimal(10), Decimal(100), None if rate is None else Decimal(rate))
+
+
+UNREADABLE_PLAN = UnreadableRecord.of(FlexPlan, "/plans", {"id": PLAN, "ticker": "USDT", "minInvestment": "x"}, 0)
+OFFERS = {
+    "above": (WhiteBitRateSensor, {"ticker": "USDT", "above": "0.1"}, [offer("0.1")], [offer("0.11")]),
+    "below": (WhiteBitRateSensor, {"ticker": "USDT", "below": "0.1"}, [offer("0.05"), offer(None)], [offer("0.05")]),
+    "changed": (
+        WhiteBitRateSensor,
+        {"ticker": "USDT", "changed_by": "0.02", "changed_from": "0.1"},
+        [offer("0.0801")],
+        [offer("0.08")],
+    ),
+    "open": (WhiteBitPlanSensor, {"plan_id": PLAN}, [offer("0.1", "other")], [offer(None)]),
+    "gone": (WhiteBitPlanSensor, {"plan_id": PLAN, "state": "gone"}, [UNREADABLE_PLAN], [offer("0.1", "other")]),
+}
+
+
+@pytest.mark.parametrize("name", OFFERS)
+@pytest.mark.parametrize("mode", MODES)
+def test_rates_and_plans_are_waited_for_alike(run, monkeypatch, mode, name):
+    monkeypatch.setattr(Hook, "require_known", lambda *_: None)
+    kind, wants, waiting, met = OFFERS[name]
+    assert run(mode, waiting, e.WhiteBitUnavailableError("down"), met, timeout=60, kind=kind, wants=wants)
+    unknown = e.WhiteBitValidationError("the exchange has no such plan")
+    for flag, timeout, permanent in (
+        ({}, AirflowSensorTimeout, AirflowFailException),
+        ({"soft_fail": True}, AirflowSkipException, AirflowSkipException),
+        ({"never_fail": True}, AirflowSkipException, AirflowSkipException),
+    ):
+        with pytest.raises(timeout):
+            run(mode, waiting, kind=kind, wants=wants, **flag)
+        with pytest.raises(permanent, match="no such plan"):
+            run(mode, unknown, timeout=60, kind=kind, wants=wants, **flag)

@@ -29,9 +29,12 @@ SENSORS = {
     sensors.WhiteBitFlexInvestmentSensor: {"plan_id": PLAN},
     sensors.WhiteBitFlexEarningSensor: {"ticker": "USDT"},
     sensors.WhiteBitFixedMaturitySensor: {"investment_id": "inv-1"},
+    sensors.WhiteBitRateSensor: {"ticker": "{{ 'usdt' }}", "above": "0.1"},
+    sensors.WhiteBitPlanSensor: {"plan_id": PLAN},
     sensors.WhiteBitPlatformSensor: {},
 }
 OWN = {
+    *("above", "below", "changed_by", "changed_from", "product", "state", "admits"),
     *("whitebit_conn_id", "account", "ticker", "at_least", "at_most", "plan_id", "status", "invested_at_least"),
     *("since", "investment_id"),
 }
@@ -164,6 +167,12 @@ def test_since_when_earnings_count(context, after):
         (sensors.WhiteBitFlexInvestmentSensor, {"plan_id": PLAN, "ticker": "USDT"}),
         (sensors.WhiteBitFixedMaturitySensor, {}),
         (sensors.WhiteBitFixedMaturitySensor, {"plan_id": PLAN, "ticker": "USDT"}),
+        (sensors.WhiteBitRateSensor, {"ticker": "USDT"}),
+        (sensors.WhiteBitRateSensor, {"ticker": "USDT", "above": 0.1}),
+        (sensors.WhiteBitRateSensor, {"ticker": "USDT", "above": "0.1", "below": "0.2"}),
+        (sensors.WhiteBitPlanSensor, {}),
+        (sensors.WhiteBitPlanSensor, {"plan_id": PLAN, "ticker": "USDT"}),
+        (sensors.WhiteBitPlanSensor, {"plan_id": PLAN, "admits": 1.5}),
     ],
 )
 def test_parameters_that_are_refused_when_the_dag_is_parsed(kind, arguments):
@@ -184,6 +193,17 @@ def test_parameters_that_are_refused_when_the_dag_is_parsed(kind, arguments):
         (sensors.WhiteBitFlexEarningSensor, {"since": "yesterday"}),
         (sensors.WhiteBitFlexEarningSensor, {"plan_id": "x", "since": "5"}),
         (sensors.WhiteBitFixedMaturitySensor, {"investment_id": "a b"}),
+        (sensors.WhiteBitRateSensor, {"ticker": "US DT", "above": "0.1"}),
+        (sensors.WhiteBitRateSensor, {"ticker": "USDT", "above": "5"}),
+        (sensors.WhiteBitRateSensor, {"ticker": "USDT", "above": "0"}),
+        (sensors.WhiteBitRateSensor, {"ticker": "USDT", "above": " "}),
+        (sensors.WhiteBitRateSensor, {"ticker": "USDT", "changed_by": "0.01"}),
+        (sensors.WhiteBitRateSensor, {"ticker": "USDT", "above": "0.01", "changed_from": "0.1"}),
+        (sensors.WhiteBitPlanSensor, {"plan_id": PLAN, "state": "sold"}),
+        (sensors.WhiteBitPlanSensor, {"plan_id": PLAN, "product": "bond"}),
+        (sensors.WhiteBitPlanSensor, {"plan_id": PLAN, "state": "paused"}),
+        (sensors.WhiteBitPlanSensor, {"plan_id": PLAN, "state": "gone", "admits": "5"}),
+        (sensors.WhiteBitPlanSensor, {"plan_id": PLAN, "admits": "-5"}),
     ],
 )
 def test_wrong_parameters_fail_before_any_request(kind, arguments):

@@ -12,7 +12,7 @@ import pendulum
 import pytest
 
 from airflow_provider_whitebit.client import errors as e
-from airflow_provider_whitebit.client.models import FlexTransaction
+from airflow_provider_whitebit.client.models import FlexPlan, FlexTransaction
 from airflow_provider_whitebit.treasury import occurrences
 from airflow_provider_whitebit.triggers import events, polls, state_store
 from airflow_provider_whitebit.triggers.events import (
@@ -20,6 +20,8 @@ from airflow_provider_whitebit.triggers.events import (
     WhiteBitFixedMaturityTrigger,
     WhiteBitFlexClosedTrigger,
     WhiteBitFlexEarningTrigger,
+    WhiteBitPlanTrigger,
+    WhiteBitRateTrigger,
 )
 
 PLAN = "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f"
@@ -141,6 +143,12 @@ def ids(trigger, number):
         WhiteBitFlexClosedTrigger(ticker="usdt", whitebit_conn_id="other"),
         WhiteBitFixedMaturityTrigger(),
         WhiteBitBalanceTrigger(account="trade", ticker="usdt", at_least="100.50", at_most=Decimal(7000)),
+        WhiteBitRateTrigger(ticker="usdt", above="0.10"),
+        WhiteBitRateTrigger(ticker="usdt", below=Decimal("0.05"), poke_interval=5),
+        WhiteBitRateTrigger(ticker="usdt", changed_by=1),
+        WhiteBitPlanTrigger(),
+        WhiteBitPlanTrigger(product="FIXED", plan_id=PLAN.upper(), ticker="usdt", changes=["paused", "new"]),
+        WhiteBitPlanTrigger(changes="gone, limits"),
     ],
 )
 def test_they_can_be_created_again_from_their_serialized_form(trigger):
@@ -161,6 +169,17 @@ def test_parameters_are_checked_when_the_dag_file_is_read():
         WhiteBitBalanceTrigger(ticker="USDT")
     with pytest.raises(e.WhiteBitValidationError, match="at_least is a float"):
         WhiteBitBalanceTrigger(ticker="USDT", at_least=1.5)
+    for wrong in ({}, {"above": "0.1", "below": "0.2"}, {"changed_by": "0.1", "below": "0.2"}):
+        with pytest.raises(ValueError, match="exactly one of above, below, changed_by"):
+            WhiteBitRateTrigger(ticker="USDT", **wrong)
+    for wrong in ({"above": 0.1}, {"above": "5"}, {"below": "0"}, {"changed_by": "-0.1"}, {"above": "10 %"}):
+        with pytest.raises(e.WhiteBitValidationError, match=f"{next(iter(wrong))} is "):
+            WhiteBitRateTrigger(ticker="USDT", **wrong)
+    for wrong in ({"product": "bond"}, {"changes": "sold"}, {"changes": []}, {"plan_id": "x y"}, {"ticker": "U$"}):
+        with pytest.raises(e.WhiteBitValidationError):
+            WhiteBitPlanTrigger(**wrong)
+    with pytest.raises(ValueError, match="does not list paused Flex plans"):
+        WhiteBitPlanTrigger(changes=["paused"])
 
 
 def test_an_event_for_each_occurrence(exchange):
@@ -327,6 +346,95 @@ def test_a_balance(exchange):
     assert one["record"] == {"account": "main", "ticker": "USDT", "amount": "100"}
     assert two["record"]["amount"] == "300"
     assert [one["id"], two["id"]] == ["1/100", "2/300"]
+
+
+def offer(rate="0.1", name=PLAN, least="10"):
+    return FlexPlan(name, "USDT", Decimal(least), None, None if rate is None else Decimal(rate))
+
+
+LOW, HIGH = [offer("0.05")], [offer("0.2")]
+
+
+def high_rate():
+    return WhiteBitRateTrigger(ticker="USDT", above="0.1", poke_interval=0.005)
+
+
+def changed_plans(**more):
+    return WhiteBitPlanTrigger(poke_interval=0.005, **more)
+
+
+def test_a_rate_continues_where_it_was(exchange):
+    state = State()
+    shop = exchange(LOW, LOW, HIGH, HIGH)
+    (event,) = asyncio.run(first(watched(high_rate(), state), 1))
+    assert (event["event"], event["occurrences"][0]["id"]) == ("flex_rate_crossed", "1/above")
+    assert event["occurrences"][0]["record"]["rate"] == "0.2"
+    assert shop.requests[0][0] == "flex_plans"
+    # Airflow did not store it.
+    exchange(HIGH)
+    assert ids(watched(high_rate(), state), 1) == ["1/above"]
+    *_, delivered = names(high_rate())
+    state.kept[delivered] = json.dumps({"1/above": NOW})
+    exchange(HIGH, HIGH, LOW, LOW, HIGH, HIGH)
+    assert ids(watched(high_rate(), state), 1) == ["2/above"]
+
+
+def test_a_change_of_a_rate_is_measured_from_what_was_stored(exchange, variables):
+    def moved():
+        return WhiteBitRateTrigger(ticker="USDT", changed_by="0.05", poke_interval=0.005)
+
+    exchange([offer("0.10")], [offer("0.10")], [offer("0.15")], [offer("0.15")])
+    assert ids(moved(), 1) == ["1/0.15"]
+    _, delivered, *_ = names(moved())
+    # It was not stored, so the next one is measured from the first rate.
+    exchange([offer("0.14")], [offer("0.14")], [offer("0.05")], [offer("0.05")])
+    assert ids(moved(), 1) == ["1/0.05"]
+    variables[delivered] = json.dumps({"asset": {"1/0.05": NOW}})
+    exchange([offer("0.09")], [offer("0.09")], [offer("0.1")], [offer("0.1")])
+    assert ids(moved(), 1) == ["2/0.1"]
+
+
+def test_plans_continue_where_they_were(exchange):
+    state, plans = State(), [offer(), offer(name="other")]
+    exchange(plans, plans, plans[:1], plans[:1])
+    (event,) = asyncio.run(first(watched(changed_plans(), state), 1))
+    assert event["event"] == "plan_changed"
+    assert event["occurrences"][0]["record"]["changes"] == ["gone"]
+    assert ids(watched(changed_plans(), state), 1) == ["other/1/gone:10:-"]
+    *_, delivered = names(changed_plans())
+    state.kept[delivered] = json.dumps({"other/1/gone:10:-": NOW})
+    exchange(plans[:1], plans[:1], plans)
+    assert ids(watched(changed_plans(), state), 1) == ["other/2/open:10:-"]
+    # What changes while no triggerer runs is emitted.
+    state.kept[delivered] = json.dumps({"other/1/gone:10:-": NOW, "other/2/open:10:-": NOW})
+    exchange([offer(least="20"), plans[1]])
+    assert ids(watched(changed_plans(), state), 1) == [f"{PLAN}/1/open:20:-"]
+
+
+def test_a_plan_that_the_exchange_knows_no_more_is_gone(exchange):
+    away = [offer(name="other")]
+    shop = exchange([offer()], [offer()], away)
+    shop.unknown = e.WhiteBitValidationError("the exchange has no such plan")
+    state, plan = State(), {"plan_id": PLAN, "changes": "gone"}
+    assert ids(watched(changed_plans(**plan), state), 1) == [f"{PLAN}/1/gone:10:-"]
+    # Also for the next triggerer.
+    assert ids(watched(changed_plans(**plan), state), 1) == [f"{PLAN}/1/gone:10:-"]
+
+
+def test_of_several_copies_of_a_state_the_latest_counts(exchange):
+    old, new, plans = State(), State(), [offer(), offer(name="other")]
+    exchange(plans, plans, plans[:1])
+    ids(watched(changed_plans(), old, new), 1)
+    # The first asset was not watched meanwhile: its copy has an earlier list.
+    name = next(key for key in old.kept if key.endswith(".state"))
+    earlier = json.loads(old.kept[name])
+    later = {**earlier, "writes": earlier["writes"] + 5}
+    later["memory"] = {"plans": {PLAN: [3, "open:20:-"]}, "tickers": {}, "changed": {}}
+    new.kept[name] = json.dumps(later)
+    exchange([offer(least="30")])
+    for states in ((old, new), (new, old)):
+        assert ids(watched(changed_plans(), *states), 1) == [f"{PLAN}/4/open:30:-"]
+        old.kept[name], new.kept[name] = json.dumps(earlier), json.dumps(later)
 
 
 def test_triggers_and_sensors_share_their_requests(exchange):

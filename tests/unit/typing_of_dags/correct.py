@@ -51,13 +51,17 @@ from airflow_provider_whitebit.sensors.whitebit import (
     WhiteBitFixedMaturitySensor,
     WhiteBitFlexEarningSensor,
     WhiteBitFlexInvestmentSensor,
+    WhiteBitPlanSensor,
     WhiteBitPlatformSensor,
+    WhiteBitRateSensor,
 )
 from airflow_provider_whitebit.triggers.events import (
     WhiteBitBalanceTrigger,
     WhiteBitFixedMaturityTrigger,
     WhiteBitFlexClosedTrigger,
     WhiteBitFlexEarningTrigger,
+    WhiteBitPlanTrigger,
+    WhiteBitRateTrigger,
 )
 
 PLAN = "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f"
@@ -164,6 +168,9 @@ with DAG("correct", default_args={"retries": 2}) as dag:
     WhiteBitFlexEarningSensor(task_id="earned", since="{{ data_interval_start }}", mode="reschedule")
     WhiteBitFixedMaturitySensor(task_id="matured", investment_id=fixed.output["investment_id"])
     WhiteBitPlatformSensor(task_id="operational", mode="reschedule")
+    WhiteBitRateSensor(task_id="pays", ticker="USDT", above="0.05", deferrable=True)
+    WhiteBitRateSensor(task_id="other", ticker="USDT", changed_by=Decimal("0.01"), changed_from="{{ var.value.rate }}")
+    WhiteBitPlanSensor(task_id="offered", product="fixed", plan_id=PLAN, state="open", admits="100")
     plans >> invest
     invest >> [withdraw, close]
 
@@ -174,5 +181,7 @@ asset = Asset(
         AssetWatcher(name="2", trigger=WhiteBitFlexClosedTrigger(ticker="USDT", whitebit_conn_id="desk")),
         AssetWatcher(name="3", trigger=WhiteBitFixedMaturityTrigger(plan_id=PLAN)),
         AssetWatcher(name="4", trigger=WhiteBitBalanceTrigger(ticker="USDT", at_least=Decimal("0.1"), at_most="5")),
+        AssetWatcher(name="5", trigger=WhiteBitRateTrigger(ticker="USDT", changed_by=Decimal("0.01"))),
+        AssetWatcher(name="6", trigger=WhiteBitPlanTrigger(product="fixed", changes=["new", "paused"])),
     ],
 )
