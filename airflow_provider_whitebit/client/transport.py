@@ -266,7 +266,7 @@ class Transport:
         :raises WhiteBitMaintenanceError: the last answer was a 503, and the platform status says why.
         :raises WhiteBitError: another of its subclasses, by what the exchange answered.
         """
-        attempt, nonces, used = 1, _NONCES_OF_ONE_TRY if self.retry.attempts > 1 else 1, False
+        attempt, nonces, used = 1, _NONCES_OF_ONE_TRY, False
         while True:
             try:
                 self._wait_for_turn(path)

@@ -1,7 +1,8 @@
 """The part of the Treasury page that comes from the exchange, as plain JSON. Reading calls only.
 
-A person waits for it in front of a screen: each request is sent once, and the whole takes a few seconds at most. What
-could not be loaded is named and left out. A figure that is not known is ``None``, never 0.
+A person waits for it in front of a screen: each request is sent once, again only if its nonce was used, and the whole
+takes a few seconds at most. What could not be loaded is named and left out. A figure that is not known is ``None``,
+never 0.
 """
 
 from __future__ import annotations

@@ -80,11 +80,11 @@ def test_a_nonce_counts_once(client):
     assert "Too many requests." in str(caught.value)
 
 
-def test_without_a_window_nonces_grow(make_client):
+def test_without_a_window_nonces_grow(make_client, monkeypatch):
     client = make_client(nonce_window=False)
     assert client.main_balance()
-    client.clock._nonces.row[0] -= 10_000
-    client.clock._observed = client.clock._observed._replace(low=-10_000_000, high=-10_000_000)
+    smaller = client.clock.next_nonce(window=False) - 10_000
+    monkeypatch.setattr(client.clock, "next_nonce", lambda **options: smaller)
     with pytest.raises(e.WhiteBitNonceError):
         client.main_balance()
 

@@ -277,7 +277,7 @@ def test_a_refused_nonce_is_not_a_rate_limit(clock):
     one = Throttle(clock=clock)
     refused = (422, json.dumps({"code": 0, "message": "Too many requests.", "errors": {}}).encode())
     with pytest.raises(e.WhiteBitNonceError):
-        transport(clock, Wire(refused), one)._repeatable(FLEX, {})
+        transport(clock, Wire(*[refused] * 4), one)._repeatable(FLEX, {})
     assert one.delay(FLEX) == 0
 
 
