@@ -38,7 +38,8 @@ help:
 	@echo "                  ONLY=nonce_lock,evidence for some modules, SAMPLE=100 for so many changes of them"
 	@echo "make simulate     SEEDS=100000 simulated worlds with failures, or SEED=n with its trace;"
 	@echo "                  PLANS=1 for plans, ROTATION=1 while the API key is replaced, or both; FALLBACK=1 for"
-	@echo "                  tasks that go on to another move after an error; HOSTILE=1 for an exchange, stores and people"
+	@echo "                  tasks that go on to another move after an error; STOPS=1 for people who stop all moves;"
+	@echo "                  HOSTILE=1 for an exchange, stores and people"
 	@echo "                  that are not as expected (also with PLANS, ROTATION, ONE_KEY, LAG, PEOPLE; SKEW=ms; TALLY=1)"
 	@echo "make explore      every order of steps in small worlds with failures: a few minutes; WORLD=name for one"
 	@echo "make bench        all benchmarks, as a table and JSON; ONLY=calls,planning for some, README=1 to publish them"
@@ -129,6 +130,7 @@ mutate: .venv/ready
 
 simulate: .venv/ready
 	@$(BIN)/python -m tests.simulation $(if $(PLANS),--plans) $(if $(ROTATION),--rotation) $(if $(FALLBACK),--fallback) \
+		$(if $(STOPS),--stops) \
 		$(if $(HOSTILE),--hostile) $(if $(LAG),--lag) $(if $(ONE_KEY),--one-key) $(if $(PEOPLE),--people) \
 		$(if $(SKEW),--skew $(SKEW)) $(if $(TALLY),--tally) \
 		$(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),100000))

@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 def get_provider_info() -> dict[str, Any]:
     """Describe this provider for Airflow. The API server imports nothing else for it."""
     from airflow_provider_whitebit.hooks.connection_form import CONNECTION_TYPE, HOOK_NAME, conn_fields, ui_behaviour
+    from airflow_provider_whitebit.hooks.provider_config import provider_config
 
     return {
         "package-name": "airflow-provider-whitebit",
@@ -61,6 +62,9 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "extra-links": ["airflow_provider_whitebit.operators.links.WhiteBitLendingLink"],
+        "config": provider_config(),
+        # Airflow 3.2 and later. Before: python -m airflow_provider_whitebit.
+        "cli": ["airflow_provider_whitebit.cli.get_cli_commands"],
         "connection-types": [
             {
                 "connection-type": CONNECTION_TYPE,

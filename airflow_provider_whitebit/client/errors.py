@@ -97,7 +97,7 @@ class WhiteBitConfigurationError(WhiteBitError):
 class WhiteBitValidationError(WhiteBitError):
     """A parameter is wrong: found by this package before sending, or by the exchange (HTTP 400)."""
 
-    advice = "Correct the parameter. Then clear the task."
+    advice: str | tuple[str, ...] = "Correct the parameter. Then clear the task."
 
 
 class WhiteBitAlreadyMovedError(WhiteBitValidationError):
@@ -115,7 +115,16 @@ class WhiteBitAlreadyMovedError(WhiteBitValidationError):
 class WhiteBitLimitError(WhiteBitValidationError):
     """A limit of the connection (``read_only``, ``max_move``, ``allowed_tickers``) forbids the move."""
 
-    advice = "Ask the administrator who set this limit on the connection."
+    advice: str | tuple[str, ...] = "Ask the administrator who set this limit on the connection."
+
+
+class WhiteBitStoppedError(WhiteBitLimitError):
+    """People have stopped all moves of all connections. The message says who, when and why."""
+
+    advice = (
+        "Ask the person who stopped them. When moves may go on: airflow whitebit resume --reason '...'",
+        "Clear the task.",
+    )
 
 
 class WhiteBitRefusedError(WhiteBitError):

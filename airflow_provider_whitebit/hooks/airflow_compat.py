@@ -42,6 +42,7 @@ __all__ = [
     "ask_airflow",
     "asset_states",
     "begun_by_a_task",
+    "boolean_option",
     "clears_state_on_success",
     "current_context",
     "default_deferrable",
@@ -50,6 +51,7 @@ __all__ = [
     "mask_secret",
     "metrics_are_on",
     "never_expire",
+    "option_names",
     "runs_for_airflow",
     "stats",
     "stored_variable",
@@ -162,6 +164,19 @@ def never_expire() -> Any:
 def default_deferrable() -> bool:
     """Airflow's setting for operators that can be deferred."""
     return bool(_conf().getboolean("operators", "default_deferrable", fallback=False))
+
+
+def boolean_option(section: str, name: str) -> bool:
+    """Read an option of Airflow's configuration; false if it is not set.
+
+    :raises Exception: the value is no boolean.
+    """
+    return bool(_conf().getboolean(section, name, fallback=False))
+
+
+def option_names(section: str) -> set[str]:
+    """The names of the options that a section of Airflow's configuration has, also those that no provider declares."""
+    return set(_conf().getsection(section) or ())
 
 
 def metrics_are_on() -> bool:

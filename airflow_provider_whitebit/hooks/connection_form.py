@@ -62,6 +62,14 @@ FIELDS = (
         "Tickers that may be moved, separated by commas, for example USDT, USDC. Empty: all.",
     ),
     FormField(
+        "allowed_operations",
+        "Allowed operations",
+        "string",
+        None,
+        "Operations that may be made, separated by commas, for example flex_withdraw, flex_close. Empty: all. "
+        "The others: flex_invest, fixed_invest, fixed_close, transfer, sub_account_transfer, flex_auto_reinvest.",
+    ),
+    FormField(
         "nonce_window",
         "Nonce window",
         "boolean",

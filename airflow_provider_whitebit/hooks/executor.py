@@ -25,12 +25,14 @@ from airflow_provider_whitebit.hooks.doubts import VariableResolutions
 from airflow_provider_whitebit.hooks.journals import JournalSlot, slot_for
 from airflow_provider_whitebit.hooks.metrics import count_failure, count_move
 from airflow_provider_whitebit.hooks.move_keys import PLAN, MoveKeys
+from airflow_provider_whitebit.hooks.stop import check_stop
 from airflow_provider_whitebit.hooks.task_run import run_of
 from airflow_provider_whitebit.moves import parsing
 from airflow_provider_whitebit.moves.drivers import ReconcileLater, execute_move
 from airflow_provider_whitebit.moves.execution import ExecutionRequest
 from airflow_provider_whitebit.moves.intent import Move, Receipt
 from airflow_provider_whitebit.moves.keys import is_idempotent
+from airflow_provider_whitebit.moves.limits import AUTO_REINVEST
 from airflow_provider_whitebit.moves.plans import PlanRun
 from airflow_provider_whitebit.moves.requests import InvalidRequest, MoveRequest, Transfer
 from airflow_provider_whitebit.moves.resolution import MemoryResolutions, Resolutions
@@ -253,7 +255,7 @@ class MoveExecutor:
         if isinstance(request, InvalidRequest):
             self.keys.add_history(request.error, key)
         move = request.resolve(self._hook._account)
-        self._hook.settings.limits.check(move.ticker, move.amount)
+        self._hook.settings.limits.check(move.operation, move.ticker, move.amount)
         return move.planned()
 
     def _plan(self, request: PlanRequest, run: PlanRun, *, send: bool) -> tuple[TreasuryPlan, list[str]]:
@@ -264,7 +266,8 @@ class MoveExecutor:
             for planned in plan.moves:
                 log.info("Planned: %s", planned)
                 if not send:
-                    self._hook.settings.limits.check(planned.move.ticker, planned.move.amount)
+                    move = planned.move
+                    self._hook.settings.limits.check(move.operation, move.ticker, move.amount)
             for note in plan.notes:
                 log.info("Note: %s", note)
             refused = self._switch_auto_reinvest(plan.auto_reinvest, send=send)
@@ -284,9 +287,10 @@ class MoveExecutor:
             return refused
         tickers = {one.plan_id: one.currency for one in self._hook._account.active_flex_investments()}
         for plan_id in switches.keys() & tickers.keys():
-            self._hook.settings.limits.check(tickers[plan_id], None)
+            self._hook.settings.limits.check(AUTO_REINVEST, tickers[plan_id], None)
         for plan_id, enabled in switches.items() if send else ():
             if plan_id in tickers:
+                check_stop()
                 try:
                     self._hook._api_key.client.switch_auto_reinvest(plan_id, enabled=enabled)
                 except (WhiteBitValidationError, WhiteBitRefusedError) as error:
@@ -332,6 +336,7 @@ class MoveExecutor:
             again=key in failed,
             failed=failed,
             begun_before=slot.begun_before,
+            check_stop=check_stop,
             resolutions=self._resolutions(slot),
         )
 

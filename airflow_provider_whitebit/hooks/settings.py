@@ -20,7 +20,7 @@ from airflow_provider_whitebit.client.signing import Credentials
 from airflow_provider_whitebit.hooks.airflow_compat import mask_secret
 from airflow_provider_whitebit.hooks.assets import encode_conn_id
 from airflow_provider_whitebit.hooks.connection_form import CONNECTION_TYPE, FIELDS
-from airflow_provider_whitebit.moves.limits import Limits
+from airflow_provider_whitebit.moves.limits import OPERATIONS, Limits
 from airflow_provider_whitebit.moves.parsing import read_limit, read_ticker, spelled
 from airflow_provider_whitebit.treasury.fields import fault, first_fault
 
@@ -143,7 +143,7 @@ def read_settings(
         return Settings(
             base_url=_base_url(read, host, port, schema),
             credentials=Credentials(key, secret),
-            limits=Limits(conn_id, read.read_only, read.max_move, read.allowed_tickers),
+            limits=Limits(conn_id, read.read_only, read.max_move, read.allowed_tickers, read.allowed_operations),
             region=read.region,
             timeout=read.timeout,
             nonce_window=read.nonce_window,
@@ -237,14 +237,37 @@ def _read_limit(ticker: object, raw: object) -> Decimal:
 
 
 def _read_allowed_tickers(raw: Any) -> frozenset[str]:
+    return frozenset(map(_read_ticker, _read_words(raw, "tickers", "USDT, USDC")))
+
+
+def _read_allowed_operations(raw: Any) -> frozenset[str]:
+    return frozenset(map(_read_operation, _read_words(raw, "operations", "flex_withdraw, flex_close")))
+
+
+def _read_words(raw: Any, what: str, example: str) -> list[str]:
+    """Read a list of words, or words that commas separate. A list without a word is refused: it would be no limit."""
+    if raw is None:
+        return []
     if isinstance(raw, str):
         try:
             raw = json.loads(raw) if raw.startswith("[") else raw.split(",")
         except (ValueError, RecursionError):
-            raise fault("is not a list; write it like USDT, USDC") from None
-    if not isinstance(raw, list | tuple | None) or not all(isinstance(ticker, str) for ticker in raw or ()):
-        raise fault("is not a list of tickers; write it like USDT, USDC")
-    return frozenset(_read_ticker(ticker) for ticker in raw or () if ticker.strip())
+            raise fault(f"is not a list; write it like {example}") from None
+    if not isinstance(raw, list | tuple) or not all(isinstance(word, str) for word in raw):
+        raise fault(f"is not a list of {what}; write it like {example}")
+    words = [word for word in raw if word.strip()]
+    if not words:
+        raise fault(f"names no {what}; write it like {example}, or leave it empty to allow all")
+    return words
+
+
+def _read_operation(raw: str) -> str:
+    operation = raw.strip().lower()
+    if operation not in OPERATIONS:
+        meant = difflib.get_close_matches(re.sub("[^a-z]+", "_", operation), OPERATIONS, n=1)
+        hint = f"did you mean {meant[0]}" if meant else f"the operations are {', '.join(OPERATIONS)}"
+        raise fault(f"names {shown(raw.strip())}, which is no operation; {hint}")
+    return operation
 
 
 def _read_ticker(raw: object) -> str:
@@ -263,6 +286,7 @@ class _Extra(BaseModel):
     read_only: bool
     max_move: Annotated[dict[str, Decimal], PlainValidator(_read_max_move)]
     allowed_tickers: Annotated[frozenset[str], PlainValidator(_read_allowed_tickers)]
+    allowed_operations: Annotated[frozenset[str], PlainValidator(_read_allowed_operations)]
     nonce_window: bool
     reconcile_margin: Annotated[int, BeforeValidator(str), Field(ge=0, le=_LONGEST_SECONDS)]
     verify_tls: bool

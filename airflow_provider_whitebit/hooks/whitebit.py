@@ -24,12 +24,14 @@ from airflow_provider_whitebit.hooks.executor import MoveExecutor, Options
 from airflow_provider_whitebit.hooks.journals import markers_for
 from airflow_provider_whitebit.hooks.move_keys import PLAN
 from airflow_provider_whitebit.hooks.settings import HOSTS, Settings, settings_of
+from airflow_provider_whitebit.hooks.stop import check_stop
 from airflow_provider_whitebit.hooks.transports import make_transport
 from airflow_provider_whitebit.moves import known, parsing
 from airflow_provider_whitebit.moves.account import Account
 from airflow_provider_whitebit.moves.execution import ApiKey
 from airflow_provider_whitebit.moves.intent import Receipt
 from airflow_provider_whitebit.moves.journal import MoveMarkers, SharedMarkers
+from airflow_provider_whitebit.moves.limits import AUTO_REINVEST
 from airflow_provider_whitebit.moves.requests import (
     FixedClose,
     FixedInvest,
@@ -324,11 +326,12 @@ class WhiteBitHook(BaseHook):
         plan, asset = parsing.exactly_one(plan_id, ticker)
         on, dry = parsing.read_boolean("enabled", enabled), parsing.read_boolean("dry_run", dry_run)
         investment = self._account.flex_investment(plan, asset, [], None)
-        self.settings.limits.check(investment.currency, None)
+        self.settings.limits.check(AUTO_REINVEST, investment.currency, None)
         if not dry:
+            check_stop()
             self._api_key.client.switch_auto_reinvest(investment.plan_id, enabled=on)
         return {
-            "operation": "flex_auto_reinvest",
+            "operation": AUTO_REINVEST,
             "plan_id": investment.plan_id,
             "ticker": investment.currency,
             "enabled": on,

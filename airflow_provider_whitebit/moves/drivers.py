@@ -137,6 +137,8 @@ class _Worker:
                 return execution.request.resolve(execution.account)
             case e.CheckPromise(move):
                 return None if execution.promise is None else execution.promise.check(execution.account, move)
+            case e.CheckStop():
+                return None if execution.check_stop is None else execution.check_stop()
             case e.AnnounceRun(plan):
                 return _announce_run(execution, execution.journal.sibling(plan))
             case e.ConfirmRun(plan):

@@ -40,6 +40,11 @@ class CheckPromise:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckStop:
+    """Nothing; raises if people have stopped all moves, or if it cannot be found out whether they have."""
+
+
+@dataclass(frozen=True, slots=True)
 class AnnounceRun:
     """Nothing; the journal of this plan names this run of the task, and earlier ones stop at their next attempt."""
 
@@ -139,6 +144,7 @@ Effect = (
     | WriteJournal
     | Resolve
     | CheckPromise
+    | CheckStop
     | AnnounceRun
     | ConfirmRun
     | ReadClock

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -101,6 +101,7 @@ class ExecutionRequest:
     :param failed: keys of moves that failed earlier in this run, and why; for a plan, the key of its failure.
     :param begun_before: whether an earlier run may have written into the journal.
     :param promise: what the move must keep, checked while no other planned move of the asset can be made.
+    :param check_stop: raises a :class:`WhiteBitError` if people have stopped all moves, or if that is not known.
     :param earlier: moves of the same plan that were sent and left no record.
     :param explained: the exchange's identifiers of the plan's moves that have a receipt.
     :param intent_id: id of the intent if this run is the first to write one.
@@ -126,6 +127,7 @@ class ExecutionRequest:
     failed: Mapping[str, WhiteBitError] = field(default_factory=dict)
     begun_before: bool = True
     promise: Promise | None = None
+    check_stop: Callable[[], None] | None = None
     earlier: Sequence[Intent] = ()
     explained: frozenset[str] = frozenset()
     intent_id: str = field(default_factory=lambda: uuid.uuid4().hex)

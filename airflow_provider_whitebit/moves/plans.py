@@ -22,6 +22,7 @@ from airflow_provider_whitebit.client.errors import (
     WhiteBitJournalError,
     WhiteBitPlanError,
     WhiteBitRefusedError,
+    WhiteBitStoppedError,
     WhiteBitValidationError,
     describe_receipt,
     in_one_line,
@@ -156,6 +157,7 @@ class PlanRun:
         :param failures: what else of the plan failed, in words. The plan is not done then.
         :raises WhiteBitInDoubtError: the records cannot tell whether a move ran.
         :raises WhiteBitPlanError: moves were refused.
+        :raises WhiteBitStoppedError: people have stopped all moves; the error lists those that were made.
         :raises WhiteBitAlreadyMovedError: another run of the task continued with a plan of its own.
         :raises WhiteBitPlanOutdatedError: something else has moved since this was planned. Plan and call again.
         :raises WhiteBitError: the exchange or a journal cannot be reached: run the task again.
@@ -302,9 +304,13 @@ class PlanRun:
         """
         doubt = next((error for _, error in self._failures if isinstance(error, WhiteBitInDoubtError)), None)
         parts = [what, *(f"Not made: {move}: {in_one_line(error)}" for move, error in self._failures)]
-        parts += [f"Not made: {move}: it needs what was not made before it." for move in self._skipped]
+        stopped = next((error for _, error in self._failures if isinstance(error, WhiteBitStoppedError)), None)
+        why = "it needs what was not made before it." if stopped is None else "all moves are stopped."
+        parts += [f"Not made: {move}: {why}" for move in self._skipped]
         parts += failures
         error: WhiteBitError = WhiteBitPlanError("\n".join(parts))
+        if stopped is not None:
+            error = WhiteBitStoppedError("\n".join(parts), next_step=stopped.next_step)
         if doubt is not None:
             error = WhiteBitInDoubtError(
                 "\n".join(parts), intent_id=doubt.intent_id, path=doubt.path, next_step=doubt.next_step
@@ -323,6 +329,9 @@ def _prevents(failed: Move, error: WhiteBitError, move: Move) -> bool:
 
     What leaves a plan needs no other move. Investments and transfers need what was to leave a plan before them.
     """
+    if isinstance(error, WhiteBitStoppedError):
+        # Nothing else of this run is tried, even if moves may go on meanwhile: a person clears the task.
+        return True
     if failed.ticker != move.ticker:
         return False
     in_doubt = error.money_moved is not False

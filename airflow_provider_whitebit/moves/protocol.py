@@ -19,6 +19,7 @@ from airflow_provider_whitebit.client.errors import (
 )
 from airflow_provider_whitebit.moves.doubts import sent_at
 from airflow_provider_whitebit.moves.effects import (
+    CheckStop,
     Effect,
     Pause,
     Resolve,
@@ -91,6 +92,8 @@ class _Run(RunRecord):
                 return self._conclude(intent)
             if not execution.send:
                 return None
+            # First, so that a stopped run asks the exchange for nothing more and leaves no trace.
+            yield CheckStop()
             # Before the lock, so that nothing is claimed in vain.
             yield from supersede_failed(execution)
             if tries_left <= 0:
@@ -183,7 +186,7 @@ class _Run(RunRecord):
         :raises WhiteBitAlreadyMovedError: it is an earlier run's, and goes elsewhere than what is asked for now.
         """
         execution = self.execution
-        execution.limits.check(move.ticker, move.amount)
+        execution.limits.check(move.operation, move.ticker, move.amount)
         if intent is not None and not execution.request.means(move):
             raise WhiteBitAlreadyMovedError(
                 f"An earlier run of this task began its move {shown_key(execution.key)} as {move} and did not carry it "

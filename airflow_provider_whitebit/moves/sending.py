@@ -19,6 +19,7 @@ from airflow_provider_whitebit.client.errors import (
 from airflow_provider_whitebit.moves.doubts import REPLACED
 from airflow_provider_whitebit.moves.effects import (
     CheckPromise,
+    CheckStop,
     ConfirmRun,
     Effect,
     ReadBalances,
@@ -78,6 +79,12 @@ def send(
             else "Another run is making this move. This one was not sent."
         )
         return other, intent.last_refused()
+    try:
+        # As late as possible. The clock is read afterwards, because this can take long.
+        yield CheckStop()
+    except WhiteBitError:
+        yield from run.keep(intent.last_refused())
+        raise
     if late := (yield from _late(lock)):
         return late, intent.last_refused()
     try:

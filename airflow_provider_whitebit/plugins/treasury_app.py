@@ -1,4 +1,6 @@
-"""The Treasury page and its data: a FastAPI application that Airflow's API server mounts. It only reads.
+"""The Treasury page and its data: a FastAPI application that Airflow's API server mounts.
+
+The routes of this module only read. Those that change something are in ``treasury_stop.py``.
 
 Every route requires a user who is logged in to Airflow. Data of a connection or a DAG requires permission to read it;
 Airflow's own auth manager decides. Routes are plain functions: FastAPI runs them in threads, so requests to the
@@ -22,13 +24,15 @@ from fastapi.exception_handlers import http_exception_handler
 from fastapi.responses import FileResponse, PlainTextResponse, Response
 from sqlalchemy import select
 
+from airflow_provider_whitebit.control.moves import last_moves
 from airflow_provider_whitebit.hooks.assets import LONGEST_CONN_ID, SCHEME, decode_conn_id, encode_conn_id
 from airflow_provider_whitebit.hooks.connection_form import CONNECTION_TYPE
+from airflow_provider_whitebit.plugins import treasury_stop
 from airflow_provider_whitebit.plugins.treasury_cache import SingleFlightCache
 from airflow_provider_whitebit.plugins.treasury_data import Account, load_account
 from airflow_provider_whitebit.plugins.treasury_load import Pace, Places
 from airflow_provider_whitebit.plugins.treasury_permissions import Permissions
-from airflow_provider_whitebit.plugins.treasury_records import doubts, keeps_states_elsewhere, last_moves, release
+from airflow_provider_whitebit.plugins.treasury_records import doubts, keeps_states_elsewhere, release
 
 DEFAULT_CONNECTION = "whitebit_default"
 
@@ -68,6 +72,7 @@ def create_app() -> FastAPI:
     """Create the application, without FastAPI's own pages: those would require no login."""
     app = FastAPI(title="WhiteBIT Treasury", docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(router)
+    app.include_router(treasury_stop.router)
     app.add_exception_handler(HTTPException, _refusal)
     app.add_middleware(Places, most=MOST_REQUESTS, headers=_HEADERS)
     return app
@@ -128,8 +133,10 @@ def treasury(
     account = accounts.get(conn_id, lambda: load_account(conn_id))
     with pace.turn():
         known = _records(session, permissions, conn_id, None if account is None else account.fingerprint)
+        switch = treasury_stop.state(session, permissions)
         release(session)
-    return {"conn_id": conn_id, "exchange": None if account is None else account.shown, "airflow": known}
+    shown = None if account is None else account.shown
+    return {"conn_id": conn_id, "exchange": shown, "airflow": known, "switch": switch}
 
 
 def _connections_of(uris: Iterable[str]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What one user of the Treasury page may read. Airflow's auth manager decides.
+"""What one user of the Treasury page may read and do. Airflow's auth manager decides.
 
 An auth manager may need a database connection for its answer. So a request first reads what it has to ask about, with
 one query for many names, then gives its own connection back, and only then asks. If requests held one connection and
@@ -28,7 +28,7 @@ from airflow_provider_whitebit.plugins.treasury_records import release
 
 
 class Permissions:
-    """What a user may read.
+    """What a user may read and do.
 
     :param user: who is logged in.
     :param session: of Airflow's database. It holds no connection while the auth manager is asked.
@@ -72,6 +72,12 @@ class Permissions:
             return bool(self._manager.is_authorized_variable(method="GET", details=details, user=self._user))
 
         return self._filtered("variables", "variable_keys", keys, teams, one)
+
+    def may_edit_variable(self, key: str) -> bool:
+        """Return whether the user may edit a Variable, also one that does not exist."""
+        team = self._teams(Variable, "get_key_to_team_name_mapping", {key})
+        details = VariableDetails(key=key, **team(key))
+        return bool(self._manager.is_authorized_variable(method="PUT", details=details, user=self._user))
 
     def assets(self) -> bool:
         """Return whether the user may read Airflow's assets."""

@@ -1,4 +1,4 @@
-"""The part of the Treasury page that comes from Airflow's database: the last receipts, and moves in doubt.
+"""The part of the Treasury page that comes from Airflow's database: moves in doubt.
 
 The API server reads it for one user: only from DAGs that this user may read.
 """
@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, fields
-from typing import Any, NamedTuple
-from urllib.parse import quote
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import pendulum
-from airflow.models.asset import AssetEvent, AssetModel
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.variable import Variable
 from airflow.utils.state import State, TaskInstanceState
@@ -21,14 +19,14 @@ from sqlalchemy import and_, or_, select, tuple_
 from sqlalchemy.orm import Session
 
 from airflow_provider_whitebit.client.errors import clean
-from airflow_provider_whitebit.client.models import parse_amount, to_json
-from airflow_provider_whitebit.hooks.assets import address
+from airflow_provider_whitebit.client.models import to_json
+from airflow_provider_whitebit.control.tasks import Task
 from airflow_provider_whitebit.moves.doubts import steps_for
 from airflow_provider_whitebit.moves.history import MoveHistory
-from airflow_provider_whitebit.moves.intent import Intent, Outcome, Receipt
+from airflow_provider_whitebit.moves.intent import Intent, Outcome
 
-#: Most moves that are shown, and most journals that are searched for doubts.
-MOST_MOVES, MOST_JOURNALS = 50, 500
+#: Most journals that are searched for doubts.
+MOST_JOURNALS = 500
 
 _STATE_KEYS = "whitebit_move."
 _VARIABLE_KEYS = ("whitebit_move__", "whitebit_key__")
@@ -38,21 +36,6 @@ _DOCUMENT = re.compile(r"(whitebit_(?:move\.|move__|key__).+)__(\d{1,9})", re.DO
 _MOVE_OF = re.compile(r"Move of ([^|]+)\|(.+)\|([^|]+)\|(-?\d{1,9})\|(.+)", re.DOTALL)
 #: A task that ended without success does not resolve its doubt by itself.
 _UNATTENDED_STATES = State.finished - {TaskInstanceState.SUCCESS}
-
-
-class Task(NamedTuple):
-    """A task instance."""
-
-    dag_id: str
-    run_id: str
-    task_id: str
-    map_index: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON, with the address of the task's page relative to Airflow's own."""
-        parts = ("dags", self.dag_id, "runs", self.run_id, "tasks", self.task_id)
-        mapped = ("mapped", str(self.map_index)) if self.map_index >= 0 else ()
-        return {**self._asdict(), "page": "/".join(quote(part, safe="") for part in (*parts, *mapped))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,48 +76,6 @@ def release(session: Session) -> None:
     one and waited for a second one, the whole API server would block.
     """
     session.commit()
-
-
-def last_moves(session: Session, conn_id: str, dag_ids: Collection[str]) -> list[dict[str, Any]]:
-    """Return the last receipts of a connection and their tasks, newest first, each once.
-
-    :param session: of Airflow's database.
-    :param conn_id: the connection.
-    :param dag_ids: only of these DAGs.
-    """
-    rows = session.scalars(
-        select(AssetEvent)
-        .join(AssetModel, AssetModel.id == AssetEvent.asset_id)
-        .where(AssetModel.uri == address(conn_id), AssetEvent.source_dag_id.in_(dag_ids))
-        .order_by(AssetEvent.timestamp.desc(), AssetEvent.id.desc())
-        # A cleared task announces its old receipt again.
-        .limit(2 * MOST_MOVES)
-    )
-    # The earliest announcement of a receipt, which comes last, is the time of its move.
-    moves = {str(_receipt(row).get("intent_id") or f"event {row.id}"): _move(row) for row in rows}
-    return sorted(moves.values(), key=lambda move: move["announced_at"], reverse=True)[:MOST_MOVES]
-
-
-def _receipt(row: Any) -> Mapping[str, Any]:
-    return row.extra if isinstance(row.extra, dict) else {}
-
-
-def _move(row: Any) -> dict[str, Any]:
-    """The fields of a receipt, each checked: anyone who may write asset events could have stored anything there."""
-    receipt = _receipt(row)
-    try:
-        amount = to_json(parse_amount(receipt.get("amount")))
-    except ValueError:
-        amount = None
-    task = Task(row.source_dag_id, row.source_run_id, row.source_task_id, row.source_map_index)
-    values = ((field.name, receipt.get(field.name)) for field in fields(Receipt))
-    return {
-        **{name: clean(value) if isinstance(value, str) else None for name, value in values},
-        "amount": amount,
-        "reconciled": receipt.get("reconciled") is True,
-        "announced_at": to_json(pendulum.instance(row.timestamp)),
-        "task": task.to_json(),
-    }
 
 
 def doubts(

@@ -427,3 +427,52 @@ def test_each_fact_of_an_error_has_its_own_line(visitor, site):
         "Flex history: Not requested.",
     ]
     assert visitor.complaints == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_stop_and_resume_by_keyboard_on_a_phone(visitor, scheme):
+    boss = visitor(viewport={"width": 400, "height": 800}, color_scheme=scheme).log_in()
+    page = boss.open()
+    for word, button, done in (("stop", "Stop all moves …", "All moves are stopped"), ("resume", "Resume …", "")):
+        page.get_by_role("button", name=button).focus()
+        page.keyboard.press("Enter")
+        page.keyboard.type(f"{word} for a test")
+        page.keyboard.press("Tab")
+        page.keyboard.type("no")
+        page.keyboard.press("Enter")
+        page.get_by_text(f"Type {word} to confirm.").wait_for()
+        page.keyboard.press("Control+A")
+        page.keyboard.type(word)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 400
+        page.keyboard.press("Enter")
+        page.get_by_role("button", name="Resume …" if done else "Stop all moves …").wait_for()
+        shown = page.locator("#switch").inner_text()
+        assert (done in shown and "by boss: stop for a test" in shown) if done else "stopped" not in shown
+    # The refused confirmations are the only complaints.
+    assert [one for one in boss.complaints if "422" not in one] == []
+
+
+def test_who_may_not_edit_the_variable_cannot_stop_moves(visitor, site):
+    page = visitor().log_in("guest").open()
+    assert page.locator("#switch button").count() == 0
+    headers = {"Sec-Fetch-Site": "same-origin"}
+    answer = page.request.post(f"{site}/whitebit/api/stop", data={"reason": "x", "confirm": "stop"}, headers=headers)
+    assert (answer.status, answer.json()["detail"][:26]) == (403, "You are not allowed to edit")
+
+
+def test_another_site_cannot_stop_moves(visitor, site):
+    page = visitor().log_in().page
+    order = {"reason": "x", "confirm": "stop"}
+    for headers in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}, {}):
+        assert page.request.post(f"{site}/whitebit/api/stop", data=order, headers=headers).status == 403
+    # A page of another site, in the browser that is logged in. No answer can be read, and nothing is done.
+    other = page.context.new_page()
+    other.goto(site.replace("127.0.0.1", "localhost") + "/whitebit/static/treasury/icon.svg")
+    other.evaluate(
+        "address => fetch(address, {method: 'POST', credentials: 'include', mode: 'no-cors', "
+        "body: JSON.stringify({reason: 'x', confirm: 'stop'})}).catch(() => null)",
+        f"{site}/whitebit/api/stop",
+    )
+    assert (
+        page.request.get(f"{site}/whitebit/api/treasury?conn_id={scenes.CONNECTION}").json()["switch"]["stop"] is None
+    )

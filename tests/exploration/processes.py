@@ -19,6 +19,7 @@ from airflow_provider_whitebit.client.errors import (
     WhiteBitJournalError,
     WhiteBitNonceError,
     WhiteBitNotEnoughBalanceError,
+    WhiteBitStoppedError,
     WhiteBitUnavailableError,
 )
 from airflow_provider_whitebit.client.models import FlexTransaction, TradeBalance
@@ -36,7 +37,8 @@ MARGIN_MS = 10_000
 class Step(NamedTuple):
     """What a process does next.
 
-    :param what: ``read``, ``write``, ``clock``, ``sleep``, ``time``, ``claim``, ``records``, ``balance`` or ``send``.
+    :param what: ``read``, ``write``, ``clock``, ``sleep``, ``time``, ``claim``, ``records``, ``balance``,
+        ``stop`` (ask whether people have stopped all moves) or ``send``.
     :param details: of what.
     """
 
@@ -87,10 +89,14 @@ _ERRORS: dict[str, Callable[[], WhiteBitError]] = {
     "lost": lambda: WhiteBitUnavailableError("no answer (model)", money_moved=None),
     "unreached": lambda: WhiteBitUnavailableError("never connected (model)", money_moved=False),
     "balance": lambda: WhiteBitNotEnoughBalanceError("not enough (model)", status=422, money_moved=False),
+    "stopped": lambda: WhiteBitStoppedError("all moves are stopped (model)"),
+    "unknown": lambda: WhiteBitUnavailableError("it is not known whether moves are stopped (model)"),
     "store": lambda: WhiteBitJournalError("no answer of the store (model)"),
 }
 #: Exchange's statuses after which Airflow does not start another try.
 _PERMANENT = (400, 401, 403, 422)
+#: Errors after which it does not either.
+_ENDS = ("WhiteBitInDoubtError", "WhiteBitStoppedError")
 
 
 class Port:
@@ -197,7 +203,7 @@ class ModelRequest:
 Driver = Callable[..., Receipt | None]
 
 
-def _execution(port: Port, this: Try, move: Move) -> ExecutionRequest:
+def _execution(port: Port, this: Try, move: Move, *, stops: bool) -> ExecutionRequest:
     client: Any = ModelClient(port)
     markers = ModelVariables(port, "marker|")
     task = TaskJournals(
@@ -211,6 +217,7 @@ def _execution(port: Port, this: Try, move: Move) -> ExecutionRequest:
         account=Account(client),
         key="move",
         begun_before=this.number > 1,
+        check_stop=(lambda: port.do("stop")) if stops else None,
         run=f"{this.generation}|{this.number}",
         generation=str(this.generation),
         intent_id=f"{this.task}#{this.number}",
@@ -222,7 +229,7 @@ def _end(driver: Driver, execution: ExecutionRequest, port: Port) -> End:
     try:
         receipt = driver(execution, sleep=lambda seconds: port.do("sleep", round(seconds * 1000)))
     except WhiteBitError as error:
-        permanent = type(error).__name__ == "WhiteBitInDoubtError" or error.status in _PERMANENT
+        permanent = type(error).__name__ in _ENDS or error.status in _PERMANENT
         return End(type(error).__name__, None, error.money_moved, permanent)
     assert receipt is not None
     return End(
@@ -271,10 +278,14 @@ DEAD = Node(None, None, None, End("dead"))
 
 
 class Automaton:
-    """All that one try can do. Each path is run once, whatever other processes do meanwhile."""
+    """All that one try can do. Each path is run once, whatever other processes do meanwhile.
 
-    def __init__(self, this: Try, move: Move, driver: Driver = execute_move) -> None:
+    :param stops: whether people can stop all moves: then it asks.
+    """
+
+    def __init__(self, this: Try, move: Move, driver: Driver = execute_move, *, stops: bool = False) -> None:
         self.this = this
+        self._stops = stops
         self._move = move
         self._driver = driver
         self._live: tuple[Node, Any] | None = None
@@ -295,8 +306,11 @@ class Automaton:
             self._live[1].throw(greenlet.GreenletExit)
             self._live = None
         port = Port()
-        running = greenlet.greenlet(lambda: _end(self._driver, _execution(port, self.this, self._move), port))
+        running = greenlet.greenlet(lambda: _end(self._driver, self._execution(port), port))
         return running, running.switch()
+
+    def _execution(self, port: Port) -> ExecutionRequest:
+        return _execution(port, self.this, self._move, stops=self._stops)
 
     def _node(self, before: tuple[Node, Any] | None, running: Any, reached: Any) -> Node:
         ended = isinstance(reached, End)

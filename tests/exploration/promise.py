@@ -31,6 +31,17 @@ def check_moved(state: State, *, twice: bool = False) -> None:
         raise Broken(f"{latest} said that no money moved, and then {sender} moved it")
 
 
+def check_sent(state: State, index: int) -> State:
+    """Check that a process asked right before it sends a move whether people have stopped all moves.
+
+    :param index: of the process.
+    :raises Broken: it did not ask, or was told that they have.
+    """
+    if not state.processes[index].may_send:
+        raise Broken(f"{state.processes[index]} sends a move and did not ask whether people have stopped all moves")
+    return state
+
+
 def check_end(state: State, index: int, *, doubts: bool) -> None:
     """Check what a try reports at its end.
 

@@ -105,6 +105,7 @@ FLAWS: dict[str, tuple[str, Driver]] = {
         "answered before a very late record",
         _changed(lambda one: replace(one, resolutions=_ReadsAnswersOnce(one.resolutions))),
     ),
+    "a stop is read once": ("people stop all moves", sabotage.asking_once_for_a_stop),
     "transfer markers are not shared": ("equal transfers", sabotage.without_markers),
 }
 

@@ -48,6 +48,8 @@ class Process(NamedTuple):
     :param wake_ms: until when it sleeps.
     :param stalled: whether time passes although it could go on.
     :param seconds: the exchange's last time that it received.
+    :param may_send: whether the last thing that it did, except for reading its clock, was to find out that people have
+        not stopped all moves.
     """
 
     task: int
@@ -56,6 +58,7 @@ class Process(NamedTuple):
     wake_ms: int = 0
     stalled: bool = False
     seconds: int = 0
+    may_send: bool = False
 
     @property
     def running(self) -> bool:
@@ -108,6 +111,8 @@ class Budget(NamedTuple):
     :param store: the store's answer to a write is lost.
     :param outsiders: another program makes an equal move, right before the first attempt's records are read.
     :param answers: a person answers whether a move in doubt ran.
+    :param stops: people stop all moves.
+    :param resumes: people let moves go on.
     """
 
     stalls: int = 0
@@ -121,6 +126,8 @@ class Budget(NamedTuple):
     store: int = 0
     outsiders: int = 0
     answers: int = 0
+    stops: int = 0
+    resumes: int = 0
 
     def without(self, name: str, count: int = 1) -> Budget:
         return self._replace(**{name: getattr(self, name) - count})
@@ -135,6 +142,7 @@ class State(NamedTuple):
     :param flying: requests whose senders have given up.
     :param answering: what a person has answered, and not yet looked at again.
     :param answered: the answers that stand.
+    :param stopped: whether people have stopped all moves.
     """
 
     now: int
@@ -147,6 +155,7 @@ class State(NamedTuple):
     flying: tuple[Request, ...] = ()
     answering: Answered | None = None
     answered: tuple[Answered, ...] = ()
+    stopped: bool = False
 
     def spend(self, name: str, count: int = 1) -> State:
         return self._replace(budget=self.budget.without(name, count))

@@ -12,13 +12,16 @@ from airflow_provider_whitebit.moves.intent import Move
 from tests.exploration import people
 from tests.exploration.exchange import WINDOW_MS, accept, held, records, use_nonce
 from tests.exploration.processes import DEAD, MARGIN_MS, Automaton, Driver, Failure, Try
-from tests.exploration.promise import check_end, check_moved
+from tests.exploration.promise import check_end, check_moved, check_sent
 from tests.exploration.states import Budget, Entry, Process, Request, State, Task, in_words
 
 START_MS = 1_790_000_000_000
 #: Moments that matter after a nonce of a move, in milliseconds: the last one at which the exchange accepts it, the
 #: first one at which it does not, and one after which all records of it are visible.
 _AFTER_MOVE = (WINDOW_MS, WINDOW_MS + 1, WINDOW_MS + MARGIN_MS + 1_001)
+
+#: What a process is told that asks whether people have stopped all moves.
+_GO_ON = "moves may go on"
 
 #: What happens, in words, and how the state after it is found.
 Transition = tuple[str, Callable[[], State]]
@@ -82,6 +85,7 @@ class World:
                 found.append((f"{process} dies", partial(_die, state, index)))
         for request in state.flying:
             found += self._arrivals(state, request)
+        found += self._of_people(state)
         found += self._of_airflow(state)
         found += people.steps(state)
         found += self._time(state)
@@ -96,7 +100,8 @@ class World:
         this = Try(f"task{index}", number, task.generation)
         if (index, this) not in self.automata:
             moves = self.moves[index]
-            self.automata[index, this] = Automaton(this, moves[min(number, len(moves)) - 1], self.driver)
+            move = moves[min(number, len(moves)) - 1]
+            self.automata[index, this] = Automaton(this, move, self.driver, stops=bool(self.budget.stops))
         process = _arrived(state, Process(index, number, self.automata[index, this].root))
         state = state.with_task(index, task._replace(current=len(state.processes), left=task.left - 1))
         return state._replace(processes=(*state.processes, process))
@@ -109,7 +114,10 @@ class World:
         process = state.processes[index]
         node = process.node.after(result)
         seconds = state.now // 1000 if answered else process.seconds
-        state = state.with_process(index, _arrived(state, process._replace(node=node, seconds=seconds)))
+        step = process.node.step
+        may_send = process.may_send if step is not None and step.what == "clock" else result == _GO_ON
+        process = process._replace(node=node, seconds=seconds, may_send=may_send)
+        state = state.with_process(index, _arrived(state, process))
         check_end(state, index, doubts=self.doubts or self.lag_ms > MARGIN_MS)
         return state
 
@@ -163,6 +171,12 @@ class World:
                 yield label, partial(receive, (state.now, process.seconds))
             case "sleep":
                 yield f"{label} is over", partial(receive, None)
+            case "stop":
+                told = Failure("stopped") if state.stopped else _GO_ON
+                yield f"{label}: {told}", partial(receive, told)
+                if state.budget.store:
+                    unknown = partial(self._receive, state.spend("store"), index, Failure("unknown"))
+                    yield f"{label}, without an answer", unknown
             case "time":
                 yield label, partial(receive, state.now // 1000, answered=True)
             case "claim":
@@ -183,6 +197,9 @@ class World:
     def _sends(self, state: State, index: int, request: Request) -> Iterator[Transition]:
         """What can become of a move that is sent."""
         label = f"{state.processes[index]} sends {request.nonce - self.start_ms}"
+        if self.budget.stops and not state.processes[index].may_send:
+            yield label, partial(check_sent, state, index)
+            return
         for words, after, answer in accept(state, request, self._funds(state), self.lag_ms):
             yield f"{label}: {words}", partial(self._answer, after, index, answer)
             if state.budget.repeats and not isinstance(answer, Failure):
@@ -221,6 +238,13 @@ class World:
         amount = str(self.moves[process.task][0].amount)
         entry = Entry(Request(-1, state.now, "invest", amount), state.now, state.now)
         return state.spend("outsiders")._replace(ledger=(*state.ledger, entry))
+
+    def _of_people(self, state: State) -> Iterator[Transition]:
+        """People stop all moves, or let them go on."""
+        if state.stopped and state.budget.resumes:
+            yield "people let moves go on", partial(_same, state.spend("resumes")._replace(stopped=False))
+        if not state.stopped and state.budget.stops:
+            yield "people stop all moves", partial(_same, state.spend("stops")._replace(stopped=True))
 
     def _of_airflow(self, state: State) -> Iterator[Transition]:
         """The next tries that can begin."""

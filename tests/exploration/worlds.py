@@ -78,6 +78,16 @@ _WORLDS: dict[str, tuple[dict[str, Any], Budget | None, Budget]] = {
         Budget(outsiders=1, losses=1),
         Budget(outsiders=1, losses=2, deaths=1),
     ),
+    "people stop all moves": (
+        {"moves": _ONE, "reaches": frozenset({"receipt", "reconciled", "WhiteBitStoppedError"})},
+        Budget(stops=1, resumes=1, losses=1, clears=1),
+        Budget(stops=2, resumes=2, losses=1, store=1, clears=2),
+    ),
+    "people stop a stalled try": (
+        {"moves": _ONE, "reaches": frozenset({"receipt", "WhiteBitStoppedError"})},
+        None,
+        Budget(stops=1, resumes=1, overtakes=1, losses=1, clears=1),
+    ),
     "equal transfers": (
         {"moves": (*_TRANSFER, *_TRANSFER), "doubts": True, "reaches": _SENT_AGAIN},
         Budget(losses=1),

@@ -28,7 +28,7 @@ from tests.missing import missing, need_module
 from tests.running_airflow import BIN, PATIENCE, Api, environment, free_port, migrate, process_group
 from tests.scale.servers import Postgres, absent_programs
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "plugins"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 
 from treasury_rows import Tables, history, intent
 

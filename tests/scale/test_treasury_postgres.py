@@ -15,7 +15,7 @@ from sqlalchemy.pool import NullPool
 from tests.missing import missing, need_module
 from tests.scale.servers import Postgres, absent_programs
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "plugins"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 
 # The same tests, with this module's databases instead of SQLite.
 from test_treasury_app import *  # noqa: F403

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from tests.simulation import fallback, hostile, hostile_accounts, plans, rotation
+from tests.simulation import fallback, hostile, hostile_accounts, plans, rotation, stopping
 from tests.simulation.scenarios import Replayable, Scenario, failure
 
 
@@ -21,6 +21,7 @@ def main() -> int:
     parser.add_argument("--plans", action="store_true", help="worlds in which one task makes five moves")
     parser.add_argument("--rotation", action="store_true", help="worlds in which the API key is replaced meanwhile")
     parser.add_argument("--fallback", action="store_true", help="worlds in which a task goes on to another move")
+    parser.add_argument("--stops", action="store_true", help="worlds in which people stop all moves, and resume")
     parser.add_argument("--hostile", action="store_true", help="worlds that are not as the package expects them")
     parser.add_argument("--lag", action="store_true", help="hostile worlds whose records are later than the margin")
     parser.add_argument("--one-key", action="store_true", help="hostile worlds of tasks with one idempotency key")
@@ -38,6 +39,8 @@ def main() -> int:
         )
         kinds = (*kinds, (options.rotation, hostile_accounts.HostileRotation), (True, hostile.Hostile))
         world = functools.partial(next(kind for chosen, kind in kinds if chosen), skew_ms=options.skew)
+    elif options.stops:
+        world = stopping.StoppingPlans if options.plans else stopping.Stopping
     elif options.fallback:
         world = fallback.Fallback
     elif options.plans:

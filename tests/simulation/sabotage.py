@@ -141,6 +141,18 @@ def _with_first_markers(execution: ExecutionRequest) -> ExecutionRequest:
     return replace(execution, api_key=replace(execution.api_key, markers=getattr(markers, "_markers", [markers])[0]))
 
 
+def _asking_once(execution: ExecutionRequest) -> ExecutionRequest:
+    """The execution, asking only at first whether people have stopped all moves."""
+    left = [execution.check_stop]
+
+    def check_stop() -> None:
+        if left and (ask := left.pop()) is not None:
+            ask()
+
+    return replace(execution, check_stop=check_stop)
+
+
+asking_once_for_a_stop = _changed(_asking_once)
 trusting_a_refused_nonce = _with_client(_TrustsARefusedNonce)
 believing_every_yes = _with_client(_BelievesEveryYes)
 believing_every_no = _with_client(_BelievesEveryNo)

@@ -6,11 +6,12 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from airflow_provider_whitebit.client._moving import MovingClient
 from airflow_provider_whitebit.client.clock import ExchangeClock
-from airflow_provider_whitebit.client.errors import WhiteBitError, WhiteBitInDoubtError
+from airflow_provider_whitebit.client.errors import WhiteBitError, WhiteBitInDoubtError, WhiteBitStoppedError
 from airflow_provider_whitebit.client.signing import Credentials
 from airflow_provider_whitebit.client.transport import RetryPolicy
 from airflow_provider_whitebit.moves import effects
@@ -224,6 +225,7 @@ class Task:
             generation=str(self.generation),
             begun_before=process.number > 1 or bool(options.get("resumed")),
             defer=self.deferrable,
+            check_stop=None if (check_stop := self.venue.check_stop) is None else partial(check_stop, process),
             intent_id=process.next_intent_id(),
             resolutions=self.store.resolutions(process),
             **options,
@@ -280,7 +282,7 @@ class Task:
 
     @staticmethod
     def fails_permanently(error: WhiteBitError | None) -> bool:
-        return getattr(error, "status", None) in (400, 401, 403, 422)
+        return isinstance(error, WhiteBitStoppedError) or getattr(error, "status", None) in (400, 401, 403, 422)
 
     def clear(self, request: SimulatedRequest | None = None) -> None:
         """A person clears the task, perhaps after its parameters were changed."""

@@ -23,6 +23,7 @@ from tests.simulation.hostile_accounts import HostileRotation, OneKey, Sweeps
 from tests.simulation.plans import PlanScenario
 from tests.simulation.rotation import PlanRotation, Rotation
 from tests.simulation.scenarios import Scenario, failure, first_failure
+from tests.simulation.stopping import Stopping, StoppingPlans, refusals
 
 SEEDS = int(os.environ.get("WHITEBIT_SIMULATION_SEEDS", "2000"))
 #: Worlds of each kind: how many seeds, and how many in one test.
@@ -32,6 +33,8 @@ WORLDS = (
     (Rotation, SEEDS // 4, 250),
     (PlanRotation, SEEDS // 20, 50),
     (Fallback, SEEDS // 4, 250),
+    (Stopping, SEEDS // 4, 250),
+    (StoppingPlans, SEEDS // 20, 50),
     (Hostile, SEEDS // 2, 250),
     (Lag, SEEDS // 4, 250),
     (HostileRotation, SEEDS // 8, 250),
@@ -70,6 +73,16 @@ def test_money_moves_once(make, seeds):
 )
 def test_a_missing_safeguard_is_noticed(flaw, seeds):
     assert first_failure(seeds, functools.partial(Scenario, driver=getattr(sabotage, flaw))) is not None
+
+
+def test_a_stop_that_is_read_once_is_noticed():
+    make = functools.partial(Stopping, driver=sabotage.asking_once_for_a_stop)
+    assert first_failure(range(50), make) is not None
+
+
+@pytest.mark.parametrize("make", [Stopping, StoppingPlans])
+def test_people_stop_moves_in_these_worlds(make):
+    assert refusals(make, range(30)) > 5
 
 
 @pytest.mark.parametrize("flaw", ["locking_with_one_key", "marking_with_one_key"])
@@ -169,7 +182,7 @@ def test_a_missing_safeguard_is_noticed_in_hostile_worlds(flaw):
 
 
 @pytest.mark.parametrize(
-    "make", [Scenario, PlanScenario, Rotation, PlanRotation, Fallback, Hostile, Lag, Sweeps, OneKey, Peopled]
+    "make", [Scenario, PlanScenario, Rotation, PlanRotation, Fallback, Stopping, Hostile, Lag, Sweeps, OneKey, Peopled]
 )
 def test_a_seed_replays_exactly(make):
     traces = []

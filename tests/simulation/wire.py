@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -169,6 +169,10 @@ class Venue:
     faults: Faults
     sent: list[Sent] = field(default_factory=list)
     outside: set[str] = field(default_factory=set)
+    #: Lets a process ask whether people have stopped all moves; only in worlds with people who do.
+    check_stop: Callable[[Process], None] | None = None
+    #: Requests that move money, of processes that did not ask right before.
+    unchecked: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.random: random.Random = self.world.random
@@ -221,6 +225,8 @@ class SimulatedWire:
     def call(self, path: str, params: Mapping[str, Any] | None, nonce: int, api_key: str) -> WireAnswer:
         process, venue = self._process, self._venue
         fault = venue.pick_fault(path)
+        if venue.check_stop is not None and moves_money(path) and not process.may_send:
+            venue.unchecked.append(f"{process.name}: {path}")
         process.step("before a request", venue.latency())
         if fault is not None:
             self._world.note(f"{process.name}: {path} meets {fault}")

@@ -104,6 +104,7 @@ class Process:
     :param skew_ms: how far its clock is ahead.
     :param kill_at: the step at which it dies.
     :param ends_ms: the moment from which on it dies at its next step: somebody has terminated it.
+    :param may_send: whether the last thing that it did was to find out that people have not stopped all moves.
     :param stalls: the steps at which it stands still, and for how many milliseconds, earliest first.
     """
 
@@ -120,6 +121,7 @@ class Process:
     intents: int = 0
     kill_at: int | None = None
     ends_ms: int | None = None
+    may_send: bool = False
     stalls: list[tuple[int, int]] = field(default_factory=list)
     jump_at: int | None = None
     jump_ms: int = 0
@@ -139,6 +141,7 @@ class Process:
     def step(self, what: str, delay_ms: int = 0) -> None:
         """A point where time passes, and where this process may stall or die."""
         self.steps += 1
+        self.may_send = False
         self._die_if_due(what)
         while self.stalls and self.steps >= self.stalls[0][0]:
             _, stall_ms = self.stalls.pop(0)

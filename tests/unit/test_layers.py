@@ -16,10 +16,11 @@ LAYERS = {
     "moves": {"client", "moves"},
     "treasury": {"client", "moves", "treasury"},
     "hooks": {"client", "moves", "treasury", "hooks"},
+    "control": {"client", "moves", "treasury", "hooks", "control"},
     "triggers": {"client", "moves", "treasury", "hooks", "triggers"},
     "operators": {"client", "moves", "treasury", "hooks", "triggers", "operators"},
     "sensors": {"client", "moves", "treasury", "hooks", "triggers", "operators", "sensors"},
-    "plugins": {"client", "moves", "treasury", "hooks", "triggers", "plugins"},
+    "plugins": {"client", "moves", "treasury", "hooks", "control", "triggers", "plugins"},
     "backtest": {"client", "moves", "treasury", "sandbox", "backtest"},
     "sandbox": {"sandbox"},
 }

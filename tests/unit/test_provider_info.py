@@ -14,6 +14,7 @@ DESIGNED = {
     "read_only",
     "max_move",
     "allowed_tickers",
+    "allowed_operations",
     "nonce_window",
     "reconcile_margin",
     "verify_tls",

@@ -1,9 +1,9 @@
-// The Treasury page. It only reads: it sends GET requests to its own origin and inserts text as text.
+// The Treasury page. It sends requests to its own origin only, and inserts text as text. Only orders change anything.
 (() => {
   "use strict";
 
   const STORED_CONNECTION = "whitebit_treasury_connection";
-  const SECTIONS = ["doubts", "trouble", "positions", "earnings", "flex", "fixed", "moves"];
+  const SECTIONS = ["switch", "doubts", "trouble", "positions", "earnings", "flex", "fixed", "moves"];
   const HALF_DAY = 43_200;
   const REFRESH_MS = 60_000;
   const RETRY_MS = 2_000;
@@ -11,6 +11,8 @@
 
   const byId = (id) => document.getElementById(id);
   const state = { conn: "", days: 30, timer: 0, request: 0, latest: null, drawn: {}, charts: [], open: new Set() };
+  // The form that is open: stop, resume, or none.
+  state.order = null;
 
   // --- HTML elements
 
@@ -177,6 +179,97 @@
   function doubtNotes(doubt) {
     const other = doubt.ours === false ? el("span", { class: "tag warn" }, "another connection or an old key") : null;
     return [" ", other, sub(doubt.unreadable)];
+  }
+
+  // The switch for all moves. Users who may not use it see only what others have ordered.
+  const ORDERS = {
+    stop: {
+      open: "Stop all moves …",
+      submit: "Stop all moves",
+      effect: "For all connections. Running tasks notice it before their next move. They fail with your reason.",
+    },
+    resume: {
+      open: "Resume …",
+      submit: "Let moves go on",
+      effect: "For all connections. Tasks that were refused meanwhile have to be cleared.",
+    },
+  };
+
+  function switchBox(known) {
+    if (!known) return [];
+    const { stop, configuration, may_switch: may } = known;
+    const title = el("strong", {}, "No move is sent. ");
+    const shown = configuration ? [el("p", { class: "note" }, title, configuration)] : [];
+    const order = stop ? "resume" : "stop";
+    const controls = may ? [state.order === order ? orderForm(order, stop) : orderButton(order)] : [];
+    if (stop) shown.push(stoppedBox(stop, controls));
+    else if (may) shown.push(el("div", { class: "order" }, ...controls));
+    return shown;
+  }
+
+  function stoppedBox(stop, controls) {
+    const since = stop.at ? `Since ${time(stop.at)} UTC, ` : "";
+    return el(
+      "div",
+      { class: "doubts", role: "alert" },
+      el("h2", {}, "All moves are stopped"),
+      el("p", {}, `${since}by ${stop.by}: ${stop.reason}`),
+      el("p", { class: "sub" }, "What was sent before is still reconciled. Tasks that want to move money fail."),
+      ...controls,
+    );
+  }
+
+  function orderButton(order) {
+    const button = el("button", { type: "button", id: "order" }, ORDERS[order].open);
+    button.addEventListener("click", () => openOrder(order));
+    return button;
+  }
+
+  function orderForm(order, stop) {
+    const { submit, effect } = ORDERS[order];
+    const field = (id, label, name, maxlength) => {
+      const input = el("input", { id, name, maxlength, autocomplete: "off", spellcheck: "false", required: true });
+      return el("div", {}, el("label", { for: id }, label), input);
+    };
+    const cancel = el("button", { type: "button" }, "Cancel");
+    const form = el(
+      "form",
+      { class: "order", "aria-label": submit },
+      el("p", {}, effect),
+      field("order-reason", "Reason", "reason", "1000"),
+      field("order-confirm", `Type ${order} to confirm`, "confirm", "20"),
+      el("button", { type: "submit", class: "danger" }, submit),
+      cancel,
+      el("p", { id: "order-error", role: "alert" }),
+    );
+    cancel.addEventListener("click", () => openOrder(null));
+    form.addEventListener("keydown", (event) => event.key === "Escape" && openOrder(null));
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      send(order, form, stop);
+    });
+    return form;
+  }
+
+  function openOrder(order) {
+    state.order = order;
+    draw();
+    byId(order ? "order-reason" : "order")?.focus();
+  }
+
+  async function send(order, form, stop) {
+    const given = Object.fromEntries(new FormData(form));
+    const submit = form.querySelector('button[type="submit"]');
+    submit.disabled = true;
+    try {
+      await fetchJson(`api/${order}`, order === "resume" ? { ...given, seen: stop } : given);
+      state.order = null;
+      await refresh();
+      byId("order")?.focus();
+    } catch (error) {
+      byId("order-error").textContent = error.message;
+      submit.disabled = false;
+    }
   }
 
   function trouble(exchange) {
@@ -435,6 +528,7 @@
     if (!state.latest) return;
     const { exchange, airflow } = state.latest;
     byId("about").textContent = exchange?.host ? `${exchange.host} · ${exchange.limits}` : "";
+    fill("switch", [state.latest.switch, state.order], () => switchBox(state.latest.switch));
     fill("doubts", { ...airflow, moves: null }, () => doubts(airflow));
     fill("trouble", [exchange?.error, exchange?.problems], () => trouble(exchange));
     fill("positions", [exchange?.error, exchange?.positions], () => positions(exchange));
@@ -452,12 +546,16 @@
 
   // --- loading
 
-  async function fetchJson(path) {
-    const answer = await fetch(path, { headers: { Accept: "application/json" }, credentials: "same-origin" });
+  // With a body it is a request that changes something.
+  async function fetchJson(path, body) {
+    const options = { headers: { Accept: "application/json" }, credentials: "same-origin" };
+    if (body) Object.assign(options, { method: "POST", body: JSON.stringify(body) });
+    if (body) options.headers["Content-Type"] = "application/json";
+    const answer = await fetch(path, options);
     if (answer.ok) return answer.json();
     if (answer.status === 401) throw new Error("Your Airflow login has expired. Log in and refresh this page.");
-    const body = await answer.json().catch(() => ({}));
-    const why = typeof body.detail === "string" ? body.detail : `Airflow answered ${answer.status}.`;
+    const found = await answer.json().catch(() => ({}));
+    const why = typeof found.detail === "string" ? found.detail : `Airflow answered ${answer.status}.`;
     throw Object.assign(new Error(why), { refused: answer.status === 403 });
   }
 

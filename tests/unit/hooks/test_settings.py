@@ -101,6 +101,18 @@ def test_the_account_is_the_key_and_each_exchange_has_a_count_of_its_own():
         ({}, {"allowed_tickers": 5}, "allowed_tickers"),
         ({}, {"allowed_tickers": "[broken"}, "allowed_tickers"),
         ({}, {"allowed_tickers": [1]}, "allowed_tickers"),
+        ({}, {"allowed_tickers": ","}, "allowed_tickers names no tickers"),
+        ({}, {"allowed_tickers": []}, "allowed_tickers names no tickers"),
+        ({}, {"allowed_operations": ","}, "allowed_operations names no operations"),
+        ({}, {"allowed_operations": []}, "allowed_operations names no operations"),
+        ({}, {"allowed_operations": [" "]}, "allowed_operations names no operations"),
+        ({}, {"allowed_operations": "[broken"}, "allowed_operations"),
+        ({}, {"allowed_operations": False}, "allowed_operations"),
+        ({}, {"allowed_operations": {"flex_close": True}}, "allowed_operations"),
+        ({}, {"allowed_operations": ["flex_close", 1]}, "allowed_operations"),
+        ({}, {"allowed_operations": "flex_close; flex_withdraw"}, "allowed_operations"),
+        ({}, {"allowed_operations": "flex_close, flex-withdrawal"}, "did you mean flex_withdraw"),
+        ({}, {"allowed_operations": "deposit"}, "the operations are flex_invest, flex_withdraw, flex_close"),
     ],
 )
 def test_errors_name_the_field(fields, extra, field):
@@ -121,6 +133,7 @@ def test_fields():
             "read_only": "True",
             "max_move": '{"usdt": 5000.5, "BTC": "0.1"}',
             "allowed_tickers": "usdt, BTC,",
+            "allowed_operations": "flex_withdraw, Flex_Close,",
             "nonce_window": "false",
             "reconcile_margin": 30,
             "verify_tls": False,
@@ -129,6 +142,7 @@ def test_fields():
     assert (settings.timeout, settings.limits.read_only, settings.nonce_window) == (20, True, False)
     assert settings.limits.max_move == {"USDT": Decimal("5000.5"), "BTC": Decimal("0.1")}
     assert settings.limits.allowed_tickers == {"USDT", "BTC"}
+    assert settings.limits.allowed_operations == {"flex_withdraw", "flex_close"}
     assert settings.reconcile_margin_ms == 30_000
     assert settings.verify_tls is False
 
@@ -137,6 +151,8 @@ def test_defaults_and_prefixed_names():
     settings = read({"extra__whitebit__timeout": 7, "max_move": {"USDT": 1.5}, "allowed_tickers": ["usdt"]})
     assert settings.timeout == 7
     assert settings.limits.max_move == {"USDT": Decimal("1.5")}
+    assert settings.limits.allowed_operations == frozenset()
+    assert read({"allowed_operations": ["flex_close"]}).limits.allowed_operations == {"flex_close"}
     assert (settings.nonce_window, settings.verify_tls, settings.reconcile_margin_ms) == (True, True, 10_000)
 
 
@@ -217,6 +233,8 @@ def test_no_typing_error_switches_a_limit_off(name):
         ("readOnly", "read_only"),
         ("MaxMove", "max_move"),
         ("tickers", "allowed_tickers"),
+        ("allowed_operation", "allowed_operations"),
+        ("AllowedOperations", "allowed_operations"),
     ],
 )
 def test_errors_say_which_field_is_meant(wrong, meant):

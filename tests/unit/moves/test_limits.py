@@ -7,9 +7,11 @@ from decimal import Decimal
 import pytest
 
 from airflow_provider_whitebit.client.errors import WhiteBitLimitError
-from airflow_provider_whitebit.moves.limits import Limits
+from airflow_provider_whitebit.moves.intent import Operation
+from airflow_provider_whitebit.moves.limits import OPERATIONS, Limits
 
 ALL = Limits("c", True, {"USDT": Decimal("50.50"), "BTC": Decimal(0)}, frozenset({"USDT", "BTC"}))
+OUT = Limits("c", allowed_operations=frozenset({"flex_withdraw", "flex_close"}))
 
 
 @pytest.mark.parametrize(
@@ -24,11 +26,12 @@ ALL = Limits("c", True, {"USDT": Decimal("50.50"), "BTC": Decimal(0)}, frozenset
         ),
         (Limits("c", max_move=ALL.max_move), "USDT", "50.51", "50.51 USDT is more than its max_move of 50.50."),
         (Limits("c", max_move=ALL.max_move), "BTC", "0.1", "0.1 BTC is more than its max_move of 0."),
+        (OUT, "USDT", "1", "flex_invest is not among its allowed_operations (flex_close, flex_withdraw)."),
     ],
 )
 def test_the_error_names_the_limit(limits, ticker, amount, message):
     with pytest.raises(WhiteBitLimitError) as caught:
-        limits.check(ticker, None if amount is None else Decimal(amount))
+        limits.check("flex_invest", ticker, None if amount is None else Decimal(amount))
     assert caught.value.message.endswith(message)
     assert caught.value.money_moved is False
 
@@ -41,14 +44,25 @@ def test_the_error_names_the_limit(limits, ticker, amount, message):
         (Limits("c", max_move=ALL.max_move), "USDT", None),
         (Limits("c", max_move=ALL.max_move), "ETH", "1000"),
         (Limits("c", allowed_tickers=frozenset({"USDT"})), "USDT", "1000"),
+        (OUT, "USDT", "1000"),
     ],
 )
 def test_what_no_limit_forbids_passes(limits, ticker, amount):
-    limits.check(ticker, None if amount is None else Decimal(amount))
+    limits.check("flex_withdraw", ticker, None if amount is None else Decimal(amount))
+
+
+@pytest.mark.parametrize("operation", [*OPERATIONS, *Operation])
+def test_operations_that_are_allowed(operation):
+    if operation in ("flex_withdraw", "flex_close"):
+        OUT.check(operation, "USDT", Decimal(1))
+    else:
+        with pytest.raises(WhiteBitLimitError, match=operation):
+            OUT.check(operation, "USDT", None)
 
 
 def test_in_words():
     assert Limits("c").in_words == "this connection sets no limits"
+    assert OUT.in_words == "limits of this connection: only flex_close, flex_withdraw"
     assert ALL.in_words == (
         "limits of this connection: read only; only BTC, USDT; at most 0 BTC, 50.50 USDT in one move"
     )

@@ -386,3 +386,31 @@ def test_a_doubt_is_not_counted_among_what_is_never_carried_out(refused):
     with pytest.raises(e.WhiteBitInDoubtError, match=r"(?s)cannot tell.*Whether money moved is not known") as caught:
         ledger.run()
     assert ("carried out none of them" in str(caught.value)) is (refused > 12)
+
+
+def stopped():
+    return e.WhiteBitStoppedError("All moves are stopped by jane: market")
+
+
+def test_a_stop_ends_the_plan_and_a_cleared_task_makes_the_rest():
+    ledger = Ledger(invest("a"), invest("b", ticker="BTC"), invest("c", ticker="ETH"))
+    ledger.errors["b"] = stopped()
+    with pytest.raises(e.WhiteBitStoppedError) as caught:
+        ledger.run()
+    assert ledger.sent == [(1, "a")]
+    assert caught.value.money_moved is True
+    assert [one["transaction_id"] for one in caught.value.completed_moves] == ["tx1"]
+    lines = str(caught.value).splitlines()
+    assert "All moves are stopped by jane: market" in lines[1]
+    assert lines[2].endswith("ETH, plan c: all moves are stopped.")
+    assert "airflow whitebit resume" in str(caught.value)
+    ledger.errors.clear()
+    assert ledger.run(generation="2", run="2")[0] == "tx1"
+    assert sorted(plan for _, plan in ledger.sent) == ["a", "b", "c"]
+
+
+def test_a_doubt_counts_more_than_a_stop():
+    ledger = Ledger(invest("a"), invest("b", ticker="BTC"))
+    ledger.errors = {"a": e.WhiteBitInDoubtError("unclear"), "b": stopped()}
+    with pytest.raises(e.WhiteBitInDoubtError, match="All moves are stopped"):
+        ledger.run()

@@ -1,4 +1,4 @@
-"""Moves and doubts in Airflow's own tables, for one user."""
+"""Moves in doubt in Airflow's own tables, for one user."""
 
 from __future__ import annotations
 
@@ -15,19 +15,6 @@ from airflow_provider_whitebit.client import errors
 from airflow_provider_whitebit.moves.doubts import UNREADABLE_STEPS, steps_for
 from airflow_provider_whitebit.moves.intent import Attempt, Operation
 from airflow_provider_whitebit.plugins import treasury_records as records
-
-RECEIPT = {
-    "operation": "flex_invest",
-    "transaction_id": "tx_1",
-    "plan_id": PLAN,
-    "ticker": "USDT",
-    "amount": "100",
-    "status": "executed",
-    "executed_at": "2026-11-23T12:00:00Z",
-    "attempts": 1,
-    "reconciled": True,
-    "intent_id": "int-1",
-}
 
 
 def doubts(tables, dag_ids=("desk",), account=ACCOUNT, variables=True):
@@ -55,42 +42,6 @@ def counted(session):
         yield statements
     finally:
         event.remove(engine, "before_cursor_execute", note)
-
-
-class TestMoves:
-    def test_a_receipt_and_its_task(self, tables):
-        tables.event({**RECEIPT, "note": "not a receipt's"}, run="manual__a+b/c", number=2)
-        (move,) = records.last_moves(tables.session, "whitebit_default", ["desk"])
-        assert {name: move[name] for name in RECEIPT if name != "attempts"} == {
-            name: value for name, value in RECEIPT.items() if name != "attempts"
-        }
-        assert "note" not in move
-        assert move["task"]["page"] == "dags/desk/runs/manual__a%2Bb%2Fc/tasks/invest/mapped/2"
-        assert move["announced_at"] == "2026-11-23T12:00:00Z"
-
-    @pytest.mark.parametrize("amount", [{"a": 1}, "a lot", "NaN", [], True, None])
-    def test_an_event_that_is_not_a_receipt_breaks_nothing(self, tables, amount):
-        tables.event({"operation": ["x"], "amount": amount, "executed_at": 5, "plan_id": {}, "reconciled": "yes"})
-        (move,) = records.last_moves(tables.session, "whitebit_default", ["desk"])
-        assert (move["operation"], move["amount"], move["executed_at"], move["plan_id"]) == (None, None, None, None)
-        assert move["reconciled"] is False
-
-    def test_newest_first_and_each_once(self, tables):
-        tables.event(RECEIPT, minute=1)
-        tables.event({**RECEIPT, "intent_id": "int-2"}, minute=2)
-        # Cleared, and announced again.
-        tables.event(RECEIPT, minute=3, run="manual__1")
-        moves = records.last_moves(tables.session, "whitebit_default", ["desk"])
-        assert [(move["intent_id"], move["announced_at"][14:16]) for move in moves] == [
-            ("int-2", "02"),
-            ("int-1", "01"),
-        ]
-
-    def test_of_this_connection_and_of_dags_that_may_be_read(self, tables):
-        tables.event(RECEIPT, conn="other")
-        tables.event(RECEIPT, dag="secret")
-        assert records.last_moves(tables.session, "whitebit_default", ["desk"]) == []
-        assert records.last_moves(tables.session, "whitebit_default", []) == []
 
 
 class TestDoubtsInTaskState:

@@ -1,0 +1,1 @@
+"""The commands of ``airflow whitebit``, one module for each group."""

@@ -1,0 +1,28 @@
+"""Protects the page's requests that change something against requests that other sites let a browser send (CSRF)."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from fastapi import HTTPException, Request
+
+
+def require_same_origin(request: Request) -> None:
+    """Refuse a request that does not certainly come from this page.
+
+    Browsers say where a request comes from in ``Sec-Fetch-Site``, which no site can change. Over plain HTTP they only
+    send ``Origin``. A program that sends neither has better ways: Airflow's REST API and the commands.
+
+    :raises HTTPException: it comes from elsewhere, or is no JSON.
+    """
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise HTTPException(415, "Send JSON.")
+    site = request.headers.get("sec-fetch-site")
+    if site is None:
+        # The host as the browser named it, unless a proxy in between rewrites it.
+        origin = urlsplit(request.headers.get("origin", "")).netloc
+        allowed = origin != "" and origin.lower() == request.headers.get("host", "").lower()
+    else:
+        allowed = site == "same-origin"
+    if not allowed:
+        raise HTTPException(403, "This request does not come from the Treasury page.")
