@@ -45,6 +45,7 @@ MODULES = (
     "notifications.texts",
     "operators.account",
     "operators.approval",
+    "operators.doubts",
     "operators.fixed",
     "operators.flex",
     "operators.links",

@@ -269,6 +269,15 @@ class WhiteBitInDoubtError(WhiteBitError):
         super().__init__(message, **{**facts, "money_moved": None})
 
 
+class WhiteBitResolutionError(WhiteBitError):
+    """An answer about a move in doubt was not accepted. Nothing was changed, and nothing was sent."""
+
+    advice = "Look at the move again: airflow whitebit doubts list, then show."
+
+    def __init__(self, message: str, *, money_moved: bool | None = None, **facts: Any) -> None:
+        super().__init__(message, money_moved=money_moved, **facts)
+
+
 #: Errors that no retry can change: a person has to act first.
 PERMANENT_ERRORS = (
     WhiteBitConfigurationError,

@@ -40,6 +40,7 @@ __all__ = [
     "AirflowSkipException",
     "BaseHook",
     "ask_airflow",
+    "asset_events",
     "asset_states",
     "begun_by_a_task",
     "boolean_option",
@@ -55,6 +56,7 @@ __all__ = [
     "runs_for_airflow",
     "stats",
     "stored_variable",
+    "variable_names",
 ]
 
 _Parameters = ParamSpec("_Parameters")
@@ -152,6 +154,31 @@ def kept_question(ti_id: Any, **question: Any) -> Any | None:
     if supervisor is None:
         return None
     return supervisor.send(CreateHITLDetailPayload(ti_id=ti_id, **question))
+
+
+def asset_events(uri: str, since: Any) -> list[Any]:
+    """The events of an asset, from a task.
+
+    :param uri: of the asset.
+    :param since: none before this time (3.3 and later; earlier versions return all).
+    :returns: have ``extra``, ``source_dag_id``, ``source_run_id``, ``source_task_id`` and ``source_map_index``.
+    """
+    from airflow.sdk.execution_time import task_runner
+    from airflow.sdk.execution_time.comms import GetAssetEventByAsset
+
+    supervisor = getattr(task_runner, "SUPERVISOR_COMMS", None)
+    if supervisor is None:
+        return []
+    period = {"after": since} if "after" in GetAssetEventByAsset.model_fields else {}
+    return list(getattr(supervisor.send(GetAssetEventByAsset(name=None, uri=uri, **period)), "asset_events", ()))
+
+
+def variable_names(prefix: str) -> list[str]:
+    """The names of the Variables in Airflow's database that begin with a text (3.3 and later; before, none)."""
+    from airflow.sdk import Variable
+
+    keys = getattr(Variable, "keys", None)
+    return [] if keys is None else [name for name in keys(prefix) if name.startswith(prefix)]
 
 
 def never_expire() -> Any:

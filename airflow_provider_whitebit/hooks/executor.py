@@ -341,7 +341,9 @@ class MoveExecutor:
         )
 
     def _resolutions(self, slot: JournalSlot) -> Resolutions:
-        return VariableResolutions(slot.instance, self._hook.whitebit_conn_id) if slot.instance else MemoryResolutions()
+        if not slot.instance:
+            return MemoryResolutions()
+        return VariableResolutions(slot.instance, self._hook.whitebit_conn_id, reported=run_of(slot).doubts)
 
     def _count(self, results: Sequence[tuple[Move, Receipt | WhiteBitError]]) -> None:
         for move, result in results:

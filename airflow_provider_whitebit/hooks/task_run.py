@@ -23,12 +23,14 @@ class TaskRun:
     :param claims: what each key is used for: connection and parameters.
     :param failed: keys of moves that failed, and why; for a plan, the key of its failure.
     :param deferred: whether the run was deferred and has not continued since.
+    :param doubts: ids of the intents that this run has reported to be in doubt.
     :param lock: held while a thread of the task executes a move or a plan. A move may write into another's journal.
     """
 
     claims: dict[str, tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
     failed: dict[str, WhiteBitError] = field(default_factory=dict)
     deferred: bool = False
+    doubts: list[str] = field(default_factory=list)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def resume(self) -> None:

@@ -70,10 +70,12 @@ class Verdict:
 
     :param found: the one trace that is this intent's; ``None`` if there is none, or if it is unclear.
     :param unclear: traces that may or may not be this intent's, in words.
+    :param traces: the traces that it is about: those that are this intent's, or those that are unclear.
     """
 
     found: Trace | None = None
     unclear: tuple[str, ...] = ()
+    traces: tuple[Trace, ...] = ()
 
     @property
     def absent(self) -> bool:
@@ -218,13 +220,14 @@ def judge(
     # A move that opens or ends an investment may leave one record of each kind.
     if certain and not hidden and len({trace.kind for trace in certain}) == len(certain) and _at_once(certain):
         found = min(certain, key=lambda trace: trace.kind)
-        return Verdict(found if found.dated else replace(found, made_at=intent.unproven[-1].earliest))
+        dated = found if found.dated else replace(found, made_at=intent.unproven[-1].earliest)
+        return Verdict(dated, traces=tuple(certain))
     unclear = [
         trace
         for trace in known
         if _may_be(trace, intent.unproven, *((margin, margin) if trace.fits else (0, _STAMPED_LATE)))
     ]
-    return Verdict(unclear=tuple(_describe_trace(trace, intent.move) for trace in unclear))
+    return Verdict(unclear=tuple(_describe_trace(trace, intent.move) for trace in unclear), traces=tuple(unclear))
 
 
 def judge_transfer(intent: Intent, after: Balances, *, undisturbed: bool) -> Verdict:

@@ -18,6 +18,7 @@ from airflow_provider_whitebit.operators.people import (
     as_users,
     require_people,
     require_same_question,
+    set_fields,
 )
 
 if TYPE_CHECKING:
@@ -67,8 +68,9 @@ class WhiteBitApprovalOperator(ApprovalOperator):
     :param fail_on_timeout: fail if nobody answers in time. With false, the tasks downstream are skipped.
     :param ignore_downstream_trigger_rules: skip all tasks downstream, not only the direct ones.
     :param notifiers: called when the question is asked.
-    :param kwargs: the parameters of Airflow's ``BaseOperator``. ``params`` are further fields of the question; what the
-        person writes into them is in the result.
+    :param fields: further fields of the question, as Airflow's ``params``: what the person writes into them is in the
+        result.
+    :param kwargs: the parameters of Airflow's ``BaseOperator``.
     """
 
     template_fields: Sequence[str] = ("subject", "body", "plan", "above")
@@ -88,6 +90,7 @@ class WhiteBitApprovalOperator(ApprovalOperator):
         fail_on_timeout: bool = True,
         ignore_downstream_trigger_rules: bool = False,
         notifiers: Sequence[BaseNotifier] | BaseNotifier | None = None,
+        fields: Mapping[str, Any] | None = None,
         **kwargs: Unpack[BaseOperatorKwargs],
     ) -> None:
         require_people(type(self))
@@ -104,6 +107,7 @@ class WhiteBitApprovalOperator(ApprovalOperator):
             **kwargs,
         )
         refuse_floats({"above": above})
+        set_fields(self, fields or {})
         self.plan: Any = plain_path(plan)
         self.above: Any = above
         self.fail_on_timeout = fail_on_timeout
@@ -123,7 +127,7 @@ class WhiteBitApprovalOperator(ApprovalOperator):
                 below = "it has nothing to do" if plan.empty else "it moves no more than the amounts of above"
                 return self._result(context, plan, earlier, f"Nobody was asked: {below}.")
             self._describe(plan, earlier, reason)
-            require_same_question(self, context)
+            require_same_question(self, context, _NEW_RUN)
         self.log.info("A person must approve the plan: %s", reason)
         return super().execute(context)  # type: ignore[arg-type, no-any-return]
 

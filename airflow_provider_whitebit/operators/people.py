@@ -30,7 +30,15 @@ else:
     #: Whether this Airflow can ask people. The standard provider has the parameter since 1.12.2.
     CAN_ASK_PEOPLE = "response_timeout" in signature(HITLOperator.__init__).parameters
 
-__all__ = ["CAN_ASK_PEOPLE", "ApprovalOperator", "HITLOperator", "as_users", "require_people", "require_same_question"]
+__all__ = [
+    "CAN_ASK_PEOPLE",
+    "ApprovalOperator",
+    "HITLOperator",
+    "as_users",
+    "require_people",
+    "require_same_question",
+    "set_fields",
+]
 
 
 def require_people(operator: type[BaseOperator]) -> None:
@@ -67,9 +75,24 @@ def as_users(users: Users | str | None) -> list[HITLUser] | None:
     return found
 
 
-def require_same_question(task: HITLOperator, context: Mapping[str, Any]) -> None:
+def set_fields(task: HITLOperator, fields: Mapping[str, Any]) -> None:
+    """Give a question its own fields, and no others.
+
+    Airflow adds the params of the DAG to those of a task. Before 3.2 they would be fields of the question.
+
+    :param fields: values or ``Param`` by name.
+    """
+    from airflow.sdk.definitions.param import ParamsDict
+
+    task.params = ParamsDict(dict(fields))
+    task.validate_params()
+
+
+def require_same_question(task: HITLOperator, context: Mapping[str, Any], next_step: str) -> None:
     """Check, in a task that may have asked before, that people see the question that it asks now.
 
+    :param next_step: what a person should do otherwise. Airflow keeps the first question of a task for the whole dag
+        run.
     :raises WhiteBitValidationError: they see the question of an earlier try.
     """
     from airflow_provider_whitebit.client.errors import WhiteBitValidationError
@@ -95,5 +118,5 @@ def require_same_question(task: HITLOperator, context: Mapping[str, Any]) -> Non
         raise WhiteBitValidationError(
             "Airflow still shows the question that this task asked before it was cleared, and the task would ask "
             "something else now. Nobody was asked.",
-            next_step="Start a new dag run: Airflow keeps the first question of a task for the whole dag run.",
+            next_step=next_step,
         )

@@ -40,7 +40,7 @@ class Asked:
         self.questions, self.pushed, self.skipped = [], {}, []
         self.try_number = 1
         monkeypatch.setattr(f"{HITL}.upsert_hitl_detail", lambda **question: self.questions.append(question))
-        with DAG("treasury"):
+        with DAG("treasury", params={"ticker": "USDT"}):
             self.task = approval.WhiteBitApprovalOperator(**{"task_id": "ask", "plan": planned(), **arguments})
             self.task >> BaseOperator(task_id="carry_out") >> BaseOperator(task_id="report")
 
@@ -130,7 +130,7 @@ def test_the_question_shows_the_plan_and_goes_to_its_users(asked):
 
 @only_with_people
 def test_who_approved_is_in_the_result(asked):
-    run = asked(params={"why": Param("", type="string")})
+    run = asked(fields={"why": Param("", type="string")})
     run.execute()
     result = run.answer(run.approve, why="Looks right.")
     assert result["approval"] == "given"

@@ -16,6 +16,7 @@ from airflow_provider_whitebit.operators.account import (
     WhiteBitTransferOperator,
 )
 from airflow_provider_whitebit.operators.approval import WhiteBitApprovalOperator, WhiteBitApprovedPlanOperator
+from airflow_provider_whitebit.operators.doubts import WhiteBitDoubtOperator
 from airflow_provider_whitebit.operators.fixed import (
     WhiteBitFixedCloseOperator,
     WhiteBitFixedInvestmentsOperator,
@@ -153,10 +154,11 @@ with DAG("correct", default_args={"retries": 2}) as dag:
         above={"USDT": "1000", "BTC": Decimal(1)},
         assigned_users=["alice", {"id": "7", "name": "Bob"}],
         response_timeout=timedelta(hours=8),
-        params={"why": ""},
+        fields={"why": ""},
     )
     second = WhiteBitApprovalOperator(task_id="second", plan=first.output, above="{{ params.above }}", retries=2)
-    WhiteBitApprovedPlanOperator(task_id="execute", approved_plan=second.output, deferrable=True)
+    execute = WhiteBitApprovedPlanOperator(task_id="execute", approved_plan=second.output, deferrable=True)
+    execute >> WhiteBitDoubtOperator(task_id="doubt", assigned_users=["alice"], task_ids=["execute"])
     WhiteBitRaiseLiquidityOperator(
         task_id="raise", ticker="USDT", amount=Decimal(5), target="spot", policy=POLICY, accept_less="{{ x }}"
     )
