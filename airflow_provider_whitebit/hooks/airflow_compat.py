@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -43,6 +44,7 @@ __all__ = [
     "asset_events",
     "asset_states",
     "begun_by_a_task",
+    "begun_by_hand",
     "boolean_option",
     "clears_state_on_success",
     "current_context",
@@ -95,6 +97,11 @@ def begun_by_a_task() -> bool:
     with contextlib.suppress(OSError):
         return b"\0AIRFLOW_CTX_TASK_ID=" in b"\0" + Path("/proc/self/environ").read_bytes()
     return False
+
+
+def begun_by_hand() -> bool:
+    """Whether ``airflow tasks test`` runs the task in this process."""
+    return os.environ.get("AIRFLOW_TEST_MODE") == "True"
 
 
 def clears_state_on_success() -> bool:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from airflow_provider_whitebit.client.errors import WhiteBitConfigurationError, WhiteBitJournalError
 from airflow_provider_whitebit.hooks.airflow_compat import (
     begun_by_a_task,
+    begun_by_hand,
     clears_state_on_success,
     current_context,
     runs_for_airflow,
@@ -327,10 +328,12 @@ def _in_memory(key: str, accounts: tuple[str, ...]) -> SharedJournal:
 
 def _slot_in(context: Mapping[str, Any], key: str, *, resumed: bool, accounts: tuple[str, ...]) -> JournalSlot:
     instance, state = context["ti"], context.get("task_state_store")
-    begun_before = resumed or instance.try_number > 1
+    # "airflow tasks test" counts no tries: it starts try 0, or the latest try once more.
+    try_number = max(instance.try_number, 1)
+    begun_before = resumed or try_number > 1 or begun_by_hand()
     task = TaskJournals(
         (instance.dag_id, instance.run_id, instance.task_id, str(instance.map_index)),
-        try_number=instance.try_number,
+        try_number=try_number,
         state=None if state is None else TaskStateStore(state),
         # It would be forgotten when a person clears the task.
         state_is_cleared=state is not None and clears_state_on_success(),
@@ -344,7 +347,7 @@ def _slot_in(context: Mapping[str, Any], key: str, *, resumed: bool, accounts: t
     dag_run = context.get("dag_run")
     started = getattr(dag_run, "start_date", None)
     generation = f"{instance.max_tries}|{instance.task.retries}|{started}"
-    run = "|".join((*task.task, generation, str(instance.try_number)))
+    run = "|".join((*task.task, generation, str(try_number)))
     mapped = None
     if is_idempotent(key):
         # Another task is not a retry of this one.

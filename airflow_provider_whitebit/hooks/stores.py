@@ -93,7 +93,14 @@ def keep_variable(name: str, text: str, description: str) -> None:
     except Exception as error:
         raise WhiteBitJournalError(f"The Airflow Variable could not be written ({type(error).__name__}).") from error
     # Variable.set only logs some failures, so the text is read back.
-    if read_variable(name) != text:
+    kept = read_variable(name)
+    if kept is None:
+        # In multi-team mode Airflow writes into a Variable of another team, but does not show it.
+        raise WhiteBitJournalError(
+            f"The Airflow Variable {name} was not kept, or it belongs to another team.",
+            next_step="Give each team an API key of its own (docs/airflow-uses.md, multi-team mode).",
+        )
+    if kept != text:
         raise WhiteBitJournalError("The Airflow Variable was not kept.")
 
 

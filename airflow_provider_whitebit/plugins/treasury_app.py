@@ -126,11 +126,11 @@ def treasury(
         raise HTTPException(422, str(error)) from None
     permissions = Permissions(user, session)
     with pace.turn():
-        readable = permissions.connections({conn_id})
+        readable, team_name = permissions.connections({conn_id}), permissions.team_of(conn_id)
     if not readable:
         raise HTTPException(403, f"You are not allowed to read the connection {conn_id!r}.")
     # The exchange comes first, so that no database transaction is open meanwhile.
-    account = accounts.get(conn_id, lambda: load_account(conn_id))
+    account = accounts.get(conn_id, lambda: load_account(conn_id, team_name=team_name))
     with pace.turn():
         known = _records(session, permissions, conn_id, None if account is None else account.fingerprint)
         switch = treasury_stop.state(session, permissions)

@@ -14,7 +14,7 @@ from datetime import datetime
 from decimal import Decimal
 from functools import partial
 from itertools import chain
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pendulum
 
@@ -39,6 +39,9 @@ from airflow_provider_whitebit.client.records import group_movements
 from airflow_provider_whitebit.client.unreadable import UnreadableRecord
 from airflow_provider_whitebit.treasury.amounts import exact, shortest
 from airflow_provider_whitebit.treasury.rates import RATE_DECIMALS, YEAR, realised_rate, unit_warning
+
+if TYPE_CHECKING:
+    from airflow_provider_whitebit.hooks.settings import Settings
 
 #: Days over which earnings are shown.
 WINDOWS = (30, 90)
@@ -105,10 +108,13 @@ class Account:
     shown: dict[str, Any]
 
 
-def load_account(conn_id: str, *, monotonic: Callable[[], float] = time.monotonic) -> Account:
+def load_account(
+    conn_id: str, *, team_name: str | None = None, monotonic: Callable[[], float] = time.monotonic
+) -> Account:
     """Load the account of a connection. Problems with the connection or the exchange are returned, not raised.
 
     :param conn_id: the Airflow connection.
+    :param team_name: the team that owns the connection, in Airflow's multi-team mode.
     :param monotonic: seconds that only go forward.
     :returns: the account; ``shown["error"]`` says why there is nothing to show.
     """
@@ -116,6 +122,8 @@ def load_account(conn_id: str, *, monotonic: Callable[[], float] = time.monotoni
 
     hook = WhiteBitHook(conn_id)
     try:
+        if team_name is not None:
+            hook.settings = _settings_of_team(conn_id, team_name)
         settings = hook.settings
         client = hook.get_conn(timeout=ANSWER_TIMEOUT, retries=0, all_calls=BUDGET + ANSWER_TIMEOUT)
     except WhiteBitError as error:
@@ -130,6 +138,15 @@ def load_account(conn_id: str, *, monotonic: Callable[[], float] = time.monotoni
         return Account(settings.account, about | _failed(_facts(error)))
     finally:
         client.close()
+
+
+def _settings_of_team(conn_id: str, team_name: str) -> Settings:
+    """The settings of a connection that a team owns. Hooks find those only in the team's own tasks."""
+    from airflow.models.connection import Connection
+
+    from airflow_provider_whitebit.hooks.settings import settings_of
+
+    return settings_of(conn_id, Connection.get_connection_from_secrets(conn_id, team_name=team_name))
 
 
 def load_snapshot(client: Any, deadline: float, monotonic: Callable[[], float]) -> ExchangeSnapshot:

@@ -48,6 +48,11 @@ class Permissions:
 
         return self._filtered("connections", "conn_ids", conn_ids, teams, one)
 
+    def team_of(self, conn_id: str) -> str | None:
+        """Return the team that owns a connection, if Airflow has teams."""
+        team: str | None = self._teams(Connection, "get_conn_id_to_team_name_mapping", {conn_id})(conn_id)["team_name"]
+        return team
+
     def dag_ids(self) -> set[str]:
         """Return the DAGs that the user may read."""
         release(self._session)

@@ -106,6 +106,14 @@ def variables(monkeypatch):
     return kept
 
 
+def test_a_variable_of_another_team(variables):
+    """In multi-team mode Airflow overwrites it, and shows it to its own team only."""
+    variables.error = ErrorType.VARIABLE_NOT_FOUND
+    with pytest.raises(WhiteBitJournalError, match="another team") as caught:
+        stores.keep_variable("whitebit_marker__x", "text", "about")
+    assert "an API key of its own" in str(caught.value)
+
+
 def test_what_was_written_before_the_upgrade_to_3_3_is_read(variables, monkeypatch):
     """Airflow 3.0 to 3.2 kept Variables: a task that was in the middle of a move must not start over."""
     monkeypatch.setattr(stores, "never_expire", lambda: None)

@@ -70,8 +70,8 @@ def desk(tables, monkeypatch):
 
     manager, loads = Manager(), []
 
-    def load_account(conn_id):
-        loads.append(conn_id)
+    def load_account(conn_id, team_name=None):
+        loads.append(conn_id if team_name is None else (conn_id, team_name))
         return Account(ACCOUNT, SHOWN)
 
     monkeypatch.setattr(treasury_permissions, "get_auth_manager", lambda: manager)
@@ -90,6 +90,14 @@ def desk(tables, monkeypatch):
     yield SimpleNamespace(
         app=app, client=TestClient(app), manager=manager, loads=loads, logged_in=logged_in, tables=tables, module=module
     )
+
+
+def test_the_connection_of_a_team(desk, monkeypatch):
+    from airflow_provider_whitebit.plugins.treasury_permissions import Permissions
+
+    monkeypatch.setattr(Permissions, "team_of", lambda self, conn_id: "lending")
+    assert desk.client.get("/api/treasury?conn_id=desk").status_code == 200
+    assert desk.loads == [("desk", "lending")]
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -228,7 +236,7 @@ def test_the_fingerprint_of_the_key_is_not_sent(desk):
 def test_an_exchange_that_cannot_be_reached(desk, monkeypatch):
     error = {"message": "The connection to the exchange failed.", "said": "", "next_steps": []}
     account = Account(ACCOUNT, {"error": error, "problems": []})
-    monkeypatch.setattr(desk.module, "load_account", lambda conn_id: account)
+    monkeypatch.setattr(desk.module, "load_account", lambda conn_id, team_name: account)
     desk.tables.event({"operation": "flex_invest", "intent_id": "int-0", "amount": "1"})
     answer = desk.client.get("/api/treasury").json()
     assert answer["exchange"]["error"] == error

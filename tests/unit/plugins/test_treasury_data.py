@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from decimal import Decimal
 
@@ -322,6 +323,19 @@ class TestLoadAccount:
         assert "a-secret" not in str(account.shown)
         assert account.fingerprint is None
         assert client.calls == []
+
+    def test_a_connection_of_a_team(self, client, monkeypatch):
+        """Airflow shows it only to those who name the team."""
+        from airflow.models.connection import Connection
+
+        def find(conn_id, team_name=None):
+            assert (conn_id, team_name) == ("desk", "lending")
+            return Connection(conn_id, **{**json.loads(self.GOOD), "extra": '{"region": "eu"}'})
+
+        monkeypatch.setattr(Connection, "get_connection_from_secrets", find)
+        account = data.load_account("desk", team_name="lending")
+        assert account.shown["host"] == "https://whitebit.eu"
+        assert account.fingerprint is not None
 
     def test_no_connection(self, client):
         assert data.load_account("nowhere_to_be_found").shown["error"] == {
