@@ -6,6 +6,7 @@ cannot be read is not gone.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -14,6 +15,9 @@ from typing import Self
 
 from airflow_provider_whitebit.client.models import FixedPlan, FixedPlanStatus, FlexPlan, plain, to_json
 from airflow_provider_whitebit.client.unreadable import UnreadableRecord, split
+from airflow_provider_whitebit.treasury.rates import unit_warning
+
+log = logging.getLogger(__name__)
 
 Plan = FlexPlan | FixedPlan
 
@@ -47,7 +51,7 @@ class BestRate:
 
 
 def best_rate(answer: Iterable[FlexPlan | UnreadableRecord], ticker: str) -> BestRate:
-    """Return the best advertised rate of an asset.
+    """Return the best advertised rate of an asset. A rate that may be in percent is logged.
 
     :param answer: the Flex plans on offer.
     :param ticker: the asset.
@@ -56,6 +60,8 @@ def best_rate(answer: Iterable[FlexPlan | UnreadableRecord], ticker: str) -> Bes
     offered = [plan for plan in plans if plan.ticker == ticker]
     rated = [(-plan.max_rate, plan.id, plan) for plan in offered if plan.max_rate is not None]
     hidden = any(record.may_be_of(None, ticker) for record in unreadable)
+    if (warning := unit_warning((plan.id, plan.max_rate, None) for plan in offered)) is not None:
+        log.warning("%s Limits are read as fractions.", warning)
     return BestRate(min(rated)[2] if rated else None, len(rated) == len(offered) and not hidden)
 
 

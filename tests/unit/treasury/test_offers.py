@@ -72,6 +72,13 @@ def test_of_equal_rates_the_smallest_id_is_named():
     assert best.to_json() == {"ticker": "USDT", "rate": "0.1", "plan_id": "a"}
 
 
+def test_a_rate_that_may_be_in_percent_is_logged(caplog):
+    best_rate([flex(rate="1"), flex("c", "15", ticker="BTC")], "USDT")
+    assert not caplog.messages
+    best_rate([flex(rate="1"), flex("b", "15")], "USDT")
+    assert "Plan b shows max_rate 15" in caplog.text
+
+
 UNKNOWN = [flex(rate="0.1"), flex("b", None)]
 
 
