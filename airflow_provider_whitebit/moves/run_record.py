@@ -16,7 +16,7 @@ from airflow_provider_whitebit.moves.history import MoveHistory, merge_intents
 from airflow_provider_whitebit.moves.intent import Intent, State
 from airflow_provider_whitebit.moves.journal import done, marker_of
 from airflow_provider_whitebit.moves.keys import is_idempotent
-from airflow_provider_whitebit.moves.resolution import unproven_nonces
+from airflow_provider_whitebit.moves.resolution import Answer, Resolution, unproven_nonces
 from airflow_provider_whitebit.moves.supersession import Steps, read_history
 
 log = logging.getLogger(__name__)
@@ -80,22 +80,33 @@ class RunRecord:
 
         :raises WhiteBitJournalError: an answer cannot be read.
         """
-        nonces = unproven_nonces(self.history.unproven)
+        answers: list[Resolution] = []
         for intent in self.history.unproven:
             resolution = yield ReadResolution(intent.id)
-            if resolution is None:
-                continue
-            self.explained.update(resolution.explained)
-            if resolution.answers(intent, nonces):
-                log.warning("Move %s: %s says that it %s", intent.id, resolution.resolved_by, resolution.answer)
-                yield from self.keep(resolution.applied_to(intent))
+            if resolution is not None:
+                self.explained.update(resolution.explained)
+                answers += [resolution] if resolution.answer is not Answer.EXPLAINED else []
+        if not answers:
+            return
+        # Another run may have found out meanwhile that some of these attempts were never sent.
+        written = yield from read_history(self.execution)
+        self.history = MoveHistory.merge((written.to_json(), self.document().to_json()))
+        unproven = {intent.id: intent for intent in self.history.unproven}
+        nonces = unproven_nonces(unproven.values())
+        for answer in answers:
+            known = unproven.get(answer.intent_id)
+            if known is not None and answer.answers(known, nonces):
+                log.warning("Move %s: %s says that it %s", known.id, answer.resolved_by, answer.answer)
+                yield from self.keep(answer.applied_to(known))
 
-    def is_answered(self, intent: Intent) -> Generator[Effect, Any, bool]:
+    def is_answered(self, written: MoveHistory, intent: Intent) -> Generator[Effect, Any, bool]:
         """Whether a person has answered whether earlier attempts ran, after this run has judged them.
 
+        :param written: what the journal holds.
         :param intent: with the attempt that is about to be sent.
         """
-        earlier = self.history.with_intent(intent.last_refused()).unproven
+        known = merge_intents(written.intents[intent.id], intent.last_refused())
+        earlier = written.with_intent(known).unproven
         nonces = unproven_nonces(earlier)
         for one in earlier:
             resolution = yield ReadResolution(one.id)

@@ -66,7 +66,7 @@ def send(
         raise
     try:
         written = yield from _confirm(run, intent)
-        answered = yield from run.is_answered(intent)
+        answered = yield from run.is_answered(written, intent)
     except WhiteBitError:
         yield from run.keep(intent.last_refused())
         raise

@@ -32,6 +32,7 @@ def main() -> int:
     world: Callable[[int], Replayable]
     if options.hostile or options.lag:
         kinds = (
+            (options.lag and options.people, hostile.PeopledLag),
             (options.lag, hostile.Lag),
             (options.people, hostile.Peopled),
             (options.plans, hostile_accounts.Sweeps),

@@ -410,6 +410,16 @@ class Peopled(Hostile):
         self.world.spawn(say)
 
 
+class PeopledLag(Peopled, Lag):
+    """The same, with records that appear later than the reconcile margin: an answer comes before them."""
+
+    mode = "HOSTILE=1 LAG=1 PEOPLE=1 "
+
+    def _check_count(self, task: Task, count: int) -> None:
+        if not task.by_word:
+            super()._check_count(task, count)
+
+
 def tally(make: Callable[[int], Any], seeds: range) -> dict[str, float]:
     """Run worlds to their end and count by kind what is not as promised, and the doubts that need a person.
 

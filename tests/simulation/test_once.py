@@ -18,7 +18,7 @@ from airflow_provider_whitebit.moves.run_record import RunRecord
 from airflow_provider_whitebit.treasury.promises import StillPlanned
 from tests.simulation import people, sabotage
 from tests.simulation.fallback import Fallback
-from tests.simulation.hostile import Careless, Hostile, Lag, Peopled
+from tests.simulation.hostile import Careless, Hostile, Lag, Peopled, PeopledLag
 from tests.simulation.hostile_accounts import HostileRotation, OneKey, Sweeps
 from tests.simulation.plans import PlanScenario
 from tests.simulation.rotation import PlanRotation, Rotation
@@ -41,6 +41,7 @@ WORLDS = (
     (OneKey, SEEDS // 8, 250),
     (Sweeps, SEEDS // 8, 250),
     (Peopled, SEEDS // 8, 250),
+    (PeopledLag, SEEDS // 8, 250),
 )
 
 
@@ -138,6 +139,11 @@ def _judge_what_fits(intent, traces, **options):
     return evidence.judge(intent, [trace for trace in traces if trace.fits], **options)
 
 
+def _never():
+    yield from ()
+    return False
+
+
 def _doubts(history):
     return [] if history.executed else [intent for intent in history.intents.values() if intent.in_doubt]
 
@@ -164,6 +170,10 @@ HOSTILE_FLAWS = {
     "an answer counts whatever was sent since": (
         Peopled,
         [(Resolution, "answers", lambda self, intent, nonces: self.answer is not Answer.EXPLAINED)],
+    ),
+    "a run does not look for answers before it sends": (
+        PeopledLag,
+        [(RunRecord, "is_answered", lambda self, written, intent: _never())],
     ),
     "people answer while an attempt can be accepted": (Peopled, [(people, "RECONCILE_MARGIN_MS", -(10**6))]),
 }
