@@ -120,7 +120,8 @@ class Tables:
         from airflow.models.dagbundle import DagBundleModel
 
         self._insert(DagBundleModel, name=name)
-        self.session.add(DagModel(dag_id=name, bundle_name=name, fileloc=f"{name}.py", relative_fileloc=f"{name}.py"))
+        about = {"fileloc": f"{name}.py", "relative_fileloc": f"{name}.py", "is_stale": False}
+        self.session.add(DagModel(dag_id=name, bundle_name=name, **about))
         self.session.flush()
 
     def owned(self, dag, team):
