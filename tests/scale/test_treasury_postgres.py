@@ -16,6 +16,7 @@ from tests.missing import missing, need_module
 from tests.scale.servers import Postgres, absent_programs
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "plugins"))
 
 # The same tests, with this module's databases instead of SQLite.
 from test_treasury_app import *  # noqa: F403
