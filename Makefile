@@ -132,7 +132,7 @@ simulate: .venv/ready
 	@$(BIN)/python -m tests.simulation $(if $(PLANS),--plans) $(if $(ROTATION),--rotation) $(if $(FALLBACK),--fallback) \
 		$(if $(STOPS),--stops) \
 		$(if $(HOSTILE),--hostile) $(if $(LAG),--lag) $(if $(ONE_KEY),--one-key) $(if $(PEOPLE),--people) \
-		$(if $(SKEW),--skew $(SKEW)) $(if $(TALLY),--tally) \
+		$(if $(LIMITS),--limits) $(if $(SKEW),--skew $(SKEW)) $(if $(TALLY),--tally) \
 		$(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),100000))
 
 explore: .venv/ready

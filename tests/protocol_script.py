@@ -13,6 +13,7 @@ from airflow_provider_whitebit.client import errors
 from airflow_provider_whitebit.client.models import FlexTransaction
 from airflow_provider_whitebit.moves import effects as e
 from airflow_provider_whitebit.moves import protocol
+from airflow_provider_whitebit.moves.counting import AccountRecords
 from airflow_provider_whitebit.moves.drivers import run
 from airflow_provider_whitebit.moves.execution import ApiKey, ExecutionRequest
 from airflow_provider_whitebit.moves.history import MoveHistory
@@ -137,6 +138,10 @@ class Script:
         self.records = list(records)
         self.resolutions = resolutions or {}
         self.done: list[str] = []
+        #: Copies of spending logs by lock and number; what limits over time count; what is invested.
+        self.spending: dict[tuple[str, int], dict[str, Any]] = {}
+        self.moves = AccountRecords()
+        self.invested: Decimal | None = None
 
     def history(self, key: str = "") -> MoveHistory:
         """What a journal holds."""
@@ -171,6 +176,15 @@ class Script:
                 if isinstance(found, Exception):
                     raise found
                 return found
+            case e.ReadSpending(name):
+                return [document for (kept, _), document in self.spending.items() if kept == name]
+            case e.WriteSpending(name, written, copy):
+                self.spending[name, copy] = written.to_json()
+            case e.ReadMoves(since):
+                self.since = since
+                return self.moves
+            case e.ReadInvested():
+                return self.invested
             case e.WaitUntil(until_ms):
                 self.now = until_ms + 1000
             case e.Pause(milliseconds):

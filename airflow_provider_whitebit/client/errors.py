@@ -113,7 +113,10 @@ class WhiteBitAlreadyMovedError(WhiteBitValidationError):
 
 
 class WhiteBitLimitError(WhiteBitValidationError):
-    """A limit of the connection (``read_only``, ``max_move``, ``allowed_tickers``) forbids the move."""
+    """A limit of the connection forbids the move.
+
+    The limits are ``read_only``, ``max_move``, ``allowed_tickers``, ``max_per_day`` and ``max_moves_per_hour``.
+    """
 
     advice: str | tuple[str, ...] = "Ask the administrator who set this limit on the connection."
 

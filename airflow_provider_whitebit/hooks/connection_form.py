@@ -70,6 +70,21 @@ FIELDS = (
         "The others: flex_invest, fixed_invest, fixed_close, transfer, sub_account_transfer, flex_auto_reinvest.",
     ),
     FormField(
+        "max_per_day",
+        "Most in 24 hours",
+        "string",
+        None,
+        "Largest sum of the amounts that the account moves in 24 hours by ticker, in and out, as JSON, for example "
+        '{"USDT": "20000"}. A ticker that is not listed is not limited.',
+    ),
+    FormField(
+        "max_moves_per_hour",
+        "Most moves in an hour",
+        "integer",
+        None,
+        "How many moves the account may make in an hour, of all assets. Empty: any number.",
+    ),
+    FormField(
         "nonce_window",
         "Nonce window",
         "boolean",

@@ -65,15 +65,19 @@ def describe_connection(hook: WhiteBitHook) -> tuple[bool, str]:
 
 
 def _problem_with_limits(settings: Settings, client: WhiteBitClient) -> str:
-    """What is wrong with the tickers of ``max_move``; empty if nothing is. A misspelt one limits nothing."""
-    if not settings.limits.max_move:
-        return ""
-    try:
-        strange = settings.limits.max_move.keys() - client.assets().keys()
-    except WhiteBitError as error:
-        return f"the tickers of max_move could not be checked: {error.message}"
-    names = ", ".join(sorted(strange))
-    return f"max_move names {names}, which the exchange does not list: correct or remove it." if names else ""
+    """What is wrong with the tickers of limits by ticker; empty if nothing is. A misspelt one limits nothing."""
+    limits = {"max_move": settings.limits.max_move, "max_per_day": settings.limits.max_per_day}
+    for name, by_ticker in limits.items():
+        if not by_ticker:
+            continue
+        try:
+            strange = by_ticker.keys() - client.assets().keys()
+        except WhiteBitError as error:
+            return f"the tickers of {name} could not be checked: {error.message}"
+        if strange:
+            names = ", ".join(sorted(strange))
+            return f"{name} names {names}, which the exchange does not list: correct or remove it."
+    return ""
 
 
 def _problem_with_previous(hook: WhiteBitHook, client: WhiteBitClient, where: str) -> str:

@@ -28,7 +28,7 @@ from airflow_provider_whitebit.hooks.move_keys import PLAN, MoveKeys
 from airflow_provider_whitebit.hooks.stop import check_stop
 from airflow_provider_whitebit.hooks.task_run import run_of
 from airflow_provider_whitebit.moves import parsing
-from airflow_provider_whitebit.moves.drivers import ReconcileLater, execute_move
+from airflow_provider_whitebit.moves.drivers import ReconcileLater, check_limits_over_time, execute_move
 from airflow_provider_whitebit.moves.execution import ExecutionRequest
 from airflow_provider_whitebit.moves.intent import Move, Receipt
 from airflow_provider_whitebit.moves.keys import is_idempotent
@@ -255,7 +255,9 @@ class MoveExecutor:
         if isinstance(request, InvalidRequest):
             self.keys.add_history(request.error, key)
         move = request.resolve(self._hook._account)
-        self._hook.settings.limits.check(move.operation, move.ticker, move.amount)
+        limits = self._hook.settings.limits
+        limits.check(move.operation, move.ticker, move.amount)
+        check_limits_over_time(limits, self._hook._api_key, [move])
         return move.planned()
 
     def _plan(self, request: PlanRequest, run: PlanRun, *, send: bool) -> tuple[TreasuryPlan, list[str]]:
@@ -263,11 +265,14 @@ class MoveExecutor:
         try:
             holdings = self._hook.holdings(*request.accounts) if request.reads_holdings else _NO_HOLDINGS
             plan = request.plan(holdings, pendulum.now("UTC"), run.receipts)
+            limits = self._hook.settings.limits
             for planned in plan.moves:
                 log.info("Planned: %s", planned)
                 if not send:
                     move = planned.move
-                    self._hook.settings.limits.check(move.operation, move.ticker, move.amount)
+                    limits.check(move.operation, move.ticker, move.amount)
+            if not send:
+                check_limits_over_time(limits, self._hook._api_key, [planned.move for planned in plan.moves])
             for note in plan.notes:
                 log.info("Note: %s", note)
             refused = self._switch_auto_reinvest(plan.auto_reinvest, send=send)

@@ -21,7 +21,16 @@ from airflow_provider_whitebit.hooks.airflow_compat import (
 )
 from airflow_provider_whitebit.hooks.mapped_tasks import MappedTask
 from airflow_provider_whitebit.hooks.stores import Store, TaskStateStore, VariableStore, plain_name, variable_name
-from airflow_provider_whitebit.moves.journal import Journal, MemoryJournal, MemoryMarkers, MoveMarkers, SharedJournal
+from airflow_provider_whitebit.moves.journal import (
+    LOG_COPIES,
+    Journal,
+    MemoryJournal,
+    MemoryMarkers,
+    MemorySpendingLog,
+    MoveMarkers,
+    SharedJournal,
+    SpendingLog,
+)
 from airflow_provider_whitebit.moves.keys import argument_of, is_idempotent, split_key, with_account
 
 #: Prefixes of names in the task's state, of Variables, and of Variables for idempotency keys.
@@ -120,7 +129,10 @@ class StoredJournal:
         texts = {writer: self.store.read(f"{self.name}__{writer}") for writer in known}
         self._own_is_there = texts.get(self.writer) is not None
         before = [] if self.before is None else self.before.read()
-        return [*before, *(self._document(text) for text in texts.values() if text is not None)]
+        return [
+            *before,
+            *(_document(f"The journal of {self.identity}", text) for text in texts.values() if text is not None),
+        ]
 
     def write(self, document: dict[str, Any]) -> None:
         if self.refuses and not self._own_is_there:
@@ -139,15 +151,6 @@ class StoredJournal:
         if sign not in self._seen and self.store.read(f"{self.name}__{sign}") is not None:
             self._seen.add(sign)
         return sign in self._seen
-
-    def _document(self, text: str) -> dict[str, Any]:
-        try:
-            document = json.loads(text)
-        except ValueError as error:
-            raise WhiteBitJournalError(f"The journal of {self.identity} is not valid JSON ({error}).") from None
-        if not isinstance(document, dict):
-            raise WhiteBitJournalError(f"The journal of {self.identity} holds {type(document).__name__}, not a move.")
-        return document
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +257,39 @@ class VariableMarkers:
         self._variables.keep(self.name(conflict_key), marker, description)
 
 
+class VariableSpendingLog:
+    """Spending logs in Airflow Variables, for all tasks that use an API key.
+
+    :param account: fingerprint of the API key.
+    """
+
+    def __init__(self, account: str) -> None:
+        self._account = account
+        self._variables = VariableStore()
+
+    def name(self, lock: str, copy: int) -> str:
+        """The name of the Variable of one copy."""
+        return f"whitebit_spent__{self._account}__{plain_name(lock)}__{copy + 1}"
+
+    def read(self, name: str) -> list[dict[str, Any]]:
+        names = [self.name(name, copy) for copy in range(LOG_COPIES)]
+        return [_document(one, text) for one in names if (text := self._variables.read(one)) is not None]
+
+    def write(self, name: str, document: dict[str, Any], copy: int) -> None:
+        description = "Moves of the last 24 hours with one API key, for limits over time"
+        self._variables.keep(self.name(name, copy), json.dumps(document, sort_keys=True), description)
+
+
+def _document(name: str, text: str) -> dict[str, Any]:
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise WhiteBitJournalError(f"{name} is not valid JSON ({error}).") from None
+    if not isinstance(document, dict):
+        raise WhiteBitJournalError(f"{name} holds {type(document).__name__}, not a document.")
+    return document
+
+
 def _shared(
     key: str, accounts: Sequence[str], journal_of: Callable[[str], Journal], sibling: Callable[[str], Journal]
 ) -> SharedJournal:
@@ -288,8 +324,10 @@ class JournalSlot:
     instance: tuple[str, str, str, str] | tuple[()] = ()
 
 
-#: Outside a task, by account: the markers of moves; and the journals of idempotency keys, with their lock.
+#: Outside a task, by account: the markers of moves and the spending logs; and the journals of idempotency keys, with
+#: their lock.
 _MEMORY_MARKERS: dict[str, MemoryMarkers] = {}
+_MEMORY_SPENDING: dict[str, MemorySpendingLog] = {}
 _MEMORY_JOURNALS = MemoryJournal()
 _MEMORY_LOCK = threading.RLock()
 
@@ -302,6 +340,16 @@ def markers_for(account: str) -> MoveMarkers:
     if current_context() is not None:
         return VariableMarkers(account)
     return _MEMORY_MARKERS.setdefault(account, MemoryMarkers())
+
+
+def spending_log_for(account: str) -> SpendingLog:
+    """The spending log that all tasks with this API key share; outside a task, that of this process.
+
+    :param account: fingerprint of the API key.
+    """
+    if current_context() is not None:
+        return VariableSpendingLog(account)
+    return _MEMORY_SPENDING.setdefault(account, MemorySpendingLog())
 
 
 def slot_for(key: str, *, resumed: bool = False, accounts: tuple[str, ...] = ()) -> JournalSlot:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 HOSTS = {"global": "whitebit.com", "eu": "whitebit.eu"}
 _PORTS = {"https": 443, "http": 80}
 _LONGEST_SECONDS = 600
+#: More moves than the locks let an account make in an hour.
+_MOST_MOVES = 10_000
 _PREFIX = "extra__whitebit__"
 #: The exchange's nodes may have clocks this far apart, and the time that one tells is not another's.
 LEAST_MARGIN_MS = 2_000
@@ -130,10 +132,11 @@ def read_settings(
         raise WhiteBitConfigurationError(f"Connection {conn_id!r:.100}: {error}.") from None
     try:
         read = _Extra.model_validate(_by_name(extra or {}))
-        if read.allowed_tickers and (strange := read.max_move.keys() - read.allowed_tickers):
-            raise _Wrong(
-                "max_move", f"names {', '.join(sorted(strange))}, not among allowed_tickers; correct one of them"
-            )
+        for name in ("max_move", "max_per_day"):
+            if read.allowed_tickers and (strange := getattr(read, name).keys() - read.allowed_tickers):
+                raise _Wrong(
+                    name, f"names {', '.join(sorted(strange))}, not among allowed_tickers; correct one of them"
+                )
         key, secret = (login or "").strip(), (password or "").strip()
         for name, value in (("login (API key)", key), ("password (API secret)", secret)):
             if not value:
@@ -143,7 +146,15 @@ def read_settings(
         return Settings(
             base_url=_base_url(read, host, port, schema),
             credentials=Credentials(key, secret),
-            limits=Limits(conn_id, read.read_only, read.max_move, read.allowed_tickers, read.allowed_operations),
+            limits=Limits(
+                conn_id,
+                read.read_only,
+                read.max_move,
+                read.allowed_tickers,
+                read.allowed_operations,
+                read.max_per_day,
+                read.max_moves_per_hour,
+            ),
             region=read.region,
             timeout=read.timeout,
             nonce_window=read.nonce_window,
@@ -211,7 +222,7 @@ def _by_name(extra: Mapping[str, Any]) -> dict[str, Any]:
     return {**fields, **given}
 
 
-def _read_max_move(raw: Any) -> dict[str, Decimal]:
+def _read_amounts(raw: Any) -> dict[str, Decimal]:
     if isinstance(raw, str):
         try:
             raw = json.loads(raw, parse_float=Decimal, object_pairs_hook=_each_once)
@@ -231,7 +242,7 @@ def _read_max_move(raw: Any) -> dict[str, Decimal]:
 def _read_limit(ticker: object, raw: object) -> Decimal:
     try:
         # A connection's JSON may contain a bare number.
-        return read_limit("max_move", spelled(raw) if isinstance(raw, float) else raw)
+        return read_limit("limit", spelled(raw) if isinstance(raw, float) else raw)
     except WhiteBitValidationError:
         raise fault(f'has no amount for {ticker}; write it like {{"{ticker}": "5000"}}') from None
 
@@ -284,9 +295,14 @@ class _Extra(BaseModel):
     # As text, because pydantic itself reads the boolean true as 1.
     timeout: Annotated[int, BeforeValidator(str), Field(ge=1, le=_LONGEST_SECONDS)]
     read_only: bool
-    max_move: Annotated[dict[str, Decimal], PlainValidator(_read_max_move)]
+    max_move: Annotated[dict[str, Decimal], PlainValidator(_read_amounts)]
     allowed_tickers: Annotated[frozenset[str], PlainValidator(_read_allowed_tickers)]
     allowed_operations: Annotated[frozenset[str], PlainValidator(_read_allowed_operations)]
+    max_per_day: Annotated[dict[str, Decimal], PlainValidator(_read_amounts)]
+    max_moves_per_hour: Annotated[
+        Annotated[int, Field(ge=1, le=_MOST_MOVES)] | None,
+        BeforeValidator(lambda raw: None if raw is None else str(raw)),
+    ]
     nonce_window: bool
     reconcile_margin: Annotated[int, BeforeValidator(str), Field(ge=0, le=_LONGEST_SECONDS)]
     verify_tls: bool

@@ -21,7 +21,7 @@ from airflow_provider_whitebit.hooks import connection_form
 from airflow_provider_whitebit.hooks.airflow_compat import BaseHook
 from airflow_provider_whitebit.hooks.connection_test import describe_connection
 from airflow_provider_whitebit.hooks.executor import MoveExecutor, Options
-from airflow_provider_whitebit.hooks.journals import markers_for
+from airflow_provider_whitebit.hooks.journals import markers_for, spending_log_for
 from airflow_provider_whitebit.hooks.move_keys import PLAN
 from airflow_provider_whitebit.hooks.settings import HOSTS, Settings, settings_of
 from airflow_provider_whitebit.hooks.stop import check_stop
@@ -30,7 +30,7 @@ from airflow_provider_whitebit.moves import known, parsing
 from airflow_provider_whitebit.moves.account import Account
 from airflow_provider_whitebit.moves.execution import ApiKey
 from airflow_provider_whitebit.moves.intent import Receipt
-from airflow_provider_whitebit.moves.journal import MoveMarkers, SharedMarkers
+from airflow_provider_whitebit.moves.journal import MoveMarkers, SharedMarkers, SharedSpendingLog, SpendingLog
 from airflow_provider_whitebit.moves.limits import AUTO_REINVEST
 from airflow_provider_whitebit.moves.requests import (
     FixedClose,
@@ -192,14 +192,20 @@ class WhiteBitHook(BaseHook):
     @cached_property
     def _api_key(self) -> ApiKey:
         own, previous = markers_for(self.settings.account), self._previous_api_key
-        return self._key_of(self, own if previous is None else SharedMarkers(own, previous.markers))
+        spending = spending_log_for(self.settings.account)
+        if previous is None:
+            return self._key_of(self, own, spending)
+        return self._key_of(self, SharedMarkers(own, previous.markers), SharedSpendingLog(spending, previous.spending))
 
     @cached_property
     def _previous_api_key(self) -> ApiKey | None:
         previous = self.previous
-        return None if previous is None else self._key_of(previous, markers_for(previous.settings.account))
+        if previous is None:
+            return None
+        account = previous.settings.account
+        return self._key_of(previous, markers_for(account), spending_log_for(account))
 
-    def _key_of(self, owner: WhiteBitHook, markers: MoveMarkers) -> ApiKey:
+    def _key_of(self, owner: WhiteBitHook, markers: MoveMarkers, spending: SpendingLog) -> ApiKey:
         """The key of this connection or of its ``previous_conn_id``. Name and margin are those of this connection."""
         return ApiKey(
             client=_moving.MovingClient(owner.get_conn()._transport),
@@ -207,6 +213,7 @@ class WhiteBitHook(BaseHook):
             connection=self.whitebit_conn_id,
             markers=markers,
             reconcile_margin_ms=self.settings.reconcile_margin_ms,
+            spending=spending,
         )
 
     def test_connection(self) -> tuple[bool, str]:

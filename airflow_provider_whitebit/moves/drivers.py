@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Generator, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
@@ -27,12 +27,15 @@ from airflow_provider_whitebit.client.unreadable import UnreadableRecord
 from airflow_provider_whitebit.moves import effects as e
 from airflow_provider_whitebit.moves import protocol
 from airflow_provider_whitebit.moves.account import collateral_balance, spot_balance
+from airflow_provider_whitebit.moves.allowance import foresee
 from airflow_provider_whitebit.moves.doubts import REPLACED
 from airflow_provider_whitebit.moves.evidence import Evidence
 from airflow_provider_whitebit.moves.execution import ApiKey, ExecutionRequest
 from airflow_provider_whitebit.moves.history import MoveHistory
 from airflow_provider_whitebit.moves.intent import Balances, Intent, Move, Operation, Receipt
 from airflow_provider_whitebit.moves.journal import Journal
+from airflow_provider_whitebit.moves.limits import Limits
+from airflow_provider_whitebit.moves.reading import read_invested, read_moves
 from airflow_provider_whitebit.moves.reconciliation import reconcile
 from airflow_provider_whitebit.moves.resolution import unproven_nonces
 from airflow_provider_whitebit.moves.supersession import failure_key, highest_number, refuse_if_superseded
@@ -91,6 +94,24 @@ def refuse_superseded_plan(template: ExecutionRequest) -> None:
     run(refuse_if_superseded(template, failure_key(template.key)), _Worker(template, time.sleep).perform)
 
 
+def check_limits_over_time(limits: Limits, api_key: ApiKey, moves: Sequence[Move]) -> None:
+    """Check moves that are not sent against the limits over time.
+
+    :param limits: of the connection.
+    :param api_key: of the connection.
+    :param moves: in their order.
+    :raises WhiteBitLimitError: a limit does not allow one of them now.
+    :raises WhiteBitError: the exchange or the spending log cannot be read.
+    """
+
+    def perform(effect: e.Effect) -> Any:
+        if isinstance(effect, e.ReadSpending):
+            return api_key.spending.read(effect.name)
+        return ask_exchange(api_key.client, effect)
+
+    run(foresee(limits, moves, api_key.reconcile_margin_ms), perform)
+
+
 class _Worker:
     """Performs the effects of one execution, blocking."""
 
@@ -133,6 +154,10 @@ class _Worker:
             case e.ReadResolution(intent_id):
                 self.asked.append(intent_id)
                 return execution.resolutions.read(intent_id)
+            case e.ReadSpending(name):
+                return execution.api_key.spending.read(name)
+            case e.WriteSpending(name, history, copy):
+                return execution.api_key.spending.write(name, history.to_json(), copy)
             case e.Resolve():
                 return execution.request.resolve(execution.account)
             case e.CheckPromise(move):
@@ -235,6 +260,10 @@ def ask_exchange(client: WhiteBitClient, effect: e.Effect) -> Any:
                 return [*found, *unreadable]
             case e.ReadBalances(move):
                 return Balances(_held(client, move.source, move.ticker), _held(client, move.target, move.ticker))
+            case e.ReadMoves(since):
+                return read_moves(client, since)
+            case e.ReadInvested(move):
+                return read_invested(client, move)
     raise TypeError(f"cannot perform {effect!r}")
 
 

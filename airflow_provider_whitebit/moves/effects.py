@@ -116,6 +116,37 @@ class ReadResolution:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadSpending:
+    """Every copy of the spending log of this lock (``list[dict]``)."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class WriteSpending:
+    """Nothing; this copy of the spending log of this lock is durable afterwards."""
+
+    name: str
+    history: MoveHistory
+    copy: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReadMoves:
+    """What the exchange shows of all moves of the account from these Unix seconds on
+    (:class:`~.counting.AccountRecords`)."""
+
+    since: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReadInvested:
+    """How much is invested now in the plan of this move (``Decimal | None``)."""
+
+    move: Move
+
+
+@dataclass(frozen=True, slots=True)
 class Send:
     """The identifier in the answer to this call (``str | None``), which is sent once."""
 
@@ -155,6 +186,10 @@ Effect = (
     | ReadMarker
     | WriteMarker
     | ReadResolution
+    | ReadSpending
+    | WriteSpending
+    | ReadMoves
+    | ReadInvested
     | Send
     | Pause
     | WaitUntil

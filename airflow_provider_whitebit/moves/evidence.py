@@ -143,18 +143,28 @@ def _of_transaction(move: Move, record: FlexTransaction) -> Trace | None:
     return Trace(record.transaction_id or None, made_at, amount, kind, fits and same_asset and bool(plan_id), name)
 
 
+def is_no_move(action: object) -> bool:
+    """Whether a Flex record with this action is certainly of no move: an earning, or one that was reinvested."""
+    return action in _NO_MOVES
+
+
+def is_matured(record: FixedInvestment) -> bool:
+    """Whether an investment that is over reached the end of its term: then it was not closed by a move."""
+    # The exchange may not say when an investment was changed.
+    if record.updated <= record.created:
+        return bool(record.interest_paid)
+    return record.payment_time is not None and record.updated >= record.payment_time
+
+
 def _of_investment(move: Move, record: FixedInvestment) -> Trace | None:
     if move.operation is Operation.FIXED_INVEST:
         if record.plan.id != move.plan_id:
             return None
         fits = move.amount is not None and same_amount(record.amount, move.amount)
         return Trace(record.id, int(record.created.timestamp()), record.amount, fits=fits, name=record.id)
-    # The exchange may not say when an investment was changed.
-    dated = record.updated > record.created
-    # An investment that reached the end of its term was not closed by a move.
-    matured = record.interest_paid if not dated else record.payment_time and record.updated >= record.payment_time
-    if record.id != move.investment_id or record.active or matured:
+    if record.id != move.investment_id or record.active or is_matured(record):
         return None
+    dated = record.updated > record.created
     fits = record.status == FixedInvestmentStatus.CLOSED
     made_at = int(record.updated.timestamp())
     return Trace(record.id, made_at, record.amount, fits=fits, name=record.id, dated=dated)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from airflow_provider_whitebit.client.errors import WhiteBitError
 from airflow_provider_whitebit.moves.account import Account
 from airflow_provider_whitebit.moves.intent import Intent, Move, Receipt
-from airflow_provider_whitebit.moves.journal import Journal, MoveMarkers
+from airflow_provider_whitebit.moves.journal import Journal, MemorySpendingLog, MoveMarkers, SpendingLog
 from airflow_provider_whitebit.moves.limits import Limits
 from airflow_provider_whitebit.moves.resolution import MemoryResolutions, Resolutions
 
@@ -68,6 +68,7 @@ class ApiKey:
     :param connection: name of the Airflow connection that the task names.
     :param markers: of all tasks with this key.
     :param reconcile_margin_ms: how late the exchange may record what it accepted, in milliseconds.
+    :param spending: of all tasks with this key, for limits over time.
     """
 
     client: MovingClient
@@ -75,6 +76,7 @@ class ApiKey:
     connection: str
     markers: MoveMarkers
     reconcile_margin_ms: int = 10_000
+    spending: SpendingLog = field(default_factory=MemorySpendingLog)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +136,12 @@ class ExecutionRequest:
     resolutions: Resolutions = field(default_factory=MemoryResolutions)
 
     def lock_names(self, move: Move) -> list[str]:
-        """The names of the locks that a move needs. Moves that keep a promise exclude each other on their asset."""
-        return [move.conflict_key] if self.promise is None else [move.conflict_key, f"promise|{move.ticker}"]
+        """The names of the locks that a move needs.
+
+        Moves that keep a promise exclude each other on their asset, and so do moves that a limit over time concerns.
+        """
+        promise = [] if self.promise is None else [f"promise|{move.ticker}"]
+        return [move.conflict_key, *promise, *self.limits.lock_names(move.ticker)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,62 @@ class MoveMarkers(Protocol):
         """
 
 
+#: How many copies there are of each spending log.
+LOG_COPIES = 2
+
+
+class SpendingLog(Protocol):
+    """Keeps what was sent lately, by the name of a lock: each owner of the lock reads it and writes it anew.
+
+    There are several copies. A process that stood still may write one of them over what a later owner has written.
+    """
+
+    def read(self, name: str) -> list[dict[str, Any]]:
+        """Every copy that there is.
+
+        :param name: of the lock.
+        :raises WhiteBitJournalError: it is not certain what the log holds.
+        """
+
+    def write(self, name: str, document: dict[str, Any], copy: int) -> None:
+        """Store one copy. It is durable when this returns.
+
+        :param name: of the lock.
+        :param copy: which one, from 0.
+        :raises WhiteBitJournalError: it is not certain that the copy is durable.
+        """
+
+
+class SharedSpendingLog:
+    """The spending logs of two API keys of one account, while one replaces the other: what either holds counts.
+
+    :param logs: of each key.
+    """
+
+    def __init__(self, *logs: SpendingLog) -> None:
+        self._logs = logs
+
+    def read(self, name: str) -> list[dict[str, Any]]:
+        return [document for one in self._logs for document in one.read(name)]
+
+    def write(self, name: str, document: dict[str, Any], copy: int) -> None:
+        for one in self._logs:
+            one.write(name, document, copy)
+
+
+class MemorySpendingLog:
+    """A spending log for use outside a task: it lives as long as the object."""
+
+    def __init__(self) -> None:
+        self._documents: dict[tuple[str, int], dict[str, Any]] = {}
+
+    def read(self, name: str) -> list[dict[str, Any]]:
+        return [document for (kept, _), document in self._documents.items() if kept == name]
+
+    def write(self, name: str, document: dict[str, Any], copy: int) -> None:
+        self._documents[name, copy] = document
+
+
 class SharedMarkers:
     """Transfer markers of two API keys of one account, while one replaces the other.
 

@@ -24,6 +24,8 @@ class Limits:
     :param max_move: largest amount of one move by ticker, in units of the asset.
     :param allowed_tickers: tickers that may be moved; empty: all.
     :param allowed_operations: of :data:`OPERATIONS`, those that may be made; empty: all.
+    :param max_per_day: largest sum of the amounts moved in 24 hours by ticker, in units of the asset.
+    :param max_moves_per_hour: how many moves the account may make in an hour; ``None``: any number.
     """
 
     conn_id: str
@@ -31,9 +33,11 @@ class Limits:
     max_move: Mapping[str, Decimal] = field(default_factory=dict)
     allowed_tickers: frozenset[str] = frozenset()
     allowed_operations: frozenset[str] = frozenset()
+    max_per_day: Mapping[str, Decimal] = field(default_factory=dict)
+    max_moves_per_hour: int | None = None
 
     def check(self, operation: str, ticker: str, amount: Decimal | None) -> None:
-        """Refuse a move that the limits forbid.
+        """Refuse a move that the limits forbid, whatever else has moved.
 
         :param operation: one of :data:`OPERATIONS`.
         :param ticker: the asset.
@@ -52,11 +56,21 @@ class Limits:
             raise WhiteBitLimitError(
                 f"Connection {self.conn_id!r}: {ticker} is not among its allowed_tickers ({allowed})."
             )
-        most = self.max_move.get(ticker)
-        if most is not None and amount is not None and amount > most:
-            raise WhiteBitLimitError(
-                f"Connection {self.conn_id!r}: {amount:f} {ticker} is more than its max_move of {most:f}."
-            )
+        for name, limits in (("max_move", self.max_move), ("max_per_day", self.max_per_day)):
+            most = limits.get(ticker)
+            if most is not None and amount is not None and amount > most:
+                raise WhiteBitLimitError(
+                    f"Connection {self.conn_id!r}: {amount:f} {ticker} is more than its {name} of {most:f}."
+                )
+
+    def lock_names(self, ticker: str) -> list[str]:
+        """The locks that a move of an asset takes because of limits over time; each has its spending log.
+
+        :param ticker: the asset.
+        :returns: empty if no limit over time concerns the asset.
+        """
+        hourly = [] if self.max_moves_per_hour is None else ["limit"]
+        return [f"limit|{ticker}", *hourly] if ticker in self.max_per_day else hourly
 
     @property
     def in_words(self) -> str:
@@ -67,6 +81,13 @@ class Limits:
         if self.allowed_tickers:
             parts.append(f"only {', '.join(sorted(self.allowed_tickers))}")
         if self.max_move:
-            most = ", ".join(f"{amount:f} {ticker}" for ticker, amount in sorted(self.max_move.items()))
-            parts.append(f"at most {most} in one move")
+            parts.append(f"at most {_amounts(self.max_move)} in one move")
+        if self.max_per_day:
+            parts.append(f"at most {_amounts(self.max_per_day)} in 24 hours")
+        if self.max_moves_per_hour is not None:
+            parts.append(f"at most {self.max_moves_per_hour} moves in an hour")
         return f"limits of this connection: {'; '.join(parts)}" if parts else "this connection sets no limits"
+
+
+def _amounts(limits: Mapping[str, Decimal]) -> str:
+    return ", ".join(f"{amount:f} {ticker}" for ticker, amount in sorted(limits.items()))

@@ -16,6 +16,7 @@ from airflow_provider_whitebit.client.errors import (
     WhiteBitRateLimitError,
     WhiteBitUnavailableError,
 )
+from airflow_provider_whitebit.moves.allowance import allowance_for
 from airflow_provider_whitebit.moves.doubts import REPLACED
 from airflow_provider_whitebit.moves.effects import (
     CheckPromise,
@@ -50,6 +51,7 @@ def send(
     intent = intent or _new_intent(run, move, lock)
     if run.execution.promise is not None:
         yield CheckPromise(move)
+    allowance = yield from allowance_for(run.execution.limits, intent, lock, run.margin_ms)
     try:
         intent = yield from _prepared(run, intent, Attempt(lock.nonce, lock.begins))
         if intent.state is State.EXECUTED:
@@ -67,7 +69,10 @@ def send(
     try:
         written = yield from _confirm(run, intent)
         answered = yield from run.is_answered(written, intent)
+        if not (answered or run.tells_more(written)):
+            yield from allowance.reserve(intent, lock)
     except WhiteBitError:
+        yield from allowance.settle(intent.last_refused(), lock)
         yield from run.keep(intent.last_refused())
         raise
     if answered or run.tells_more(written):
@@ -83,6 +88,7 @@ def send(
         # As late as possible. The clock is read afterwards, because this can take long.
         yield CheckStop()
     except WhiteBitError:
+        yield from allowance.settle(intent.last_refused(), lock)
         yield from run.keep(intent.last_refused())
         raise
     if late := (yield from _late(lock)):
@@ -95,14 +101,20 @@ def send(
         error.money_moved = None
         return error, intent
     except WhiteBitUnavailableError as error:
-        return error, intent if error.money_moved is None else intent.last_refused()
+        if error.money_moved is None:
+            return error, intent
+        yield from allowance.settle(intent.last_refused(), lock)
+        return error, intent.last_refused()
     except WhiteBitError as error:
         if error.money_moved is None:
             # A gateway in between refused it, perhaps after the exchange had made the move.
             return error, intent
+        yield from allowance.settle(intent.last_refused(), lock)
         yield from run.keep(intent.refused(error))
         raise
-    return None, (yield from _acknowledged(intent, lock, reference))
+    made = yield from _acknowledged(intent, lock, reference)
+    yield from allowance.settle(made, lock)
+    return None, made
 
 
 def _confirm(run: RunRecord, intent: Intent) -> Generator[Effect, Any, MoveHistory]:

@@ -74,7 +74,7 @@ class Taken:
 class Account:
     """An account on an exchange of its own, and tasks that make moves in it."""
 
-    def __init__(self, monkeypatch, *, fenced, previous):
+    def __init__(self, monkeypatch, *, fenced, previous, **extra):
         self.clock = Clock()
         self.exchange = Exchange(clock=self.clock, rate_limits=False)
         self.exchange.keys.add_like("second-key", "second-secret")
@@ -84,13 +84,14 @@ class Account:
         monkeypatch.setattr(executor.MoveExecutor, "sleep", staticmethod(self.clock.sleep))
         monkeypatch.setattr(task_run, "_RUNS", {})
         monkeypatch.setattr(stores, "never_expire", lambda: None)
-        variables = {}
+        variables = self.variables = {}
         monkeypatch.setattr(stores, "read_variable", variables.get)
         monkeypatch.setattr(stores, "keep_variable", lambda name, text, _: variables.update({name: text}))
-        known = {"conn_type": "whitebit", "login": "sandbox-key", "password": "sandbox-secret"}
+        known = {"conn_type": "whitebit", "login": "sandbox-key", "password": "sandbox-secret", "extra": extra}
         monkeypatch.setenv("AIRFLOW_CONN_BEFORE", json.dumps(known))
         if previous:
-            known |= {"login": "second-key", "password": "second-secret", "extra": {"previous_conn_id": "before"}}
+            extra |= {"previous_conn_id": "before"}
+            known |= {"login": "second-key", "password": "second-secret", "extra": extra}
         monkeypatch.setenv("AIRFLOW_CONN_WHITEBIT_DEFAULT", json.dumps(known))
 
         def context():
@@ -211,6 +212,30 @@ def test_a_turn_that_is_taken(account, operation, fenced, previous):
     assert alone + 1 <= taken.main <= alone + 2
     # It asks so seldom that its slot makes far fewer requests than undisturbed moves do, one after the other.
     assert taken.main / taken.seconds < alone / 2
+
+
+#: The Flex history, the Fixed investments, the sub-accounts, and the transfers of each of the three.
+READINGS = 6
+
+
+@PREVIOUS
+@pytest.mark.parametrize(
+    ("limits", "claims"),
+    [
+        ({"max_move": {"USDT": "5000"}}, 0),
+        # Of another asset.
+        ({"max_per_day": {"BTC": "1"}}, 0),
+        ({"max_per_day": {"USDT": "5000"}}, 1),
+        ({"max_moves_per_hour": 5}, 1),
+        ({"max_per_day": {"USDT": "5000"}, "max_moves_per_hour": 5}, 2),
+    ],
+)
+def test_limits_over_time_cost_only_those_who_have_them(monkeypatch, previous, limits, claims):
+    account = Account(monkeypatch, fenced=True, previous=previous, **limits)
+    taken = account.task(OPERATIONS["invest by plan"][1])
+    more = claims * (1 + previous) + (READINGS if claims else 0)
+    assert taken.main == undisturbed("invest by plan", previous) + more
+    assert any(name.startswith("whitebit_spent__") for name in account.variables) is bool(claims)
 
 
 def test_a_transfer_in_two_steps_waits_for_its_second_turn(monkeypatch):

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from tests.simulation import fallback, hostile, hostile_accounts, plans, rotation, stopping
+from tests.simulation import fallback, hostile, hostile_accounts, over_time, plans, rotation, stopping
 from tests.simulation.scenarios import Replayable, Scenario, failure
 
 
@@ -22,6 +22,7 @@ def main() -> int:
     parser.add_argument("--rotation", action="store_true", help="worlds in which the API key is replaced meanwhile")
     parser.add_argument("--fallback", action="store_true", help="worlds in which a task goes on to another move")
     parser.add_argument("--stops", action="store_true", help="worlds in which people stop all moves, and resume")
+    parser.add_argument("--limits", action="store_true", help="worlds whose connection has limits over time")
     parser.add_argument("--hostile", action="store_true", help="worlds that are not as the package expects them")
     parser.add_argument("--lag", action="store_true", help="hostile worlds whose records are later than the margin")
     parser.add_argument("--one-key", action="store_true", help="hostile worlds of tasks with one idempotency key")
@@ -42,6 +43,8 @@ def main() -> int:
         world = functools.partial(next(kind for chosen, kind in kinds if chosen), skew_ms=options.skew)
     elif options.stops:
         world = stopping.StoppingPlans if options.plans else stopping.Stopping
+    elif options.limits:
+        world = over_time.OverTime
     elif options.fallback:
         world = fallback.Fallback
     elif options.plans:

@@ -22,7 +22,7 @@ from airflow_provider_whitebit.moves.intent import Intent, Move, Operation, Rece
 from airflow_provider_whitebit.moves.limits import Limits
 from airflow_provider_whitebit.moves.reconciliation import reconcile
 from tests.simulation.exchanges import SUB_ACCOUNT
-from tests.simulation.stores import SimulatedMarkers, Store
+from tests.simulation.stores import SimulatedMarkers, SimulatedSpendingLog, Store
 from tests.simulation.wire import KEY, SimulatedTransport, SimulatedWire, Venue
 from tests.simulation.world import Killed, Process, World
 
@@ -109,6 +109,8 @@ class Task:
     by_word: bool = False
     #: Its moves have an idempotency key.
     shares_key: bool = False
+    #: Of its connection.
+    limits: Limits = _LIMITS
     _starts: int = 0
     _begun: int = 0
 
@@ -218,7 +220,7 @@ class Task:
             api_key=api_key,
             previous_key=previous_key,
             journal=self.store.journal(process, key),
-            limits=_LIMITS,
+            limits=self.limits,
             account=Account(api_key.client),
             key=key,
             run=f"{self.generation}|{process.number}",
@@ -245,7 +247,8 @@ class Task:
             wire=SimulatedWire(self.venue, process),
         )
         markers = SimulatedMarkers(self.store, process, fingerprint)
-        return ApiKey(MovingClient(transport), fingerprint, "whitebit_default", markers, RECONCILE_MARGIN_MS)
+        spending = SimulatedSpendingLog(self.store, process, fingerprint)
+        return ApiKey(MovingClient(transport), fingerprint, "whitebit_default", markers, RECONCILE_MARGIN_MS, spending)
 
     def _reconcile(self, process: Process, later: ReconcileLater) -> dict[str, Any]:
         """What the triggerer does while the task is deferred: another client, another clock, no journal."""

@@ -10,7 +10,17 @@ from unittest import mock
 import pytest
 
 from airflow_provider_whitebit.hooks import journals
-from airflow_provider_whitebit.moves import drivers, evidence, plans, protocol, reconciliation, sending, supersession
+from airflow_provider_whitebit.moves import (
+    allowance,
+    counting,
+    drivers,
+    evidence,
+    plans,
+    protocol,
+    reconciliation,
+    sending,
+    supersession,
+)
 from airflow_provider_whitebit.moves.execution import ExecutionRequest
 from airflow_provider_whitebit.moves.history import MoveHistory
 from airflow_provider_whitebit.moves.resolution import Answer, Resolution
@@ -20,6 +30,7 @@ from tests.simulation import people, sabotage
 from tests.simulation.fallback import Fallback
 from tests.simulation.hostile import Careless, Hostile, Lag, Peopled, PeopledLag
 from tests.simulation.hostile_accounts import HostileRotation, OneKey, Sweeps
+from tests.simulation.over_time import OverTime
 from tests.simulation.plans import PlanScenario
 from tests.simulation.rotation import PlanRotation, Rotation
 from tests.simulation.scenarios import Scenario, failure, first_failure
@@ -35,6 +46,7 @@ WORLDS = (
     (Fallback, SEEDS // 4, 250),
     (Stopping, SEEDS // 4, 250),
     (StoppingPlans, SEEDS // 20, 50),
+    (OverTime, SEEDS // 20, 50),
     (Hostile, SEEDS // 2, 250),
     (Lag, SEEDS // 4, 250),
     (HostileRotation, SEEDS // 8, 250),
@@ -135,6 +147,28 @@ def test_a_missing_safeguard_of_tasks_that_fall_back_is_noticed(flaw):
         assert first_failure(range(2000), Fallback) is not None
 
 
+def _made_move(intent, logged=counting._logged_move):
+    return logged(intent) if intent.receipt is not None else None
+
+
+#: What is patched, by what is missing.
+OVER_TIME_FLAWS = {
+    "moves with limits take no turns": [(ExecutionRequest, "lock_names", lambda self, move: [move.conflict_key])],
+    "the limits are not checked": [(allowance._Check, "add", lambda self, move, amount: None)],
+    "what was sent is not logged": [(allowance.Allowance, "reserve", _nothing)],
+    "the log does not count": [(counting, "_logged_move", lambda intent: None)],
+    "what is in doubt does not count": [(counting, "_logged_move", _made_move)],
+}
+
+
+@pytest.mark.parametrize("flaw", OVER_TIME_FLAWS)
+def test_a_missing_safeguard_of_limits_over_time_is_noticed(flaw):
+    with contextlib.ExitStack() as patches:
+        for patch in OVER_TIME_FLAWS[flaw]:
+            patches.enter_context(mock.patch.object(*patch))
+        assert first_failure(range(1000), OverTime) is not None
+
+
 def _judge_what_fits(intent, traces, **options):
     return evidence.judge(intent, [trace for trace in traces if trace.fits], **options)
 
@@ -192,7 +226,11 @@ def test_a_missing_safeguard_is_noticed_in_hostile_worlds(flaw):
 
 
 @pytest.mark.parametrize(
-    "make", [Scenario, PlanScenario, Rotation, PlanRotation, Fallback, Stopping, Hostile, Lag, Sweeps, OneKey, Peopled]
+    "make",
+    [
+        *(Scenario, PlanScenario, Rotation, PlanRotation, Fallback, Stopping, OverTime),
+        *(Hostile, Lag, Sweeps, OneKey, Peopled),
+    ],
 )
 def test_a_seed_replays_exactly(make):
     traces = []

@@ -504,6 +504,27 @@ def test_markers_are_shared_by_all_moves_of_an_api_key_and_conflict_key(monkeypa
         assert list(variables.kept) == ([] if context is None else ["whitebit_marker__a__transfer_USDT"])
 
 
+def test_spending_logs_are_shared_by_all_moves_of_an_api_key_and_lock(monkeypatch, variables):
+    monkeypatch.setattr(journals, "_MEMORY_SPENDING", {})
+    for context in (None, {"ti": "of a task"}):
+        monkeypatch.setattr(journals, "current_context", lambda context=context: context)
+        for copy in range(2):
+            journals.spending_log_for("a").write("limit|USDT", {"copy": copy}, copy)
+        assert journals.spending_log_for("a").read("limit|USDT") == [{"copy": 0}, {"copy": 1}]
+        assert journals.spending_log_for("b").read("limit|USDT") == []
+        assert journals.spending_log_for("a").read("limit") == []
+        names = [f"whitebit_spent__a__limit_USDT__{copy}" for copy in (1, 2)]
+        assert list(variables.kept) == ([] if context is None else names)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "5"])
+def test_a_spending_log_that_is_no_document_is_not_empty(monkeypatch, variables, text):
+    monkeypatch.setattr(journals, "current_context", lambda: {"ti": "of a task"})
+    variables.kept["whitebit_spent__a__limit__2"] = text
+    with pytest.raises(WhiteBitJournalError, match="whitebit_spent__a__limit__2"):
+        journals.spending_log_for("a").read("limit")
+
+
 def test_another_dag_run_of_the_same_name_is_another_run_of_the_process(monkeypatch):
     runs = []
     for number in ("first", "second", "second"):

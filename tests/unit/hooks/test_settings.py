@@ -98,6 +98,14 @@ def test_the_account_is_the_key_and_each_exchange_has_a_count_of_its_own():
         ({}, {"max_move": '{"USDT": "lots"}'}, "max_move"),
         ({}, {"max_move": '{"USDT": -1}'}, "max_move"),
         ({}, {"max_move": '{"USDT": NaN}'}, "max_move"),
+        ({}, {"max_per_day": "{broken"}, "max_per_day"),
+        ({}, {"max_per_day": {"USDT": -1}}, "max_per_day"),
+        ({}, {"max_per_day": {"BTC": 1}, "allowed_tickers": "USDT"}, "max_per_day"),
+        ({}, {"max_per_days": {"BTC": 1}}, "max_per_day"),
+        ({}, {"max_moves_per_hour": 0}, "max_moves_per_hour"),
+        ({}, {"max_moves_per_hour": "many"}, "max_moves_per_hour"),
+        ({}, {"max_moves_per_hour": True}, "max_moves_per_hour"),
+        ({}, {"max_moves_per_hour": "1.5"}, "max_moves_per_hour"),
         ({}, {"allowed_tickers": 5}, "allowed_tickers"),
         ({}, {"allowed_tickers": "[broken"}, "allowed_tickers"),
         ({}, {"allowed_tickers": [1]}, "allowed_tickers"),
@@ -134,6 +142,8 @@ def test_fields():
             "max_move": '{"usdt": 5000.5, "BTC": "0.1"}',
             "allowed_tickers": "usdt, BTC,",
             "allowed_operations": "flex_withdraw, Flex_Close,",
+            "max_per_day": '{"usdt": "20000"}',
+            "max_moves_per_hour": "12",
             "nonce_window": "false",
             "reconcile_margin": 30,
             "verify_tls": False,
@@ -143,6 +153,8 @@ def test_fields():
     assert settings.limits.max_move == {"USDT": Decimal("5000.5"), "BTC": Decimal("0.1")}
     assert settings.limits.allowed_tickers == {"USDT", "BTC"}
     assert settings.limits.allowed_operations == {"flex_withdraw", "flex_close"}
+    assert settings.limits.max_per_day == {"USDT": Decimal(20000)}
+    assert settings.limits.max_moves_per_hour == 12
     assert settings.reconcile_margin_ms == 30_000
     assert settings.verify_tls is False
 
@@ -299,3 +311,10 @@ def test_the_fingerprint_differs_between_accounts():
 @pytest.mark.parametrize(("given", "used"), [(0, 2_000), (1, 2_000), (2, 2_000), (3, 3_000)])
 def test_the_margin_covers_nodes_with_different_clocks(given, used):
     assert read({"reconcile_margin": given}).reconcile_margin_ms == used
+
+
+@pytest.mark.parametrize("empty", [None, "", " "])
+def test_no_limits_over_time(empty):
+    limits = read({"max_per_day": empty, "max_moves_per_hour": empty}).limits
+    assert (limits.max_per_day, limits.max_moves_per_hour) == ({}, None)
+    assert limits.lock_names("USDT") == []

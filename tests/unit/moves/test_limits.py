@@ -27,6 +27,7 @@ OUT = Limits("c", allowed_operations=frozenset({"flex_withdraw", "flex_close"}))
         (Limits("c", max_move=ALL.max_move), "USDT", "50.51", "50.51 USDT is more than its max_move of 50.50."),
         (Limits("c", max_move=ALL.max_move), "BTC", "0.1", "0.1 BTC is more than its max_move of 0."),
         (OUT, "USDT", "1", "flex_invest is not among its allowed_operations (flex_close, flex_withdraw)."),
+        (Limits("c", max_per_day=ALL.max_move), "USDT", "50.51", "50.51 USDT is more than its max_per_day of 50.50."),
     ],
 )
 def test_the_error_names_the_limit(limits, ticker, amount, message):
@@ -45,6 +46,8 @@ def test_the_error_names_the_limit(limits, ticker, amount, message):
         (Limits("c", max_move=ALL.max_move), "ETH", "1000"),
         (Limits("c", allowed_tickers=frozenset({"USDT"})), "USDT", "1000"),
         (OUT, "USDT", "1000"),
+        (Limits("c", max_per_day=ALL.max_move), "USDT", "50.5"),
+        (Limits("c", max_moves_per_hour=1), "USDT", "1000"),
     ],
 )
 def test_what_no_limit_forbids_passes(limits, ticker, amount):
@@ -65,4 +68,7 @@ def test_in_words():
     assert OUT.in_words == "limits of this connection: only flex_close, flex_withdraw"
     assert ALL.in_words == (
         "limits of this connection: read only; only BTC, USDT; at most 0 BTC, 50.50 USDT in one move"
+    )
+    assert Limits("c", max_per_day={"USDT": Decimal(100)}, max_moves_per_hour=5).in_words == (
+        "limits of this connection: at most 100 USDT in 24 hours; at most 5 moves in an hour"
     )

@@ -1,0 +1,288 @@
+"""Limits over time: how much has moved lately, and whether one more move fits. Without I/O, like the protocol.
+
+A move that such a limit concerns takes one more nonce lock for each, so of these moves of all processes only one can be
+accepted at a time. Inside it, the move is compared with the exchange's records and with the spending log. The log holds
+what this package has sent, which the records may show late or never. The move enters the log before it is sent.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Any
+
+import pendulum
+
+from airflow_provider_whitebit.client.errors import WhiteBitJournalError, WhiteBitLimitError
+from airflow_provider_whitebit.client.models import plain
+from airflow_provider_whitebit.moves.counting import CountedMove, counted_moves, last_second
+from airflow_provider_whitebit.moves.effects import (
+    AskTime,
+    Effect,
+    ReadClock,
+    ReadInvested,
+    ReadMoves,
+    ReadSpending,
+    WriteSpending,
+)
+from airflow_provider_whitebit.moves.history import MoveHistory
+from airflow_provider_whitebit.moves.intent import Intent, Move, Operation, State
+from airflow_provider_whitebit.moves.journal import LOG_COPIES
+from airflow_provider_whitebit.moves.limits import Limits
+from airflow_provider_whitebit.moves.nonce_lock import NonceLock
+
+log = logging.getLogger(__name__)
+
+#: The windows of ``max_per_day`` and ``max_moves_per_hour``, in seconds.
+DAY, HOUR = 86_400, 3_600
+#: What records show is kept in the log for this long, in seconds: a replica of the exchange may not show it yet.
+_SHOWN_FOR = 900
+#: Seconds after the end of a window at which a move surely no longer counts, also if only the log tells when it moved.
+_SURELY = 15
+
+
+@dataclass(slots=True)
+class Allowance:
+    """What the limits over time allow one move, while its locks are held.
+
+    :param amount: how much the move counts for; ``None`` if it is not known.
+    :param logs: the spending log of each lock.
+    """
+
+    amount: Decimal | None = None
+    logs: dict[str, MoveHistory] = field(default_factory=dict)
+
+    def reserve(self, intent: Intent, lock: NonceLock) -> Generator[Effect, Any, None]:
+        """Write the intent into the logs. It may be sent if the lock has not ended after that.
+
+        A process that stood still must not write over what later owners of the lock have written. It notices before its
+        next write, so it can spoil one copy only.
+
+        :raises WhiteBitJournalError: it is not certain that it is durable.
+        """
+        entry = replace(intent, move=replace(intent.move, amount=self.amount), requested={}, refusal=None)
+        for copy in range(LOG_COPIES):
+            for name in self.logs:
+                if (yield ReadClock()).estimate_ms >= lock.ends_ms:
+                    return
+                self.logs[name] = self.logs[name].with_intent(entry)
+                yield WriteSpending(name, self.logs[name], copy)
+
+    def settle(self, intent: Intent, lock: NonceLock) -> Generator[Effect, Any, None]:
+        """Write into the logs what became of the intent, unless the lock has ended. Without it, records tell."""
+        for name, history in self.logs.items():
+            known = history.intents.get(intent.id)
+            if known is None or (yield ReadClock()).estimate_ms >= lock.ends_ms:
+                return
+            entry = replace(intent, move=known.move, requested={}, refusal=None)
+            with suppress(WhiteBitJournalError):
+                yield WriteSpending(name, history.with_intent(entry), 0)
+
+
+def allowance_for(limits: Limits, intent: Intent, lock: NonceLock, margin_ms: int) -> Generator[Effect, Any, Allowance]:
+    """Check that the limits over time allow a move now.
+
+    :param limits: of the connection.
+    :param intent: of the move.
+    :param lock: that this process owns.
+    :param margin_ms: how late the exchange may record what it accepted, in milliseconds.
+    :raises WhiteBitLimitError: they do not.
+    :raises WhiteBitError: the exchange or the log cannot be read.
+    """
+    names = limits.lock_names(intent.move.ticker)
+    if not names:
+        return Allowance()
+    window = DAY if intent.move.ticker in limits.max_per_day else HOUR
+    logs, moves = yield from _counted(names, lock.begins, window, margin_ms, own=intent.id)
+    amount = yield from _amount_of(intent.move)
+    _Check(limits, moves, lock.begins).add(intent.move, amount)
+    return Allowance(amount, logs)
+
+
+def foresee(limits: Limits, moves: Sequence[Move], margin_ms: int) -> Generator[Effect, Any, None]:
+    """Check moves that are not sent: a dry run. Without a lock, the answer may be outdated at once.
+
+    :param limits: of the connection.
+    :param moves: in their order; each one uses up what it moves.
+    :raises WhiteBitLimitError: the limits over time do not allow one of them now.
+    :raises WhiteBitError: the exchange or the log cannot be read.
+    """
+    concerned = [move for move in moves if limits.lock_names(move.ticker)]
+    if not concerned:
+        return
+    reading = yield ReadClock()
+    now = reading.estimate_ms // 1000 if reading.last_seconds else (yield AskTime())
+    names = list(dict.fromkeys(name for move in concerned for name in limits.lock_names(move.ticker)))
+    window = DAY if any(move.ticker in limits.max_per_day for move in concerned) else HOUR
+    _, counted = yield from _counted(names, now, window, margin_ms)
+    check = _Check(limits, counted, now)
+    for move in concerned:
+        check.add(move, (yield from _amount_of(move)))
+
+
+def _counted(
+    names: Iterable[str], now: int, window: int, margin_ms: int, own: str = ""
+) -> Generator[Effect, Any, tuple[dict[str, MoveHistory], list[CountedMove]]]:
+    """The spending logs by lock, and all moves of the account in a window.
+
+    :param own: id of the intent that is about to be sent: it moves at most once, so it is not counted beside itself.
+    """
+    logs: dict[str, MoveHistory] = {}
+    for name in names:
+        try:
+            logs[name] = MoveHistory.merge((yield ReadSpending(name)))
+        except ValueError as error:
+            raise WhiteBitJournalError(
+                f"The spending log {name!r} cannot be read: {error}.",
+                money_moved=False,
+                next_step="If another version of this package wrote it, use that version, or wait for 24 hours and "
+                "delete the Variables whose names begin with whitebit_spent__.",
+            ) from None
+    intents: dict[str, Intent] = {}
+    for history in logs.values():
+        intents |= history.intents
+    intents.pop(own, None)
+    records = yield ReadMoves(now - window)
+    moves, shown = counted_moves(records, intents.values(), since=now - window, margin_ms=margin_ms)
+    latest = now - margin_ms // 1000 - _SHOWN_FOR
+    kept = {
+        name: replace(
+            history,
+            intents={
+                id_: one
+                for id_, one in history.intents.items()
+                if id_ == own or _matters(one, now - DAY if id_ not in shown else latest)
+            },
+        )
+        for name, history in logs.items()
+    }
+    return kept, moves
+
+
+def _matters(intent: Intent, since: int) -> bool:
+    """Whether the log needs to keep an intent."""
+    return (intent.state is State.EXECUTED or bool(intent.unproven)) and last_second(intent) >= since
+
+
+def _amount_of(move: Move) -> Generator[Effect, Any, Decimal | None]:
+    """How much a move counts for. What closing brings is known to the exchange only: what is invested now counts."""
+    if move.operation is not Operation.FLEX_CLOSE:
+        return move.amount
+    invested = yield ReadInvested(move)
+    return max((one for one in (move.amount, invested) if one is not None), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Used:
+    """What is used of one limit.
+
+    :param weights: how much each move counts for.
+    :param window: of the limit, in seconds.
+    :param unit: writes a number with its unit.
+    """
+
+    weights: Sequence[tuple[Decimal, CountedMove]]
+    window: int
+    unit: Callable[[str], str]
+
+    @property
+    def total(self) -> Decimal:
+        return sum((weight for weight, _ in self.weights), Decimal(0))
+
+    @property
+    def unshown(self) -> Decimal:
+        """How much of it no record shows."""
+        return sum((weight for weight, move in self.weights if not move.shown), Decimal(0))
+
+    def words(self, number: Decimal) -> str:
+        return self.unit(plain(number))
+
+    def releases(self) -> list[tuple[int | None, Decimal]]:
+        """When how much becomes free, earliest first; last, what becomes free at an unknown time."""
+        free: dict[int | None, Decimal] = {}
+        for weight, move in self.weights:
+            at = _free_at(move, self.window)
+            free[at] = free.get(at, Decimal(0)) + weight
+        return sorted(free.items(), key=lambda one: (one[0] is None, one[0] or 0))
+
+
+@dataclass(slots=True)
+class _Check:
+    """Compares moves with the limits over time.
+
+    :param limits: of the connection.
+    :param moves: that were made.
+    :param now: Unix second before which the next move cannot be accepted.
+    """
+
+    limits: Limits
+    moves: list[CountedMove]
+    now: int
+
+    def add(self, move: Move, amount: Decimal | None) -> None:
+        """Check one more move, and count it. :raises WhiteBitLimitError: which limit forbids it."""
+        most, ticker = self.limits.max_per_day.get(move.ticker), move.ticker
+        if most is not None:
+            counted = [one for one in self.moves if one.counts(self.now - DAY, ticker)]
+            self._require_amounts(counted)
+            if amount is None:
+                raise self._error(f"max_per_day cannot be checked: how much would move is not known ({move}).", None)
+            used = _Used([(one.amount or Decimal(0), one) for one in counted], DAY, lambda number: f"{number} {ticker}")
+            self._require(used, amount, most, f"max_per_day of {used.words(most)}")
+        if self.limits.max_moves_per_hour is not None:
+            number = Decimal(self.limits.max_moves_per_hour)
+            counted = [one for one in self.moves if one.counts(self.now - HOUR)]
+            used = _Used([(Decimal(1), one) for one in counted], HOUR, lambda n: "1 move" if n == "1" else f"{n} moves")
+            self._require(used, Decimal(1), number, f"max_moves_per_hour of {number}")
+        self.moves.append(CountedMove(move.ticker, amount, self.now, shown=False))
+
+    def _require_amounts(self, counted: Iterable[CountedMove]) -> None:
+        unknown = next((one for one in counted if one.amount is None), None)
+        if unknown is not None:
+            raise self._error(
+                f"max_per_day cannot be checked, because this move of the last 24 hours cannot be read: "
+                f"{unknown.words}.",
+                _free_at(unknown, DAY),
+            )
+
+    def _require(self, used: _Used, wanted: Decimal, most: Decimal, limit: str) -> None:
+        """:raises WhiteBitLimitError: what is used and what is wanted are more than the limit."""
+        total = used.total
+        if total + wanted <= most:
+            return
+        hours = "24 hours" if used.window == DAY else "hour"
+        lines = [
+            f"{used.words(wanted)} more would exceed its {limit}.",
+            f"Moved in the last {hours}: {used.words(total)}.",
+        ]
+        if unshown := used.unshown:
+            lines.append(f"Of these, this package sent {used.words(unshown)} that no record shows so far.")
+        left, enough = total, None
+        for at, freed in used.releases():
+            if at is not None and left == total:
+                lines.append(f"The next {used.words(freed)} become free at {_in_words(at)}.")
+            left -= freed
+            if left + wanted <= most:
+                enough = at
+                break
+        raise self._error("\n".join(lines), enough)
+
+    def _error(self, message: str, enough: int | None) -> WhiteBitLimitError:
+        """:param enough: the Unix second from which on the move fits, if it is known."""
+        later = [] if enough is None else [f"Clear the task after {_in_words(enough)}: then this move fits again."]
+        return WhiteBitLimitError(
+            f"Connection {self.limits.conn_id!r}: {message}",
+            money_moved=False,
+            next_step=(*later, "To move earlier, ask the administrator who set this limit on the connection."),
+        )
+
+
+def _free_at(move: CountedMove, window: int) -> int | None:
+    return None if move.moved_at is None else move.moved_at + window + _SURELY
+
+
+def _in_words(seconds: int) -> str:
+    return pendulum.from_timestamp(seconds, tz="UTC").isoformat()

@@ -1,0 +1,140 @@
+"""Worlds in which many tasks move money with a connection whose limits count over time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import ClassVar
+
+from airflow_provider_whitebit.client.errors import WhiteBitInDoubtError
+from airflow_provider_whitebit.moves.allowance import DAY, HOUR
+from airflow_provider_whitebit.moves.drivers import execute_move
+from airflow_provider_whitebit.moves.limits import Limits
+from tests.simulation.exchanges import PLAN, TERM
+from tests.simulation.nodes import make_exchange
+from tests.simulation.oracles import check_words
+from tests.simulation.scenarios import BALANCES, CONDITIONS, FLEX
+from tests.simulation.stores import Store
+from tests.simulation.tasks import (
+    Driver,
+    Task,
+    fixed_invest,
+    in_doubt,
+    invest,
+    sub_account_transfer,
+    transfer,
+    withdraw,
+)
+from tests.simulation.wire import Faults, Venue
+from tests.simulation.world import World
+
+MOST, NUMBER = Decimal(150), 4
+#: Of each kind of connection.
+LIMITS = (
+    Limits("daily", max_per_day={"USDT": MOST}),
+    Limits("hourly", max_moves_per_hour=NUMBER),
+    Limits("both", max_per_day={"USDT": MOST}, max_moves_per_hour=NUMBER),
+)
+REQUESTS = (
+    invest(PLAN, "50"),
+    invest(PLAN, "50"),
+    withdraw(PLAN, "40"),
+    fixed_invest(TERM, "125"),
+    transfer("main", "spot", "50"),
+    transfer("main", "collateral", "45"),
+    sub_account_transfer("main", "sub", "60"),
+)
+
+
+@dataclass
+class OverTime:
+    """One seed's world, run to its end."""
+
+    seed: int
+    driver: Driver = execute_move
+    world: World = field(init=False)
+    venue: Venue = field(init=False)
+    tasks: list[Task] = field(init=False, default_factory=list)
+    mode: ClassVar[str] = "LIMITS=1 "
+
+    def __post_init__(self) -> None:
+        world = self.world = World(self.seed)
+        chance = world.random
+        conditions = chance.choice(list(CONDITIONS))
+        kept = "task_state" if chance.random() < 0.6 else "variables"
+        lag = chance.choice((0, 0, 2, 8))
+        limits = chance.choice(LIMITS)
+        self.venue = Venue(world, make_exchange(world, BALANCES, lag), Faults())
+        self.venue.move_outside(f"{FLEX}/invest", plan=PLAN, amount="500")
+        world.clock.now += (DAY + 600) * 1000
+        if chance.random() < 0.3:
+            # A person's move counts too.
+            self.venue.move_outside(f"{FLEX}/withdraw", plan=PLAN, amount="45")
+            world.clock.now += 60_000
+        self.began_ms = world.clock.now
+        self.venue.faults = CONDITIONS[conditions]
+        world.clock.now += chance.randint(0, 8_000)
+        world.note(f"seed {self.seed}: {limits.conn_id}, {conditions}, journal in {kept}, history lags {lag} s")
+        store = Store(self.venue, kept)
+        for number in range(chance.randint(4, 8)):
+            request = chance.choice(REQUESTS)
+            task = Task(world, self.venue, store, f"task{number}", request, driver=self.driver, limits=limits)
+            task.deferrable = self.driver is execute_move and chance.random() < 0.3
+            # Spread over the longer run of a move with limits.
+            task.steps = 70
+            self.tasks.append(task)
+
+    def run(self) -> None:
+        world, chance = self.world, self.world.random
+        for task in self.tasks:
+            # At once, one after the other, or around the end of a window.
+            span = chance.choice((0, 20_000, 20_000, 300_000, HOUR * 1000, DAY * 1000))
+            around = chance.choice((0, 0, 0, HOUR * 1000, DAY * 1000))
+            task.start(around + chance.randint(0, span))
+        world.run()
+        self.venue.faults = Faults()
+        for task in self.tasks:
+            if not task.made:
+                # A day later, nothing of this counts any more.
+                task.retries = task.tries + 3
+                world.at((DAY + 300) * 1000, task.clear)
+                world.run()
+
+    def check(self) -> None:
+        """:raises AssertionError: if more was moved than a limit allows, a move twice, or one never."""
+        self.venue.exchange.audit()
+        self._check_windows()
+        for task in self.tasks:
+            made = [sent for sent in self.venue.sent if sent.process.task is task and sent.executed]
+            assert len(made) <= 1, f"{task.name} moved its money {len(made)} times"
+            check_words(task, self.venue)
+            result = task.result
+            assert result is not None, f"{task.name} never came to an end"
+            doubt = isinstance(result.error, WhiteBitInDoubtError)
+            assert result.receipt is not None or doubt, f"{task.name}: not made a day later: {result.error!r}"
+
+    def _check_windows(self) -> None:
+        """By the exchange's ledger, in any sliding window that ends with a move of a task."""
+        limits = self.tasks[0].limits
+        moves = [(sent.at_ms, sent.amount) for sent in self.venue.sent if sent.executed]
+        moves += self._of_people()
+        for sent in self.venue.sent:
+            if not sent.executed:
+                continue
+            for seconds, most in ((DAY, limits.max_per_day.get("USDT")), (HOUR, limits.max_moves_per_hour)):
+                if most is None:
+                    continue
+                window = [amount for at, amount in moves if sent.at_ms - seconds * 1000 < at <= sent.at_ms]
+                used = sum(window, Decimal(0)) if seconds == DAY else Decimal(len(window))
+                assert used <= most, f"{used} in the {seconds} s before {sent.process.name} moved at {sent.at_ms}"
+
+    def _of_people(self) -> list[tuple[int, Decimal]]:
+        # The withdrawal above, a minute before the beginning.
+        return [(self.began_ms - 60_001, Decimal(45))] if len(self.venue.outside) > 1 else []
+
+    @property
+    def doubts(self) -> set[str]:
+        return in_doubt(self.tasks)
+
+    def trace(self) -> str:
+        return self.world.trace()
