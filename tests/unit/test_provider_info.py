@@ -15,6 +15,8 @@ DESIGNED = {
     "max_move",
     "allowed_tickers",
     "allowed_operations",
+    "max_per_day",
+    "max_moves_per_hour",
     "nonce_window",
     "reconcile_margin",
     "verify_tls",
