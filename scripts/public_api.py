@@ -79,7 +79,7 @@ NAMES = (
     "treasury.statement_page.render_page",
 )
 #: Beginnings of what only newer versions of Airflow have, and since which.
-SINCE = {"operators.retries.": (3, 3), "page: GET ": (3, 1)}
+SINCE = {"operators.retries.": (3, 3), "page: GET ": (3, 1), "page: POST ": (3, 1)}
 
 
 def absent() -> tuple[str, ...]:
