@@ -100,8 +100,13 @@ def begun_by_a_task() -> bool:
 
 
 def begun_by_hand() -> bool:
-    """Whether ``airflow tasks test`` runs the task in this process."""
-    return os.environ.get("AIRFLOW_TEST_MODE") == "True"
+    """Whether ``airflow tasks test``, ``airflow dags test`` or ``dag.test()`` runs the task in this process.
+
+    A scheduler may run the same try of the same dag run in another process.
+    """
+    task_runner = sys.modules.get("airflow.sdk.execution_time.task_runner")
+    comms = getattr(task_runner, "SUPERVISOR_COMMS", None)
+    return type(comms).__name__ == "InProcessSupervisorComms" or os.environ.get("AIRFLOW_TEST_MODE") == "True"
 
 
 def clears_state_on_success() -> bool:

@@ -35,6 +35,8 @@ from airflow_provider_whitebit.moves.keys import argument_of, is_idempotent, spl
 
 #: Prefixes of names in the task's state, of Variables, and of Variables for idempotency keys.
 _STATE, _VARIABLE, _KEYED = "whitebit_move.", "whitebit_move__", "whitebit_key__"
+#: The writer of tries that a person started. Airflow may run the same try beside it, which has the try's number.
+_BY_HAND = 0
 #: Bits of a writer's number in the journal of an idempotency key.
 _WRITER_BITS = 12
 
@@ -68,7 +70,7 @@ class Tries:
         power = 1
         while exists(f"from_{2**power}"):
             power += 1
-        return range(1, max(self._own + 1, 2**power))
+        return range(_BY_HAND, max(self._own + 1, 2**power))
 
 
 class AnyTask:
@@ -165,6 +167,7 @@ class TaskJournals:
     :param variables: where Variables are kept.
     :param accounts: fingerprints of the connection's API keys: its own, then perhaps the previous one.
     :param instance: Airflow's own id of this try, if it is known.
+    :param by_hand: whether a person started this try.
     """
 
     task: tuple[str, str, str, str]
@@ -175,6 +178,12 @@ class TaskJournals:
     variables: Store = field(default_factory=VariableStore)
     accounts: tuple[str, ...] = ()
     instance: str = ""
+    by_hand: bool = False
+
+    @property
+    def writer(self) -> int:
+        """The number of this try's documents."""
+        return _BY_HAND if self.by_hand else self.try_number
 
     def journal(self, key: str) -> Journal:
         """The journal of one move.
@@ -191,7 +200,7 @@ class TaskJournals:
             store=self.state,
             kept_in="task states",
             name=f"{_STATE}{_distinct(key)}",
-            writer=self.try_number,
+            writer=self.writer,
             writers=Tries(self.try_number),
             task=self.identity(key),
             sibling=self.journal,
@@ -211,7 +220,7 @@ class TaskJournals:
             store=self.variables,
             kept_in="Variables",
             name=variable_name(_VARIABLE, f"{self.task[0]}.{self.task[2]}.{key}", self.identity(key)),
-            writer=self.try_number,
+            writer=self.writer,
             writers=Tries(self.try_number),
             task=self.identity(key),
             sibling=self.journal,
@@ -222,7 +231,7 @@ class TaskJournals:
         _, name, number = split_key(key)
         readable = f"{name}{number}"
         # A run that was made again under its name is another writer.
-        writer = "|".join((*self.task, str(self.try_number), self.instance))
+        writer = "|".join((*self.task, str(self.writer), self.instance))
         return StoredJournal(
             identity=self.identity(key),
             store=self.variables,
@@ -377,8 +386,8 @@ def _in_memory(key: str, accounts: tuple[str, ...]) -> SharedJournal:
 def _slot_in(context: Mapping[str, Any], key: str, *, resumed: bool, accounts: tuple[str, ...]) -> JournalSlot:
     instance, state = context["ti"], context.get("task_state_store")
     # "airflow tasks test" counts no tries: it starts try 0, or the latest try once more.
-    try_number = max(instance.try_number, 1)
-    begun_before = resumed or try_number > 1 or begun_by_hand()
+    try_number, by_hand = max(instance.try_number, 1), begun_by_hand()
+    begun_before = resumed or try_number > 1 or by_hand
     task = TaskJournals(
         (instance.dag_id, instance.run_id, instance.task_id, str(instance.map_index)),
         try_number=try_number,
@@ -388,6 +397,7 @@ def _slot_in(context: Mapping[str, Any], key: str, *, resumed: bool, accounts: t
         begun_before=begun_before,
         accounts=accounts,
         instance=str(getattr(instance, "id", "")),
+        by_hand=by_hand,
     )
     # A clear raises max_tries to the tries so far plus the task's retries. The retries themselves are part of the
     # generation because they may be changed before the clear. A run that was deleted and made again starts at another

@@ -106,6 +106,26 @@ def variables(monkeypatch):
     return kept
 
 
+def test_a_try_by_hand_and_airflows_own_try_do_not_overwrite_each_other():
+    """``airflow dags test`` beside a scheduler: both may run one and the same try at once."""
+    texts = Texts()
+    tries = [journals.TaskJournals(TASK, 2, variables=texts, by_hand=by_hand) for by_hand in (True, False)]
+    by_hand, own = (one.journal("k") for one in tries)
+    own.write({"by": "Airflow"})
+    by_hand.write({"by": "hand"})
+    own.write({"by": "Airflow again"})
+    assert by_hand.read() == own.read() == [{"by": "hand"}, {"by": "Airflow again"}]
+
+
+@pytest.mark.parametrize(("comms", "by_hand"), [("InProcessSupervisorComms", True), ("SupervisorComms", False)])
+def test_which_try_is_by_hand(monkeypatch, comms, by_hand):
+    from airflow.sdk.execution_time import supervisor, task_runner
+
+    assert hasattr(supervisor, "InProcessSupervisorComms")
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", type(comms, (), {})(), raising=False)
+    assert airflow_compat.begun_by_hand() == by_hand
+
+
 def test_a_variable_of_another_team(variables):
     """In multi-team mode Airflow overwrites it, and shows it to its own team only."""
     variables.error = ErrorType.VARIABLE_NOT_FOUND
@@ -230,7 +250,8 @@ def test_every_try_finds_what_any_set_of_tries_wrote(writers, own):
     found = written(lambda number: journals.TaskJournals(TASK, number, variables=texts).journal("k"), writers, own)
     assert found == sorted(writers)
     known = journals.Tries(own).known(lambda sign: False)
-    assert list(known) == list(range(1, own + 1))
+    # 0 is the document of a try that a person started.
+    assert list(known) == list(range(own + 1))
 
 
 def of_any_task(texts, task, number=1, key=KEY):
