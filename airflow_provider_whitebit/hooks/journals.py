@@ -295,7 +295,7 @@ def _document(name: str, text: str) -> dict[str, Any]:
     except ValueError as error:
         raise WhiteBitJournalError(f"{name} is not valid JSON ({error}).") from None
     if not isinstance(document, dict):
-        raise WhiteBitJournalError(f"{name} holds {type(document).__name__}, not a document.")
+        raise WhiteBitJournalError(f"{name} holds {type(document).__name__}, not a move.")
     return document
 
 
