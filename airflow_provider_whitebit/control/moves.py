@@ -74,7 +74,7 @@ def moves_between(
     query = query.where(uri.like(f"{SCHEME}://%/moves") if conn_id is None else uri == address(conn_id))
     if dag_id is not None:
         query = query.where(AssetEvent.source_dag_id == dag_id)
-    named = ((_connection_of(uri), row) for uri, row in session.execute(query).tuples())
+    named = ((_connection_of(uri), row) for uri, row in session.execute(query))
     moves = [(_moved_at(move), move) for move in _each_once((conn, row) for conn, row in named if conn is not None)]
     found = [(at, move) for at, move in moves if at >= since and (until is None or at < until)]
     return [move for _, move in sorted(found, key=lambda one: one[0], reverse=True)]
