@@ -11,6 +11,7 @@ from typing import Any
 
 #: The modules that describe commands.
 GROUPS = (
+    "airflow_provider_whitebit.control.commands.doubts",
     "airflow_provider_whitebit.control.commands.moves",
     "airflow_provider_whitebit.control.commands.stop",
 )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from airflow_provider_whitebit.client.errors import clean
+
 
 class Task(NamedTuple):
     """A task instance."""
@@ -19,3 +21,9 @@ class Task(NamedTuple):
         parts = ("dags", self.dag_id, "runs", self.run_id, "tasks", self.task_id)
         mapped = ("mapped", str(self.map_index)) if self.map_index >= 0 else ()
         return {**self._asdict(), "page": "/".join(quote(part, safe="") for part in (*parts, *mapped))}
+
+
+def in_words(task: Task) -> str:
+    """Return a task instance in words."""
+    mapped = f", map index {task.map_index}" if task.map_index >= 0 else ""
+    return clean(f"task {task.task_id} of {task.dag_id}, run {task.run_id}{mapped}")

@@ -9,24 +9,32 @@ from airflow_provider_whitebit.moves.evidence import Verdict
 from airflow_provider_whitebit.moves.intent import Attempt, Intent, Operation
 
 _CLEAR = "Clear the task. It reads the exchange's records again before it sends anything, and most doubts end here."
-_DELETE = "Delete every entry of the journal of this move, and no other. Then clear the task."
+_RAN = "Then clear the task: it returns a receipt with your answer."
+_DID_NOT_RUN = (
+    "airflow whitebit doubts resolve ID --did-not-run --reason '...'. Then clear the task: it makes the move."
+)
 
 #: Steps for a move that leaves a record at the exchange.
 RECORD_STEPS = (
     _CLEAR,
-    "If the task is in doubt again, its error lists transactions. Find out which of them belong to other tasks (their "
-    "receipts name the transaction), to other programs or to people.",
-    "If a transaction is left over, it is this move: mark the task as success.",
-    f"If every listed transaction belongs to another move, this move did not run. {_DELETE}",
+    "If the task is in doubt again, look at the evidence: airflow whitebit doubts show ID, or the Treasury page. It "
+    "lists the transactions that may be this move, and which of them belong to other tasks. If no person is needed, it "
+    "says so: clear the task.",
+    "Find out which of the remaining transactions belong to other programs or to people.",
+    "If a transaction is left over, it is this move: airflow whitebit doubts resolve ID --ran TRANSACTION --reason "
+    f"'...'. {_RAN}",
+    f"If none is left over, this move did not run: {_DID_NOT_RUN}",
 )
 
 #: Steps for a transfer, which leaves no record, only balances.
 TRANSFER_STEPS = (
     _CLEAR,
-    "If the task is in doubt again, its error lists balances. Compare them with everything else that moved this asset "
-    "since then: other tasks, orders, people.",
-    "If the transfer explains the difference, it ran: mark the task as success.",
-    f"If the balances are explained without it, the transfer did not run. {_DELETE}",
+    "If the task is in doubt again, look at the evidence: airflow whitebit doubts show ID, or the Treasury page. It "
+    "lists the balances, and what other tasks have moved of this asset since then. If no person is needed, it says so: "
+    "clear the task.",
+    "Compare what remains with everything else that moved this asset: orders, interest, people.",
+    f"If the transfer explains the difference, it ran: airflow whitebit doubts resolve ID --ran --reason '...'. {_RAN}",
+    f"If the balances are explained without it, the transfer did not run: {_DID_NOT_RUN}",
 )
 
 #: Steps for a journal that the package cannot read, so that it does not know the move.
@@ -35,7 +43,7 @@ UNREADABLE_STEPS = (
     "If the task fails again because of its journal, compare its parameters with the exchange's history and balances "
     "since the task first ran. Leave out what belongs to other tasks, to other programs or to people.",
     "If the move is there, it ran: mark the task as success.",
-    f"If the move is not there, it did not run. {_DELETE}",
+    "If the move is not there, it did not run: make it in a new dag run, with a new idempotency_key if it has one.",
 )
 
 

@@ -20,9 +20,17 @@ def require_same_origin(request: Request) -> None:
     site = request.headers.get("sec-fetch-site")
     if site is None:
         # The host as the browser named it, unless a proxy in between rewrites it.
-        origin = urlsplit(request.headers.get("origin", "")).netloc
+        origin = _host(request.headers.get("origin", ""))
         allowed = origin != "" and origin.lower() == request.headers.get("host", "").lower()
     else:
         allowed = site == "same-origin"
     if not allowed:
         raise HTTPException(403, "This request does not come from the Treasury page.")
+
+
+def _host(origin: str) -> str:
+    """The host and port of an origin; empty if it has none."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""

@@ -1,6 +1,7 @@
 """The Treasury page and its data: a FastAPI application that Airflow's API server mounts.
 
-The routes of this module only read. Those that change something are in ``treasury_stop.py``.
+The routes of this module only read. Those that change something are in ``treasury_stop.py`` and
+``treasury_doubts.py``.
 
 Every route requires a user who is logged in to Airflow. Data of a connection or a DAG requires permission to read it;
 Airflow's own auth manager decides. Routes are plain functions: FastAPI runs them in threads, so requests to the
@@ -9,30 +10,27 @@ exchange do not block the API server.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 from airflow.api_fastapi.common.db.common import SessionDep
 from airflow.api_fastapi.core_api.security import GetUserDep, get_user
-from airflow.models.asset import AssetModel
-from airflow.models.connection import Connection
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request
 from fastapi.exception_handlers import http_exception_handler
-from fastapi.responses import FileResponse, PlainTextResponse, Response
-from sqlalchemy import select
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 
+from airflow_provider_whitebit.control.connections import known_connections
+from airflow_provider_whitebit.control.journals import keeps_states_elsewhere, release
 from airflow_provider_whitebit.control.moves import last_moves
-from airflow_provider_whitebit.hooks.assets import LONGEST_CONN_ID, SCHEME, decode_conn_id, encode_conn_id
-from airflow_provider_whitebit.hooks.connection_form import CONNECTION_TYPE
-from airflow_provider_whitebit.plugins import treasury_stop
+from airflow_provider_whitebit.control.search import Reader
+from airflow_provider_whitebit.hooks.assets import LONGEST_CONN_ID, encode_conn_id
+from airflow_provider_whitebit.plugins import treasury_doubts, treasury_stop
 from airflow_provider_whitebit.plugins.treasury_cache import SingleFlightCache
 from airflow_provider_whitebit.plugins.treasury_data import Account, load_account
-from airflow_provider_whitebit.plugins.treasury_load import Pace, Places
+from airflow_provider_whitebit.plugins.treasury_load import Places, pace
 from airflow_provider_whitebit.plugins.treasury_permissions import Permissions
-from airflow_provider_whitebit.plugins.treasury_records import doubts, keeps_states_elsewhere, release
+from airflow_provider_whitebit.plugins.treasury_records import doubts
 
 DEFAULT_CONNECTION = "whitebit_default"
 
@@ -41,6 +39,7 @@ _PAGE = _STATIC / "treasury" / "treasury.html"
 #: Every file that is served, with its type. There are no other addresses.
 _FILES = {
     "treasury/treasury.css": "text/css",
+    "treasury/doubts.js": "text/javascript",
     "treasury/treasury.js": "text/javascript",
     "treasury/icon.svg": "image/svg+xml",
     "uplot/uPlot.min.css": "text/css",
@@ -63,8 +62,6 @@ MOST_REQUESTS = 8
 
 #: Accounts by connection, shared by all users. Every request checks the user's permission first.
 accounts: SingleFlightCache[Account] = SingleFlightCache()
-#: Of all routes that read Airflow's database.
-pace = Pace()
 router = APIRouter(dependencies=[Depends(get_user)])
 
 
@@ -73,7 +70,9 @@ def create_app() -> FastAPI:
     app = FastAPI(title="WhiteBIT Treasury", docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(router)
     app.include_router(treasury_stop.router)
+    app.include_router(treasury_doubts.router)
     app.add_exception_handler(HTTPException, _refusal)
+    app.add_exception_handler(RequestValidationError, _invalid)
     app.add_middleware(Places, most=MOST_REQUESTS, headers=_HEADERS)
     return app
 
@@ -102,10 +101,8 @@ def connections(response: Response, session: SessionDep, user: GetUserDep) -> di
     """
     response.headers.update(_NO_STORE)
     with pace.turn():
-        stored = session.scalars(select(Connection.conn_id).where(Connection.conn_type == CONNECTION_TYPE))
-        assets = session.scalars(select(AssetModel.uri).where(AssetModel.uri.like(f"{SCHEME}://%/moves")))
-        known = {*stored, *_connections_of(assets)}
-        return {"default": DEFAULT_CONNECTION, "connections": sorted(Permissions(user, session).connections(known))}
+        known = Permissions(user, session).connections(known_connections(session))
+        return {"default": DEFAULT_CONNECTION, "connections": sorted(known)}
 
 
 @router.get("/api/treasury")
@@ -139,20 +136,13 @@ def treasury(
     return {"conn_id": conn_id, "exchange": shown, "airflow": known, "switch": switch}
 
 
-def _connections_of(uris: Iterable[str]) -> Iterator[str]:
-    for uri in uris:
-        # Anyone who may write DAGs could have stored an address without this package.
-        with suppress(ValueError):
-            yield decode_conn_id(urlsplit(uri).netloc)
-
-
 def _records(session: Any, permissions: Permissions, conn_id: str, account: str | None) -> dict[str, Any]:
     """What Airflow itself knows and the user may read; ``None`` instead of moves if the user may read no assets."""
     dag_ids = permissions.dag_ids()
     moves = last_moves(session, conn_id, dag_ids) if permissions.assets() else None
-    readable = permissions.tasks(dag_ids)
+    reader = Reader(permissions.tasks(dag_ids), permissions.variables)
     return {
-        "doubts": doubts(session, readable, account=account, readable_variables=permissions.variables),
+        "doubts": doubts(session, reader, account=account),
         "moves": moves,
         "states_elsewhere": keeps_states_elsewhere(),
     }
@@ -164,3 +154,8 @@ async def _refusal(request: Request, error: Exception) -> Response:
     if error.status_code == 401 and "text/html" in request.headers.get("accept", ""):
         return PlainTextResponse("Log in to Airflow, then reload this page.", 401, headers=error.headers)
     return await http_exception_handler(request, error)
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    """Answer a request that is not as a route expects it. What it contained is not repeated."""
+    return JSONResponse({"detail": "The request is not valid. Nothing was changed."}, 422)

@@ -127,7 +127,7 @@ def load_account(
         settings = hook.settings
         client = hook.get_conn(timeout=ANSWER_TIMEOUT, retries=0, all_calls=BUDGET + ANSWER_TIMEOUT)
     except WhiteBitError as error:
-        return Account(None, _failed(_facts(error)))
+        return Account(None, _failed(facts_of(error)))
     except Exception as error:
         return Account(None, _failed({"message": _unreadable(conn_id, error)}))
     about = {"site": hook.lending_url, "host": settings.base_url, "limits": settings.limits.in_words}
@@ -135,7 +135,7 @@ def load_account(
         snapshot = load_snapshot(client, monotonic() + BUDGET, monotonic)
         return Account(settings.account, about | page_data(snapshot))
     except WhiteBitError as error:
-        return Account(settings.account, about | _failed(_facts(error)))
+        return Account(settings.account, about | _failed(facts_of(error)))
     finally:
         client.close()
 
@@ -163,11 +163,11 @@ def load_snapshot(client: Any, deadline: float, monotonic: Callable[[], float]) 
             setattr(snapshot, name, load())
         except (WhiteBitPermissionError, WhiteBitRefusedError, WhiteBitValidationError) as error:
             # The other lists may work: a key without permission for Fixed plans can often read everything else.
-            snapshot.problems.append({"what": label, **_facts(error)})
+            snapshot.problems.append({"what": label, **facts_of(error)})
         except WhiteBitError as error:
             if number == 1:
                 raise
-            snapshot.problems.append({"what": label, **_facts(error)})
+            snapshot.problems.append({"what": label, **facts_of(error)})
             rest = {"message": "Not requested, because the request before it failed."}
             snapshot.problems += [{"what": label, **rest} for _, label, _ in steps[number:]]
             break
@@ -470,7 +470,7 @@ def _unreadable(conn_id: str, error: Exception) -> str:
     return f"Connection {conn_id!r} cannot be read ({type(error).__name__})."
 
 
-def _facts(error: WhiteBitError) -> dict[str, Any]:
+def facts_of(error: WhiteBitError) -> dict[str, Any]:
     """The facts of an error for the page, which repeats a request by itself if that can help."""
     steps = "Wait. This page tries again every minute." if error.retryable else error.next_step
     return {

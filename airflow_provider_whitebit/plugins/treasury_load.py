@@ -118,3 +118,7 @@ class Pace:
             finally:
                 end = self._clock()
                 self._free_at = end + min(end - begin, self._longest_pause)
+
+
+#: Of all routes that read Airflow's database.
+pace = Pace()

@@ -24,7 +24,7 @@ from airflow.models.variable import Variable
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from airflow_provider_whitebit.plugins.treasury_records import release
+from airflow_provider_whitebit.control.journals import release
 
 
 class Permissions:
@@ -68,6 +68,13 @@ class Permissions:
         teams, entity = self._dag_teams(dag_ids), DagAccessEntity.TASK_INSTANCE
         return {dag_id for dag_id in dag_ids if self._may_read_dag(dag_id, teams(dag_id), access_entity=entity)}
 
+    def may_edit_tasks(self, dag_ids: Collection[str]) -> bool:
+        """Return whether the user may edit the task instances of all these DAGs."""
+        teams, entity = self._dag_teams(dag_ids), DagAccessEntity.TASK_INSTANCE
+        return all(
+            self._may_use_dag(dag_id, teams(dag_id), method="PUT", access_entity=entity) for dag_id in set(dag_ids)
+        )
+
     def variables(self, keys: Collection[str]) -> set[str]:
         """Return those of the Variables that the user may read."""
         teams = self._teams(Variable, "get_key_to_team_name_mapping", keys)
@@ -90,8 +97,11 @@ class Permissions:
         return bool(self._manager.is_authorized_asset(method="GET", user=self._user))
 
     def _may_read_dag(self, dag_id: str, team: dict[str, Any], **about: Any) -> bool:
+        return self._may_use_dag(dag_id, team, method="GET", **about)
+
+    def _may_use_dag(self, dag_id: str, team: dict[str, Any], **about: Any) -> bool:
         details = DagDetails(id=dag_id, **team)
-        return bool(self._manager.is_authorized_dag(method="GET", details=details, user=self._user, **about))
+        return bool(self._manager.is_authorized_dag(details=details, user=self._user, **about))
 
     def _dag_teams(self, dag_ids: Collection[str]) -> Callable[[str], dict[str, Any]]:
         return self._teams(DagModel, "get_dag_id_to_team_name_mapping", dag_ids)

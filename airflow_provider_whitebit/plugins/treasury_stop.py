@@ -13,13 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
 from airflow_provider_whitebit.client.errors import WhiteBitConfigurationError, WhiteBitValidationError
+from airflow_provider_whitebit.control.journals import release
 from airflow_provider_whitebit.control.stop import StopChangedError, current_stop, resume_moves, stop_moves
 from airflow_provider_whitebit.hooks.provider_config import READ_ONLY, SECTION
 from airflow_provider_whitebit.hooks.stop import read_only_is_set
 from airflow_provider_whitebit.moves.stop import LONGEST_REASON, STOP_VARIABLE, Stop
 from airflow_provider_whitebit.plugins.same_origin import require_same_origin
 from airflow_provider_whitebit.plugins.treasury_permissions import Permissions
-from airflow_provider_whitebit.plugins.treasury_records import release
 
 router = APIRouter(dependencies=[Depends(get_user), Depends(require_same_origin)])
 

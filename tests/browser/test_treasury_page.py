@@ -356,15 +356,110 @@ def test_a_doubt_is_at_the_top_with_its_steps(visitor, site, scene):
     other = visitor.open("whitebit_other")
     other.locator(".doubts .tag", has_text="another connection").wait_for()
 
-    # A person has found that the move ran.
-    scene.airflow.api.call(
-        "PATCH",
-        f"/api/v2/dags/{scenes.DOUBT_DAG}/dagRuns/{run_id}/taskInstances/invest",
-        {"new_state": "success"},
-    )
+    # A person looks at the evidence, and finds that the move ran.
+    page = visitor.open()
+    page.locator(".doubts summary").click()
+    page.locator(".conclusion", has_text="2 records remain that may be this move.").wait_for()
+    records = rows(page, "Records that may be this move")
+    assert [(row["Amount"], row["Belongs to"]) for row in records] == [("7.50", "not known")] * 2
+    chosen = page.locator("form.answer select").input_value()
+    page.get_by_label("How you know").fill("The other one is the other program's")
+    page.get_by_label("Type 7.5 SOL to confirm").fill("7.5 SOL")
+    page.get_by_role("button", name="It ran").click()
+    page.locator(".evidence", has_text=f"it ran ({chosen}). Reason: The other one").wait_for()
+    page.get_by_role("button", name="Clear this task in Airflow").click()
+    page.get_by_text("Airflow has cleared the task.").wait_for()
+    assert scene.airflow.finished(scenes.DOUBT_DAG, run_id)["state"] == "success"
+    receipt = scene.airflow.returned(scenes.DOUBT_DAG, run_id, "invest")
+    assert (receipt["transaction_id"], receipt["resolved_by"], receipt["reconciled"]) == (chosen, "boss", True)
+    assert receipt["reason"] == "The other one is the other program's"
     page = visitor.open()
     assert page.locator("#doubts").inner_text() == "No move is in doubt."
     assert visitor.complaints == []
+
+
+RECORDS = [
+    {"transaction": f"tx_{number}", "at": f"2026-11-23T12:13:2{number}Z", "amount": "2500.5", "fits": True}
+    | {"readable": True, "explained_by": None}
+    for number in (1, 2)
+]
+
+
+@pytest.fixture
+def one_doubt(visitor, site):
+    """The page with one move in doubt, as a user sees it. :returns: the visitor, and what the page has sent."""
+
+    def show(*, may_resolve=True, width=1280, **options):
+        one = visitor(viewport={"width": width, "height": 900}, **options).log_in()
+        task = {"dag_id": "desk", "run_id": "manual__1", "task_id": "move", "map_index": -1, "page": "dags/desk"}
+        unknown = dict.fromkeys(("source", "target", "sub_account_id", "unreadable"))
+        doubt = {"task": task, "key": "whitebit_move.move__", "kept_in": "all states", "intent_id": "a1", **unknown}
+        doubt |= {"operation": "flex_invest", "ticker": "USDT", "amount": "2500.5", "plan_id": scenes.SOL_PLAN}
+        doubt |= {"attempts": 1, "sent_at": "2026-11-23T12:13:20Z", "ours": True, "steps": RECORD_STEPS}
+        evidence = dict.fromkeys(("open_until", "answer", "balances")) | {"others": [], "excluded": []}
+        evidence |= {"connection": scenes.CONNECTION, "as_of": "2026-11-23T13:00:00Z", "candidates": RECORDS}
+        evidence |= {"attempts": [{"sent": "2026-11-23T12:13:20+00:00 (nonce 1)", "outcome": "pending"}]}
+        evidence |= {"remains": ["tx_1", "tx_2"], "needs_person": True, "conclusion": "2 records remain."}
+        sent = []
+
+        def answer(route):
+            if route.request.method == "GET":
+                shown = {"may_resolve": may_resolve, "confirm": "2500.5 USDT", "error": None, "evidence": evidence}
+                return route.fulfill(json=shown)
+            sent.append(route.request.post_data_json)
+            return route.fulfill(status=409, json={"detail": "<b>jane</b> has already answered."})
+
+        known = {"doubts": [doubt], "moves": [], "states_elsewhere": False}
+        data = {"exchange": None, "airflow": known, "switch": None}
+        one.page.route("**/whitebit/api/treasury*", lambda route: route.fulfill(json=data))
+        one.page.route("**/whitebit/api/doubt*", answer)
+        one.page.goto(f"{site}/whitebit/treasury?conn_id={scenes.CONNECTION}")
+        one.page.locator(".doubts summary").focus()
+        one.page.keyboard.press("Enter")
+        one.page.locator(".conclusion").wait_for()
+        return one, sent
+
+    return show
+
+
+def test_an_answer_by_keyboard(one_doubt):
+    one, sent = one_doubt()
+    keys = one.page.keyboard
+    one.page.locator("form.answer select").focus()
+    keys.press("ArrowDown")
+    for text in ("Seen", "2500.5 USDT"):
+        keys.press("Tab")
+        keys.type(text)
+    keys.press("Tab")
+    assert one.page.evaluate("document.activeElement.textContent") == "It ran"
+    keys.press("Tab")
+    keys.press("Enter")
+    one.page.locator(".problem", has_text="<b>jane</b> has already answered.").wait_for()
+    given = {"intent_id": "a1", "answer": "did_not_run", "reason": "Seen", "confirm": "2500.5 USDT"}
+    assert sent == [given]
+    one.page.get_by_role("button", name="It ran").click()
+    one.page.wait_for_function("!document.querySelector('form.answer button').disabled")
+    assert sent[1] == {**given, "answer": "ran", "transaction_id": "tx_2"}
+
+
+def test_a_user_who_may_not_answer_sees_the_evidence(one_doubt):
+    one, sent = one_doubt(may_resolve=False)
+    assert len(rows(one.page, "Records that may be this move")) == 2
+    assert one.page.locator("form.answer, .evidence button").count() == 0
+    assert "Only users who may edit this task instance" in one.page.locator(".evidence").inner_text()
+    assert (sent, one.complaints) == ([], [])
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_evidence_on_a_phone(one_doubt, scheme):
+    one, _ = one_doubt(width=400, color_scheme=scheme)
+    assert one.page.evaluate("document.documentElement.scrollWidth") <= 400
+    sticking_out = one.page.evaluate(
+        "[...document.querySelectorAll('.doubts *')]"
+        ".filter(node => node.getBoundingClientRect().right > innerWidth + 1 && node.offsetParent).length"
+    )
+    assert sticking_out == 0
+    assert one.complaints == []
 
 
 def test_the_steps_of_each_doubt_are_those_of_its_data(visitor, site):

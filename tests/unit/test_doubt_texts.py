@@ -13,6 +13,7 @@ from airflow_provider_whitebit.moves.intent import Operation
 
 REPO = Path(__file__).parents[2]
 DOCUMENTS = [REPO / "README.md", *sorted((REPO / "docs").glob("*.md"))]
+TEXTS = [*DOCUMENTS, *sorted((REPO / "airflow_provider_whitebit").rglob("*.py"))]
 KINDS = (doubts.RECORD_STEPS, doubts.TRANSFER_STEPS, doubts.UNREADABLE_STEPS)
 
 
@@ -25,10 +26,23 @@ def script():
 
 
 @pytest.mark.parametrize("steps", KINDS)
-def test_first_clear_the_task_and_delete_only_at_the_end(steps):
+def test_first_clear_the_task(steps):
     assert steps[0].startswith("Clear the task.")
-    assert [step for step in steps if "Delete every entry of the journal" in step] == [steps[-1]]
-    assert steps[-1].endswith("and no other. Then clear the task.")
+
+
+@pytest.mark.parametrize("steps", KINDS[:2])
+def test_then_show_and_resolve(steps):
+    assert "airflow whitebit doubts show ID" in steps[1]
+    assert "airflow whitebit doubts resolve ID --ran" in steps[-2]
+    assert "airflow whitebit doubts resolve ID --did-not-run" in steps[-1]
+    assert all("Then clear the task" in step for step in steps[-2:])
+
+
+@pytest.mark.parametrize("file", TEXTS, ids=lambda file: file.name)
+def test_nothing_recommends_deleting_a_journal(file):
+    for number, line in enumerate(file.read_text().splitlines(), 1):
+        found = re.search(r"\b(delete|remove)\b[^.|]*\b(journal|entry|entries)\b", line, re.IGNORECASE)
+        assert not found or "Never" in line or "never" in line, f"{file.name}:{number}: {line}"
 
 
 def test_each_operation_has_its_steps():

@@ -157,8 +157,13 @@
       { class: "doubts", role: "alert" },
       el("h2", {}, all.length === 1 ? "1 move is in doubt" : `${all.length} moves are in doubt`),
       el("p", {}, "Money may have moved. Follow the steps below, in order."),
-      ...[...bySteps.values()].flatMap((group) => [doubtTable(group), numbered(group[0].steps)]),
+      ...[...bySteps.values()].flatMap(doubtGroup),
     );
+  }
+
+  function doubtGroup(group) {
+    const evidence = group.map(oneDoubt.evidence).filter(Boolean);
+    return [doubtTable(group), ...evidence, numbered(group[0].steps)];
   }
 
   function doubtTable(group) {
@@ -615,6 +620,9 @@
       return null;
     }
   }
+
+  const tools = { el, table, column, numbers, amount, time, code, sub, facts, operation, taskLink, fetchJson };
+  const oneDoubt = window.treasuryDoubts(tools);
 
   async function start() {
     followTheme();

@@ -175,7 +175,7 @@ def test_each_try_has_its_own_variable(variables):
     assert first.name == second.name
     assert sorted(variables.kept) == [f"{first.name}__{one}" for one in ("1", "2", "from_2")]
     assert all(len(name) <= 250 and name.startswith("whitebit_move__d.t.k__") for name in variables.kept)
-    # The entry to delete covers all of this move and nothing else.
+    # The entry that an error names covers all of this move and nothing else.
     another = first.sibling("k.2")
     another.write({"by": 3})
     beginning = first.entry.removeprefix("the Variables whose names begin with ")
@@ -412,7 +412,7 @@ def test_two_names_are_two_journals(monkeypatch):
 @given(keys=st.sets(st.text(alphabet="ab_.1 ", max_size=6), max_size=8))
 @example(keys={"a", "a_", "a__", "a__1", "a__from_2", "a_1", "_", "__", "", " "})
 def test_no_name_of_a_move_begins_like_the_entries_of_another(keys):
-    """A person deletes all entries that begin so, and no other move's."""
+    """An error names the beginning of all entries of a move, and of no other move's."""
     beginnings = [f"{state_journal(Store(), key).name}__" for key in keys]
     for one in beginnings:
         assert [other for other in beginnings if f"{other}1".startswith(one)] == [one]

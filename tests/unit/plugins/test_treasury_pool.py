@@ -150,6 +150,16 @@ def test_whoever_asks_the_auth_manager_holds_no_database_connection(pooled, path
 
 
 @pytest.mark.usefixtures("manager")
+def test_the_evidence_of_a_doubt_needs_one_connection_at_a_time(pooled):
+    answer = pooled.desk.client.get("/api/doubt?intent_id=int-1")
+    assert (answer.status_code, answer.json()["evidence"]) == (200, None)
+    assert "No connection has the API key" in answer.json()["error"]["message"]
+    assert pooled.asked
+    assert set(pooled.asked) == {0}
+    assert pooled.engine.pool.checkedout() == 0
+
+
+@pytest.mark.usefixtures("manager")
 def test_many_viewers_share_one_database_connection(pooled):
     from fastapi.testclient import TestClient
 

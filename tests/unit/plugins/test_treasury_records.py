@@ -12,15 +12,16 @@ from sqlalchemy import event
 from treasury_rows import ACCOUNT, PLAN, history, intent
 
 from airflow_provider_whitebit.client import errors
+from airflow_provider_whitebit.control import journals
+from airflow_provider_whitebit.control.search import Reader
 from airflow_provider_whitebit.moves.doubts import UNREADABLE_STEPS, steps_for
 from airflow_provider_whitebit.moves.intent import Attempt, Operation
 from airflow_provider_whitebit.plugins import treasury_records as records
 
 
 def doubts(tables, dag_ids=("desk",), account=ACCOUNT, variables=True):
-    return records.doubts(
-        tables.session, dag_ids, account=account, readable_variables=lambda keys: set(keys) if variables else set()
-    )
+    reader = Reader(dag_ids, lambda keys: set(keys) if variables else set())
+    return records.doubts(tables.session, reader, account=account)
 
 
 def document(**changes):
@@ -145,7 +146,7 @@ class TestDoubtsInTaskState:
                 tables.variable(key, document(), of)
         with counted(tables.session) as queries:
             assert len(doubts(tables)) == 18
-        assert len(queries) == 5
+        assert len(queries) == 6
 
     @pytest.mark.parametrize(
         "text", ['{"version": 2, "attempts": [{"outcome": "pending"}]}', "pending, and no JSON", '["pending"]']
@@ -215,7 +216,7 @@ class TestDoubtsInVariables:
         assert doubts(tables) == []
 
     def test_what_is_beyond_the_most_journals_may_have_resolved_the_doubt(self, tables, monkeypatch):
-        monkeypatch.setattr(records, "MOST_JOURNALS", 1)
+        monkeypatch.setattr(journals, "MOST_JOURNALS", 1)
         tables.task()
         tables.variable(f"{self.KEY}__2", json.dumps(history(intent().found_absent())), self.OF)
         tables.variable(f"{self.KEY}__from_2", '"begun"', "Sign of desk|manual__1|invest|-1|flex_invest")
@@ -223,7 +224,7 @@ class TestDoubtsInVariables:
         assert doubts(tables) == []
 
     def test_signs_do_not_count_among_the_most_journals(self, tables, monkeypatch):
-        monkeypatch.setattr(records, "MOST_JOURNALS", 1)
+        monkeypatch.setattr(journals, "MOST_JOURNALS", 1)
         tables.task()
         tables.variable(f"{self.KEY}__1", document(), self.OF)
         tables.variable(f"{self.KEY}__from_2", '"begun"', "Sign of desk|manual__1|invest|-1|flex_invest")
