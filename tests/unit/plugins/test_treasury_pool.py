@@ -25,6 +25,13 @@ REQUESTS = {
     "/static/{folder}/{name}": ["/static/treasury/treasury.js"],
     "/api/connections": ["/api/connections"],
     "/api/treasury": ["/api/treasury", "/api/treasury?conn_id=desk", "/api/treasury?conn_id=hidden0"],
+    "/api/stop": ["/api/stop"],
+    "/api/resume": ["/api/resume"],
+}
+#: Of the routes that change something.
+BODIES = {
+    "/api/stop": {"reason": "market", "confirm": "stop"},
+    "/api/resume": {"reason": "over", "confirm": "resume", "seen": {}},
 }
 KEY = "whitebit_move__desk.invest.flex_invest__" + 32 * "a" + "__1"
 OF = "Move of desk|manual__1|invest|-1|flex_invest"
@@ -98,7 +105,7 @@ def pooled(desk, engine, rows, monkeypatch):  # noqa: F811
     rows.variable(KEY, json.dumps(history(intent())), OF)
     rows.dag("desk")
     rows.session.commit()
-    managed_by(desk.manager)
+    managed_by(desk.manager, SimpleNamespace(name="user", get_name=lambda: "user"))
     return SimpleNamespace(desk=desk, asked=asked, engine=engine, rows=rows, managed_by=managed_by)
 
 
@@ -135,16 +142,27 @@ def statements(engine, client, path):
         event.remove(engine, "before_cursor_execute", note)
 
 
+def ask(client, path):
+    if path in BODIES:
+        return client.post(path, json=BODIES[path], headers={"Sec-Fetch-Site": "same-origin"})
+    return client.get(path)
+
+
 def test_these_are_all_routes(pooled):
-    assert set(REQUESTS) == {route.path for route in pooled.desk.module.router.routes}
+    from fastapi.routing import APIRoute
+
+    from airflow_provider_whitebit.plugins import treasury_stop
+
+    routes = [*pooled.desk.module.router.routes, *treasury_stop.router.routes]
+    assert set(REQUESTS) == {route.path for route in routes if isinstance(route, APIRoute)}
 
 
 @pytest.mark.usefixtures("manager")
 @pytest.mark.parametrize("path", [path for paths in REQUESTS.values() for path in paths])
 def test_whoever_asks_the_auth_manager_holds_no_database_connection(pooled, path):
-    answer = pooled.desk.client.get(path)
-    assert answer.status_code in (200, 403), answer.text
-    assert bool(pooled.asked) == path.startswith("/api/")
+    answer = ask(pooled.desk.client, path)
+    assert answer.status_code in (200, 403, 422), answer.text
+    assert bool(pooled.asked) == (path.startswith("/api/") and answer.status_code != 422)
     assert set(pooled.asked) <= {0}
     assert pooled.engine.pool.checkedout() == 0
 
@@ -165,8 +183,8 @@ def test_many_viewers_share_one_database_connection(pooled):
 
     paths = [path for paths in REQUESTS.values() for path in paths] * 8
     with TestClient(pooled.desk.app) as client, ThreadPoolExecutor(16) as viewers:
-        answers = list(viewers.map(client.get, paths))
-    assert {answer.status_code for answer in answers} <= {200, 403}
+        answers = list(viewers.map(lambda path: ask(client, path), paths))
+    assert {answer.status_code for answer in answers} <= {200, 403, 422}
     known = [answer.json() for answer, path in zip(answers, paths, strict=True) if path == "/api/treasury"]
     assert [len(one["airflow"]["doubts"]) for one in known] == [1] * 8
 
