@@ -95,7 +95,8 @@ def read_time(text: str) -> Any:
 
     try:
         found = pendulum.parse(text, tz="UTC")
-    except ValueError:
+    except (ValueError, TypeError):
+        # pendulum raises a TypeError for some intervals.
         found = None
     if not isinstance(found, pendulum.DateTime) or "-" not in text[:8]:
         raise ArgumentTypeError(f"{text!r} is no date or time; write it like 2026-11-01 or 2026-11-01T08:00:00Z")
