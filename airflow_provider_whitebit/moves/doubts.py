@@ -20,9 +20,8 @@ RECORD_STEPS = (
     "If the task is in doubt again, look at the evidence: airflow whitebit doubts show ID, or the Treasury page. It "
     "lists the transactions that may be this move, and which of them belong to other tasks. If no person is needed, it "
     "says so: clear the task.",
-    "Find out which of the remaining transactions belong to other programs or to people.",
-    "If a transaction is left over, it is this move: airflow whitebit doubts resolve ID --ran TRANSACTION --reason "
-    f"'...'. {_RAN}",
+    "Find out which of the remaining transactions belong to other programs or to people. If one is left over, it is "
+    f"this move: airflow whitebit doubts resolve ID --ran TRANSACTION --reason '...'. {_RAN}",
     f"If none is left over, this move did not run: {_DID_NOT_RUN}",
 )
 
@@ -32,8 +31,8 @@ TRANSFER_STEPS = (
     "If the task is in doubt again, look at the evidence: airflow whitebit doubts show ID, or the Treasury page. It "
     "lists the balances, and what other tasks have moved of this asset since then. If no person is needed, it says so: "
     "clear the task.",
-    "Compare what remains with everything else that moved this asset: orders, interest, people.",
-    f"If the transfer explains the difference, it ran: airflow whitebit doubts resolve ID --ran --reason '...'. {_RAN}",
+    "Compare what remains with everything else that moved this asset: orders, interest, people. If the transfer "
+    f"explains the difference, it ran: airflow whitebit doubts resolve ID --ran --reason '...'. {_RAN}",
     f"If the balances are explained without it, the transfer did not run: {_DID_NOT_RUN}",
 )
 

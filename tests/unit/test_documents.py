@@ -82,7 +82,7 @@ def test_every_operator_sensor_and_event_trigger_is_listed():
 def test_the_architecture_names_every_module():
     text = (REPO / "docs" / "architecture.md").read_text()
     sections = dict(re.findall(r"^### (\w+):.*?$(.*?)(?=^##)", text, re.MULTILINE | re.DOTALL))
-    assert {"client", "moves", "treasury", "hooks"} == set(sections)
+    assert {"client", "moves", "treasury", "hooks", "control"} == set(sections)
     for folder, section in sections.items():
         named = {code for row in re.findall(r"^\| ([^|]+) \|", section, re.MULTILINE) for code in row.split("`")}
         modules = {path.name for path in (PACKAGE / folder).glob("*.py")} - {"__init__.py"}
