@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import uuid
 from collections import defaultdict
@@ -15,16 +13,15 @@ from typing import IO, Any, TypeVar
 
 import pendulum
 
-from airflow_provider_whitebit.client.errors import WhiteBitConfigurationError, WhiteBitValidationError, printable
+from airflow_provider_whitebit.client.errors import WhiteBitConfigurationError, WhiteBitValidationError
 from airflow_provider_whitebit.client.models import FlexTransaction, Record, field_types, plain
 from airflow_provider_whitebit.treasury.amounts import exact
+from airflow_provider_whitebit.treasury.csv_text import csv_lines, safe_text
 
 #: Most records that a task returns; Airflow keeps what it returns in its database.
 _MOST_RETURNED = 10_000
 #: Records in one write of Parquet (some megabytes of memory), and of the other formats (some hundred kilobytes).
 _BATCH, _LINES = 10_000, 1_000
-#: A spreadsheet reads a cell that begins so as a formula. Behind an apostrophe it is text.
-_FORMULAS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 #: Columns that are never text. A negative amount must stay a number.
 _NUMBERS = (Decimal, int, bool, pendulum.DateTime)
 #: Digits and decimals of amounts in Parquet, which keeps them exactly.
@@ -186,17 +183,13 @@ def _csv(kind: type[Record]) -> Writer:
         row = record.to_row()
         for place in texts:
             if isinstance(text := row[place], str):
-                # A tab or a line break also makes a spreadsheet look at what follows.
-                text = text if text.isprintable() else printable(text)
-                row[place] = f"'{text}" if text.lstrip().startswith(_FORMULAS) else text
+                row[place] = safe_text(text)
         return row
 
     def write(records: Iterator[Record], file: IO[bytes]) -> None:
-        lines: Iterable[Iterable[Any]] = [columns]
+        lines: list[list[Any]] = [list(columns)]
         while lines:
-            text = io.StringIO(newline="")
-            csv.writer(text, lineterminator="\n").writerows(lines)
-            file.write(text.getvalue().encode())
+            file.write(csv_lines(lines).encode())
             lines = [cells(record) for record in islice(records, _LINES)]
 
     return write

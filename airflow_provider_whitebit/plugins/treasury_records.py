@@ -30,7 +30,7 @@ def doubts(session: Session, reader: Reader, *, account: str | None) -> list[dic
 
 
 def _shown(doubt: Doubt, account: str | None) -> dict[str, Any]:
-    about = {"task": doubt.task.to_json(), "key": doubt.key, "kept_in": doubt.kept_in}
+    about = {"task": doubt.task.to_json(), "key": clean(doubt.key), "kept_in": doubt.kept_in}
     why = doubt.unreadable
     try:
         if doubt.intent is not None and not why:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import functools
 import json
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from airflow_provider_whitebit.client.errors import WhiteBitError
+from airflow_provider_whitebit.treasury.csv_text import csv_lines, safe_text
 
 FORMATS = ("table", "json", "yaml", "csv", "plain")
 
@@ -55,9 +54,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], output: str, *, columns: Seque
             print(yaml.dump([dict(row) for row in rows], sort_keys=False), end="")
         case "csv":
             names = list(columns) or list(rows[0] if rows else ())
-            writer = csv.writer(sys.stdout, lineterminator="\n")
-            writer.writerow(names)
-            writer.writerows([_cell(row.get(name)) for name in names] for row in rows)
+            print(csv_lines([names, *([_cell(row.get(name)) for name in names] for row in rows)]), end="")
         case _:
             from airflow.cli.simple_table import AirflowConsole
 
@@ -66,9 +63,8 @@ def print_rows(rows: Sequence[Mapping[str, Any]], output: str, *, columns: Seque
 
 
 def _cell(value: Any) -> str:
-    """A cell of a CSV file. A spreadsheet must take no text for a formula."""
     text = "" if value is None else json.dumps(value) if isinstance(value, dict | list | bool) else str(value)
-    return f"'{text}" if text[:1] in tuple("=+-@\t\r") else text
+    return safe_text(text)
 
 
 def _in_words(row: Mapping[str, Any]) -> dict[str, str]:

@@ -322,6 +322,22 @@ Next steps:
 Whether money moved is not known.
 Next step: Clear the task. It reads the exchange's records again before it sends anything.""",
     ),
+    "stopped": (
+        e.WhiteBitStoppedError("All moves are stopped by jane since 2026-11-30T03:00:00Z: market"),
+        """All moves are stopped by jane since 2026-11-30T03:00:00Z: market
+No money moved.
+Next steps:
+1. Ask the person who stopped them. When moves may go on: airflow whitebit resume --reason '...'
+2. Clear the task.""",
+    ),
+    "an answer that is not accepted": (
+        e.WhiteBitResolutionError("The task is running."),
+        """The task is running.
+Whether money moved is not known.
+Next steps:
+1. Look at the move again: airflow whitebit doubts list, then show.
+2. The cleared task reads the exchange's records before it sends anything, so the move is not made twice.""",
+    ),
     "anything else": (e.WhiteBitError("Something failed."), "Something failed.\nNo money moved."),
 }
 

@@ -289,7 +289,7 @@ def test_two_records_that_fit_are_a_doubt_with_everything_a_person_needs():
     with pytest.raises(errors.WhiteBitInDoubtError) as caught:
         script.run()
     text = str(caught.value)
-    for needed in ("old", "tx_1", "tx_2", str(NOW), "25 USDT", PLAN, "mark the task as success", "not known"):
+    for needed in ("old", "tx_1", "tx_2", str(NOW), "25 USDT", PLAN, "airflow whitebit doubts", "not known"):
         assert needed in text
     assert "Send" not in script.done
 

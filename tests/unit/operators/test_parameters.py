@@ -62,6 +62,8 @@ KINDS = {
     sensors.WhiteBitFlexEarningSensor: {},
     sensors.WhiteBitFixedMaturitySensor: {"ticker": "USDT"},
     sensors.WhiteBitPlatformSensor: {},
+    sensors.WhiteBitRateSensor: {"ticker": "USDT", "above": "0.1"},
+    sensors.WhiteBitPlanSensor: {"ticker": "USDT"},
 }
 MOVES = [
     kind for kind in KINDS if "dry_run" in kind.template_fields and kind is not flex.WhiteBitFlexAutoReinvestOperator
