@@ -213,6 +213,13 @@ HOSTILE_FLAWS = {
 }
 
 
+#: Such worlds are rare, so the search begins near one.
+NEAR = {
+    "a run does not look for answers before it sends": 2000,
+    "people answer while an attempt can be accepted": 5000,
+}
+
+
 @pytest.mark.parametrize("flaw", HOSTILE_FLAWS)
 def test_a_missing_safeguard_is_noticed_in_hostile_worlds(flaw):
     make, missing = HOSTILE_FLAWS[flaw]
@@ -222,7 +229,8 @@ def test_a_missing_safeguard_is_noticed_in_hostile_worlds(flaw):
         else:
             for patch in missing:
                 patches.enter_context(mock.patch.object(*patch))
-        assert first_failure(range(1500), make) is not None
+        first = NEAR.get(flaw, 0)
+        assert first_failure(range(first, first + 1500), make) is not None
 
 
 @pytest.mark.parametrize(
