@@ -8,7 +8,7 @@ BIN := .venv/bin
 # One process runs the tests that wait for Airflow, the other one all others; long files come first (tests/conftest.py).
 SIDE_BY_SIDE := -n 2 --dist loadscope --no-loadscope-reorder
 # These tests measure, so they run alone: with make test-scale.
-NOT_BESIDE_OTHERS := tests/scale/test_one_address.py tests/scale/test_treasury_load.py
+NOT_BESIDE_OTHERS := $(addprefix tests/scale/test_,one_address.py treasury_load.py limits_over_time.py)
 # Python $(1) of pyenv, else the one on the PATH; nothing if there is none.
 python = $(firstword $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/$(1).*/bin/python3 \
 	$(addsuffix /python$(1),$(subst :, ,$(PATH)))))

@@ -552,7 +552,7 @@ def test_who_may_not_edit_the_variable_cannot_stop_moves(visitor, site):
     assert page.locator("#switch button").count() == 0
     headers = {"Sec-Fetch-Site": "same-origin"}
     answer = page.request.post(f"{site}/whitebit/api/stop", data={"reason": "x", "confirm": "stop"}, headers=headers)
-    assert (answer.status, answer.json()["detail"][:26]) == (403, "You are not allowed to edit")
+    assert (answer.status, answer.json()["detail"][:27]) == (403, "You are not allowed to edit")
 
 
 def test_another_site_cannot_stop_moves(visitor, site):

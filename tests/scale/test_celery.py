@@ -121,7 +121,7 @@ def run_to_success(cluster, chaos, actions, run_id):
     # The last moves wait for these. The triggerer is not one of them: it can only be killed while a move is deferred.
     awaited = set(ESSENTIAL if MOVES <= FEW else chaos.kinds) - {"triggerer killed"}
     moment = time.monotonic() + chaos.chance.uniform(*pace)
-    deadline = time.monotonic() + 240 + 6 * MOVES
+    deadline = time.monotonic() + 900 + 6 * MOVES
     while True:
         assert time.monotonic() < deadline, states(cluster, run_id)
         cluster.keep_up()
