@@ -95,8 +95,8 @@ def test_no_refusal_reaches_a_process(tmp_path, capsys, movers, moves):
         with capsys.disabled():
             print(f"\n  {json.dumps(figures)}")
         assert over_the_limit(requests) == []
-        # A move right behind another one claims the same slot in vain, once. Lock nonces leave 1 when divided by 4. On a
-        # slow machine, a request may also come too late.
+        # A move right behind another one claims the same slot in vain, once. Lock nonces leave 1 when divided by 4.
+        # On a slow machine, a request may also come too late.
         refused = [request for request in requests if request["status"] not in (200, 201)]
         in_time = [request for request in refused if "more than 5 seconds" not in str(request["refusal"])]
         assert [request for request in in_time if request["nonce"] % 4 != 1] == []
