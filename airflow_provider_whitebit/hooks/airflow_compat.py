@@ -215,7 +215,10 @@ def boolean_option(section: str, name: str) -> bool:
 
 def option_names(section: str) -> set[str]:
     """The names of the options that a section of Airflow's configuration has, also those that no provider declares."""
-    return set(_conf().getsection(section) or ())
+    # Before 3.2, Airflow leaves out the environment's options of a section that no file has.
+    prefix = f"AIRFLOW__{section.upper()}__"
+    in_environment = {name.removeprefix(prefix).lower() for name in os.environ if name.startswith(prefix)}
+    return in_environment.union(_conf().getsection(section) or ())
 
 
 def metrics_are_on() -> bool:
