@@ -605,7 +605,7 @@ def _each_balance(
     """The balances in an answer by ticker. One that cannot be read is logged, and stops no other.
 
     :param read: reads the balance of one asset.
-    :param unknown: stands for one that cannot be read.
+    :param unknown: the value for a balance that cannot be read.
     """
     found: dict[str, ValueT | UnknownT] = {}
     for name, raw in _named(answer):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from airflow.models.asset import AssetModel
 from airflow.models.connection import Connection
@@ -15,7 +14,7 @@ from sqlalchemy.orm import Session
 from airflow_provider_whitebit.client.api import WhiteBitClient
 from airflow_provider_whitebit.client.errors import WhiteBitConfigurationError
 from airflow_provider_whitebit.control.journals import release
-from airflow_provider_whitebit.hooks.assets import SCHEME, decode_conn_id
+from airflow_provider_whitebit.hooks.assets import SCHEME, conn_id_of
 from airflow_provider_whitebit.hooks.connection_form import CONNECTION_TYPE
 from airflow_provider_whitebit.hooks.settings import Settings, settings_of
 from airflow_provider_whitebit.hooks.transports import make_transport
@@ -72,14 +71,7 @@ def known_connections(session: Session) -> set[str]:
     """
     stored = session.scalars(select(Connection.conn_id).where(Connection.conn_type == CONNECTION_TYPE))
     assets = session.scalars(select(AssetModel.uri).where(AssetModel.uri.like(f"{SCHEME}://%/moves")))
-    return {*stored, *_connections_of(assets)}
-
-
-def _connections_of(uris: Iterable[str]) -> Iterator[str]:
-    for uri in uris:
-        # Anyone who may write DAGs could have stored an address without this package.
-        with suppress(ValueError):
-            yield decode_conn_id(urlsplit(uri).netloc)
+    return {*stored, *filter(None, map(conn_id_of, assets))}
 
 
 def find_key(session: Session, intent: Intent, conn_id: str, may_read: Callable[[str], bool]) -> KnownKey:
@@ -114,7 +106,7 @@ def find_key(session: Session, intent: Intent, conn_id: str, may_read: Callable[
             f"You are not allowed to read the connection {having[0]!r}, which has the API key that sent this move. "
             "Nothing was changed.",
             money_moved=None,
-            next_step="Ask somebody who may read this connection.",
+            next_step="Ask a user who may read this connection.",
         )
     same = [name for name, one in found.items() if _shares_account(name, one, having, found)]
     margins = [found[name].reconcile_margin_ms for name in {*having, intent.connection} if name in found]

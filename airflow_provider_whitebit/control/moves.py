@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import fields
 from typing import Any
-from urllib.parse import urlsplit
 
 import pendulum
 from airflow.models.asset import AssetEvent, AssetModel
@@ -16,7 +15,7 @@ from sqlalchemy.orm import Session
 from airflow_provider_whitebit.client.errors import clean
 from airflow_provider_whitebit.client.models import parse_amount, to_json
 from airflow_provider_whitebit.control.tasks import Task
-from airflow_provider_whitebit.hooks.assets import SCHEME, address, decode_conn_id
+from airflow_provider_whitebit.hooks.assets import SCHEME, address, conn_id_of
 from airflow_provider_whitebit.moves.intent import Receipt
 
 #: Most moves that the Treasury page shows.
@@ -74,7 +73,7 @@ def moves_between(
     query = query.where(uri.like(f"{SCHEME}://%/moves") if conn_id is None else uri == address(conn_id))
     if dag_id is not None:
         query = query.where(AssetEvent.source_dag_id == dag_id)
-    named = ((_connection_of(uri), row) for uri, row in session.execute(query))
+    named = ((conn_id_of(uri), row) for uri, row in session.execute(query))
     moves = [(_moved_at(move), move) for move in _each_once((conn, row) for conn, row in named if conn is not None)]
     found = [(at, move) for at, move in moves if at >= since and (until is None or at < until)]
     return [move for _, move in sorted(found, key=lambda one: one[0], reverse=True)]
@@ -84,13 +83,6 @@ def _each_once(rows: Iterable[tuple[str, Any]]) -> list[dict[str, Any]]:
     """The moves of events, latest event first. The earliest announcement of a receipt is the time of its move."""
     named = (((conn_id, _receipt(row).get("intent_id") or row.id), _move(conn_id, row)) for conn_id, row in rows)
     return list({str(name): move for name, move in named}.values())
-
-
-def _connection_of(uri: str) -> str | None:
-    # Anyone who may write DAGs could have stored an address without this package.
-    with suppress(ValueError):
-        return decode_conn_id(urlsplit(uri).netloc)
-    return None
 
 
 def _receipt(row: Any) -> Mapping[str, Any]:

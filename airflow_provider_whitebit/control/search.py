@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from airflow.models.variable import Variable
 from sqlalchemy import select
@@ -23,7 +21,7 @@ from airflow_provider_whitebit.control.journals import (
     states_of,
 )
 from airflow_provider_whitebit.control.tasks import Task
-from airflow_provider_whitebit.hooks.doubts import DOUBT
+from airflow_provider_whitebit.hooks.doubts import DOUBT, Report
 from airflow_provider_whitebit.moves.history import MoveHistory, merge_intents
 from airflow_provider_whitebit.moves.intent import Intent
 from airflow_provider_whitebit.moves.resolution import unproven_nonces
@@ -239,23 +237,11 @@ def _report_names(session: Session) -> list[str]:
 def _read_report(session: Session, name: str) -> Iterator[Doubt]:
     """One report, as :class:`~..hooks.doubts.VariableResolutions` writes it. Anything else is left out."""
     try:
-        raw = json.loads(read_variable(session, name) or "null")
-        intent = Intent.from_json(raw["intent"])
-        about: dict[str, Any] = raw["task"]
-        index = about["map_index"]
-        if type(index) is not int or abs(index) > 10**9 or name != f"{DOUBT}{intent.id}" or not intent.unproven:
+        report = Report.from_text(read_variable(session, name) or "null")
+        task, intent = Task(*report.task), report.intent
+        if abs(task.map_index) > 10**9 or name != f"{DOUBT}{intent.id}" or not intent.unproven:
             return
-        dag_id, run_id, task_id = (about[part] for part in ("dag_id", "run_id", "task_id"))
-        if not all(isinstance(part, str) for part in (dag_id, run_id, task_id)):
-            return
-        yield Doubt(
-            Task(dag_id, run_id, task_id, index),
-            intent,
-            frozenset(int(nonce) for nonce in raw["nonces"]),
-            key=clean(str(raw["journal_entry"])),
-            variables=(name,),
-            connection=str(raw["connection"]),
-        )
+        yield Doubt(task, intent, report.nonces, key=clean(report.entry), variables=(name,), connection=report.conn_id)
     except Exception:
         # Anyone who may write Variables could have stored anything there. What it says about a move is in its journal.
         return

@@ -19,8 +19,8 @@ from airflow_provider_whitebit.moves.stop import LONGEST_NAME, LONGEST_REASON, S
 _DESCRIPTION = "While this Variable exists, the WhiteBIT provider sends no move. Written by airflow whitebit stop."
 
 
-class StopChangedError(WhiteBitValidationError):
-    """The stop is not the one that the user has seen: somebody stopped or resumed meanwhile."""
+class WhiteBitStopChangedError(WhiteBitValidationError):
+    """The stop is not the one that the user has seen: another user has stopped or resumed moves."""
 
     advice = "Look at the current state. Then decide again."
 
@@ -76,7 +76,7 @@ def resume_moves(session: Session, *, by: str, reason: str, seen: Stop | None = 
     :param reason: in the user's own words.
     :param seen: the stop that the user has seen; by default whichever there is.
     :raises WhiteBitValidationError: there is no reason.
-    :raises StopChangedError: there is another stop than the user has seen, or none any more.
+    :raises WhiteBitStopChangedError: there is another stop than the user has seen, or none any more.
     :returns: the stop that is lifted; ``None`` if there was none.
     """
     by, reason = clean(by, LONGEST_NAME), _reason(reason)
@@ -85,7 +85,7 @@ def resume_moves(session: Session, *, by: str, reason: str, seen: Stop | None = 
     if seen is not None and seen != stop:
         session.rollback()
         now = "Moves are no longer stopped." if stop is None else f"Moves are now stopped {stop.in_words}."
-        raise StopChangedError(f"The stop has changed since you saw it. {now}")
+        raise WhiteBitStopChangedError(f"The stop has changed since you saw it. {now}")
     if row is not None and stop is not None:
         session.delete(row)
         audit.record(session, audit.Event.RESUME, user=by, facts={"reason": reason, "lifted": stop.to_json()})

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from airflow_provider_whitebit.client.errors import clean
+from airflow_provider_whitebit.hooks.stores import task_in_words
 
 
 class Task(NamedTuple):
@@ -25,5 +26,4 @@ class Task(NamedTuple):
 
 def in_words(task: Task) -> str:
     """Return a task instance in words."""
-    mapped = f", map index {task.map_index}" if task.map_index >= 0 else ""
-    return clean(f"task {task.task_id} of {task.dag_id}, run {task.run_id}{mapped}")
+    return clean(task_in_words(*task))

@@ -18,7 +18,7 @@ from airflow_provider_whitebit.hooks.airflow_compat import asset_events, variabl
 from airflow_provider_whitebit.hooks.assets import address
 from airflow_provider_whitebit.hooks.doubts import RESOLUTION, Report, read_report, read_resolution
 from airflow_provider_whitebit.hooks.journals import markers_for
-from airflow_provider_whitebit.hooks.stores import VariableStore
+from airflow_provider_whitebit.hooks.stores import VariableStore, task_in_words
 from airflow_provider_whitebit.moves.doubts import doubt_of_another_key
 from airflow_provider_whitebit.moves.drivers import ask_exchange
 from airflow_provider_whitebit.moves.effects import AskTime, ReadBalances, ReadRecords
@@ -68,7 +68,7 @@ def examine(hook: WhiteBitHook, report: Report) -> Examined:
 def keep_answer(report: Report, answer: Resolution) -> None:
     """Keep an answer for the task that made the move.
 
-    :raises WhiteBitResolutionError: the move is no longer in doubt, or somebody has answered before.
+    :raises WhiteBitResolutionError: the move is no longer in doubt, or a person has answered differently before.
     :raises WhiteBitJournalError: it was not kept.
     """
     variables, name = VariableStore(), f"{RESOLUTION}{report.intent.id}"
@@ -141,7 +141,8 @@ def _announced(hook: WhiteBitHook, intent: Intent) -> Iterator[OtherMove]:
                 continue
             with suppress(ValueError, TypeError):
                 receipt = Receipt.from_json(event.extra)
-                owner = f"task {event.source_task_id} of {event.source_dag_id}, run {event.source_run_id}"
+                place = (event.source_dag_id, event.source_run_id, event.source_task_id, event.source_map_index)
+                owner = task_in_words(*place)
                 if receipt.status == "executed" and receipt.intent_id not in (None, intent.id):
                     yield OtherMove(receipt, owner)
 

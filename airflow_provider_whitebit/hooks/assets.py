@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
@@ -53,6 +54,18 @@ def encode_conn_id(conn_id: str) -> str:
         raise ValueError(f"the connection's id is longer than {LONGEST_CONN_ID} bytes")
     quoted = quote(raw, safe="")
     return quoted if len(quoted) <= _LONGEST_QUOTED else _BASE64 + urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def conn_id_of(uri: str) -> str | None:
+    """The connection that an asset's address names; ``None`` if it names none.
+
+    Anyone who may write DAGs could have stored an address without this package.
+
+    :param uri: of the asset.
+    """
+    with suppress(ValueError):
+        return decode_conn_id(urlsplit(uri).netloc)
+    return None
 
 
 def decode_conn_id(encoded: str) -> str:

@@ -7,10 +7,11 @@ import logging
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Self
 
 from airflow_provider_whitebit.client.errors import WhiteBitJournalError, clean
 from airflow_provider_whitebit.hooks.airflow_compat import current_context
-from airflow_provider_whitebit.hooks.stores import Store, VariableStore
+from airflow_provider_whitebit.hooks.stores import Store, VariableStore, task_in_words
 from airflow_provider_whitebit.moves.intent import Intent
 from airflow_provider_whitebit.moves.resolution import Resolution
 
@@ -89,18 +90,31 @@ class Report:
     :param nonces: of every attempt in its journal that may have run.
     :param task: dag, run, task and map index.
     :param conn_id: the connection that the task names.
+    :param entry: where its journal is, in words.
     """
 
     intent: Intent
     nonces: frozenset[int]
     task: tuple[str, str, str, int]
     conn_id: str
+    entry: str = ""
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """Read the text of a Variable. :raises ValueError: what is wrong with it."""
+        try:
+            raw = json.loads(text)
+            about = raw["task"]
+            task = (str(about["dag_id"]), str(about["run_id"]), str(about["task_id"]), int(about["map_index"]))
+            nonces = frozenset(map(int, raw["nonces"]))
+            return cls(Intent.from_json(raw["intent"]), nonces, task, str(raw["connection"]), str(raw["journal_entry"]))
+        except (KeyError, TypeError, ArithmeticError, RecursionError) as error:
+            raise ValueError(f"{type(error).__name__}: {error}") from None
 
     @property
     def task_in_words(self) -> str:
         """The task that made the move."""
-        dag, run, task, index = self.task
-        return clean(f"task {task} of {dag}, run {run}{f', map index {index}' if index >= 0 else ''}")
+        return clean(task_in_words(*self.task))
 
 
 def read_report(intent_id: str, variables: Store | None = None) -> Report | None:
@@ -112,11 +126,8 @@ def read_report(intent_id: str, variables: Store | None = None) -> Report | None
     if text is None or text == _ENDED:
         return None
     try:
-        raw = json.loads(text)
-        about = raw["task"]
-        task = (str(about["dag_id"]), str(about["run_id"]), str(about["task_id"]), int(about["map_index"]))
-        return Report(Intent.from_json(raw["intent"]), frozenset(map(int, raw["nonces"])), task, str(raw["connection"]))
-    except (KeyError, TypeError, ValueError) as error:
+        return Report.from_text(text)
+    except ValueError as error:
         raise WhiteBitJournalError(
             f"The Variable {DOUBT}{intent_id} cannot be read: {clean(str(error))}",
             next_step="Clear the task that made the move: it reports the doubt again.",

@@ -20,7 +20,14 @@ from airflow_provider_whitebit.hooks.airflow_compat import (
     runs_for_airflow,
 )
 from airflow_provider_whitebit.hooks.mapped_tasks import MappedTask
-from airflow_provider_whitebit.hooks.stores import Store, TaskStateStore, VariableStore, plain_name, variable_name
+from airflow_provider_whitebit.hooks.stores import (
+    Store,
+    TaskStateStore,
+    VariableStore,
+    plain_name,
+    task_in_words,
+    variable_name,
+)
 from airflow_provider_whitebit.moves.journal import (
     LOG_COPIES,
     Journal,
@@ -420,15 +427,10 @@ def _slot_in(context: Mapping[str, Any], key: str, *, resumed: bool, accounts: t
         run,
         process_run,
         begun_before,
-        _in_words(instance),
+        task_in_words(instance.dag_id, instance.run_id, instance.task_id, instance.map_index),
         mapped,
         instance=task.task,
     )
-
-
-def _in_words(instance: Any) -> str:
-    mapped = f", map index {instance.map_index}" if instance.map_index >= 0 else ""
-    return f"task {instance.task_id} of {instance.dag_id}, run {instance.run_id}{mapped}"
 
 
 def _require_no_airflow() -> None:

@@ -110,6 +110,12 @@ def variable_name(prefix: str, readable: str, identity: str) -> str:
     return f"{prefix}{plain_name(readable)[: _LONGEST_NAME - 60]}__{digest}"
 
 
+def task_in_words(dag_id: str, run_id: str, task_id: str, map_index: int) -> str:
+    """A task instance in words."""
+    mapped = f", map index {map_index}" if map_index >= 0 else ""
+    return f"task {task_id} of {dag_id}, run {run_id}{mapped}"
+
+
 def plain_name(text: str) -> str:
     """A text with only the characters that URLs and names of Variables carry unchanged."""
     return re.sub(r"[^A-Za-z0-9._-]", "_", text)

@@ -85,7 +85,7 @@ def counted_moves(
     for transfers in records.transfers.values():
         recorded += _transfers(transfers)
     found = [move for move in recorded if move.counts(since)]
-    # Each record stands for one move: equal ones may have been grouped.
+    # Each record counts for one move: equal records may have been grouped.
     free, shown = [*recorded], set()
     for intent in logged:
         move = _logged_move(intent)
@@ -116,7 +116,7 @@ def _logged_move(intent: Intent) -> CountedMove | None:
 def _is_shown(intent: Intent, records: AccountRecords, free: list[CountedMove], margin_ms: int) -> bool:
     """Whether a record is certainly this intent's. That record is no other's then.
 
-    :param free: the recorded moves that stand for no other intent.
+    :param free: the recorded moves that explain no other intent.
     """
     move, receipt = intent.move, intent.receipt
     if move.operation is Operation.TRANSFER:

@@ -16,6 +16,7 @@ from airflow_provider_whitebit.client.errors import WhiteBitResolutionError, cle
 from airflow_provider_whitebit.client.models import plain, to_json
 from airflow_provider_whitebit.moves.doubts import sent_at
 from airflow_provider_whitebit.moves.evidence import (
+    ACTIONS,
     NONCE_LIFE_MS,
     Trace,
     Verdict,
@@ -29,7 +30,6 @@ from airflow_provider_whitebit.moves.resolution import Answer, Resolution
 #: Longest reason and longest name of a user that are kept.
 LONGEST_REASON, LONGEST_NAME = 500, 250
 
-_FLEX = (Operation.FLEX_INVEST, Operation.FLEX_WITHDRAW, Operation.FLEX_CLOSE)
 _UNCHANGED = "Nothing was changed."
 
 
@@ -257,7 +257,7 @@ def question_text(found: Examined, task: str) -> str:
         "**It ran**: the task returns a receipt with your name and reason. **It did not run**: the task makes the move "
         "again. A wrong answer can move money twice or not at all. **Not yet**: you are asked again."
     )
-    parts.append(f"Money moves only when somebody clears {_cell(task)} after your answer.")
+    parts.append(f"Money moves only when a user clears {_cell(task)} after your answer.")
     return "\n\n".join(parts)
 
 
@@ -265,7 +265,7 @@ def _row(one: Candidate) -> str:
     trace = one.trace
     amount = "unknown" if trace.amount is None else plain(trace.amount)
     time = moment(trace.made_at) if trace.dated else "unknown"
-    owner = "nobody known" if one.explanation is None else one.explanation.owner
+    owner = "no known move" if one.explanation is None else one.explanation.owner
     cells = (one.name, time, amount, "yes" if trace.fits else "not in every field", owner)
     return f"| {' | '.join(map(_cell, cells))} |"
 
@@ -284,7 +284,7 @@ def has_left(receipt: Receipt, move: Move, reference: str) -> bool:
     """
     match move.operation:
         case Operation.FLEX_INVEST | Operation.FLEX_WITHDRAW | Operation.FLEX_CLOSE:
-            same = receipt.operation in _FLEX and receipt.plan_id == move.plan_id
+            same = receipt.operation in ACTIONS and receipt.plan_id == move.plan_id
             return same and receipt.transaction_id == reference
         case Operation.FIXED_INVEST | Operation.FIXED_CLOSE:
             return receipt.operation == move.operation and receipt.investment_id == reference

@@ -16,7 +16,7 @@ from airflow_provider_whitebit.client.errors import (
     WhiteBitRateLimitError,
     WhiteBitUnavailableError,
 )
-from airflow_provider_whitebit.moves.allowance import allowance_for
+from airflow_provider_whitebit.moves.allowance import Allowance, allowance_for
 from airflow_provider_whitebit.moves.doubts import REPLACED
 from airflow_provider_whitebit.moves.effects import (
     CheckPromise,
@@ -66,55 +66,61 @@ def send(
         # A later run may have been refused because Airflow has replaced it: then it could not read what was sent.
         error.money_moved = None if run.execution.begun_before else False
         raise
+    return (yield from _send_written(run, intent, lock, allowance))
+
+
+def _send_written(
+    run: RunRecord, intent: Intent, lock: NonceLock, allowance: Allowance
+) -> Generator[Effect, Any, tuple[WhiteBitError | None, Intent]]:
+    """Send the attempt that the journal holds, unless something forbids it by now. Returns as :func:`send` does."""
+    unsent = intent.last_refused()
     try:
-        written = yield from _confirm(run, intent)
-        answered = yield from run.is_answered(written, intent)
-        if not (answered or run.tells_more(written)):
-            yield from allowance.reserve(intent, lock)
-    except WhiteBitError:
-        yield from allowance.settle(intent.last_refused(), lock)
-        yield from run.keep(intent.last_refused())
-        raise
-    if answered or run.tells_more(written):
-        run.history = written
-        yield from run.keep(intent.last_refused())
-        other = WhiteBitUnavailableError(
-            "A person has just said whether this move ran. It was not sent again."
-            if answered
-            else "Another run is making this move. This one was not sent."
-        )
-        return other, intent.last_refused()
-    try:
+        overtaken = yield from _overtaken(run, intent)
+        if overtaken is not None:
+            return overtaken, unsent
+        yield from allowance.reserve(intent, lock)
         # As late as possible. The clock is read afterwards, because this can take long.
         yield CheckStop()
     except WhiteBitError:
-        yield from allowance.settle(intent.last_refused(), lock)
-        yield from run.keep(intent.last_refused())
+        yield from allowance.settle(unsent, lock)
+        yield from run.keep(unsent)
         raise
     if late := (yield from _late(lock)):
-        return late, intent.last_refused()
+        return late, unsent
     try:
-        reference = yield Send(move.call(), lock.nonce)
+        reference = yield Send(intent.move.call(), lock.nonce)
     except (WhiteBitRateLimitError, WhiteBitNonceError) as error:
         # This can be the answer to a second delivery of the request, whose first delivery ran. A refusal by another
         # rule counts as a proof that it did not: we conclude that the exchange checks the nonce first (docs/once.md).
         error.money_moved = None
         return error, intent
-    except WhiteBitUnavailableError as error:
-        if error.money_moved is None:
-            return error, intent
-        yield from allowance.settle(intent.last_refused(), lock)
-        return error, intent.last_refused()
     except WhiteBitError as error:
         if error.money_moved is None:
-            # A gateway in between refused it, perhaps after the exchange had made the move.
+            # No answer; or a gateway in between refused it, perhaps after the exchange had made the move.
             return error, intent
-        yield from allowance.settle(intent.last_refused(), lock)
+        yield from allowance.settle(unsent, lock)
+        if isinstance(error, WhiteBitUnavailableError):
+            return error, unsent
         yield from run.keep(intent.refused(error))
         raise
     made = yield from _acknowledged(intent, lock, reference)
     yield from allowance.settle(made, lock)
     return None, made
+
+
+def _overtaken(run: RunRecord, intent: Intent) -> Generator[Effect, Any, WhiteBitUnavailableError | None]:
+    """The error of an attempt that must not be sent, because another run or a person was faster."""
+    written = yield from _confirm(run, intent)
+    answered = yield from run.is_answered(written, intent)
+    if not (answered or run.tells_more(written)):
+        return None
+    run.history = written
+    yield from run.keep(intent.last_refused())
+    return WhiteBitUnavailableError(
+        "A person has just said whether this move ran. It was not sent again."
+        if answered
+        else "Another run is making this move. This one was not sent."
+    )
 
 
 def _confirm(run: RunRecord, intent: Intent) -> Generator[Effect, Any, MoveHistory]:

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from airflow_provider_whitebit.client.errors import WhiteBitConfigurationError, WhiteBitValidationError
 from airflow_provider_whitebit.control.journals import release
-from airflow_provider_whitebit.control.stop import StopChangedError, current_stop, resume_moves, stop_moves
+from airflow_provider_whitebit.control.stop import WhiteBitStopChangedError, current_stop, resume_moves, stop_moves
 from airflow_provider_whitebit.hooks.provider_config import READ_ONLY, SECTION
 from airflow_provider_whitebit.hooks.stop import read_only_is_set
 from airflow_provider_whitebit.moves.stop import LONGEST_REASON, STOP_VARIABLE, Stop
@@ -95,7 +95,7 @@ def _carry_out(
         raise HTTPException(422, f"Type {word} to confirm.")
     try:
         changed = change(user.get_name())
-    except StopChangedError as error:
+    except WhiteBitStopChangedError as error:
         raise HTTPException(409, error.message) from None
     except WhiteBitValidationError as error:
         raise HTTPException(422, error.message) from None

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from airflow_provider_whitebit.client.errors import WhiteBitValidationError
 from airflow_provider_whitebit.control import stop as control
-from airflow_provider_whitebit.control.stop import StopChangedError, current_stop, resume_moves, stop_moves
+from airflow_provider_whitebit.control.stop import WhiteBitStopChangedError, current_stop, resume_moves, stop_moves
 from airflow_provider_whitebit.moves.stop import STOP_VARIABLE
 
 
@@ -62,11 +62,11 @@ def test_a_reason_is_required(tables, change, reason):
 def test_only_the_stop_that_was_seen_is_lifted(tables):
     seen = stop_moves(tables.session, by="jane", reason="market")
     other = stop_moves(tables.session, by="joe", reason="audit")
-    with pytest.raises(StopChangedError, match="jane, joe: market; audit"):
+    with pytest.raises(WhiteBitStopChangedError, match="jane, joe: market; audit"):
         resume_moves(tables.session, by="jane", reason="over", seen=seen)
     assert current_stop(tables.session) == other
     assert resume_moves(tables.session, by="jane", reason="over", seen=other) == other
-    with pytest.raises(StopChangedError, match="no longer stopped"):
+    with pytest.raises(WhiteBitStopChangedError, match="no longer stopped"):
         resume_moves(tables.session, by="jane", reason="over", seen=other)
 
 

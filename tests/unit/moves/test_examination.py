@@ -149,7 +149,7 @@ def test_a_person_reads_what_was_sent_and_what_may_be_it():
     text = x.question_text(examined(TWO, others=[other("tx_1", resolved_by="Bob")]), "task invest of desk, run a|b")
     assert "**flex_invest 25 USDT, plan" in text and f"nonce {NOW}" in text
     assert "| tx_1 | 2026-09-21T14:13:20Z | 25 | yes | task sweep of desk, run r1 |" in text
-    assert "| tx_2 | 2026-09-21T14:13:20Z | 25 | yes | nobody known |" in text
+    assert "| tx_2 | 2026-09-21T14:13:20Z | 25 | yes | no known move |" in text
     assert "clears task invest of desk, run a\\|b" in text
 
 
