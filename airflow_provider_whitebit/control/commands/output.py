@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from airflow_provider_whitebit.client.errors import WhiteBitError
-from airflow_provider_whitebit.treasury.csv_text import csv_lines, safe_text
 
 FORMATS = ("table", "json", "yaml", "csv", "plain")
 
@@ -53,8 +52,11 @@ def print_rows(rows: Sequence[Mapping[str, Any]], output: str, *, columns: Seque
 
             print(yaml.dump([dict(row) for row in rows], sort_keys=False), end="")
         case "csv":
+            from airflow_provider_whitebit.treasury.csv_text import csv_lines, safe_text
+
             names = list(columns) or list(rows[0] if rows else ())
-            print(csv_lines([names, *([_cell(row.get(name)) for name in names] for row in rows)]), end="")
+            cells = ([safe_text(_text(row.get(name))) for name in names] for row in rows)
+            print(csv_lines([names, *cells]), end="")
         case _:
             from airflow.cli.simple_table import AirflowConsole
 
@@ -62,9 +64,8 @@ def print_rows(rows: Sequence[Mapping[str, Any]], output: str, *, columns: Seque
             AirflowConsole().print_as(data=[_in_words(row) for row in shown], output=output)
 
 
-def _cell(value: Any) -> str:
-    text = "" if value is None else json.dumps(value) if isinstance(value, dict | list | bool) else str(value)
-    return safe_text(text)
+def _text(value: Any) -> str:
+    return "" if value is None else json.dumps(value) if isinstance(value, dict | list | bool) else str(value)
 
 
 def _in_words(row: Mapping[str, Any]) -> dict[str, str]:
