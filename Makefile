@@ -17,7 +17,7 @@ PRESENT = $(filter-out $(MISSING),$(VERSIONS))
 OLDEST = $(lastword $(OLDER))
 
 .PHONY: help demo ui lint check test test-unit test-e2e test-browser test-kill test-scale test-compat \
-	test-versions test-lowest coverage \
+	test-versions test-lowest coverage fuzz \
 	test-peers mutate simulate explore bench constraints clean
 
 help:
@@ -32,6 +32,7 @@ help:
 	@echo "make test-kill    kill KILLS=50 task processes and RESTARTS=20 triggerers"
 	@echo "make test-scale   MOVES=200 moves at once on Celery, PostgreSQL and Redis, while all of them are killed (SEED=1);"
 	@echo "                  and the Treasury page on PostgreSQL, with 40 viewers beside Airflow's own pages"
+	@echo "make fuzz         new random examples, 1000 for each property (make test has the same examples in every run)"
 	@echo "make test-peers   other clients of the exchange against the sandbox (NEWEST_PEERS=1 pins their newest versions first)"
 	@echo "make coverage     coverage of unit tests, contract tests and simulation; fails below the limit in pyproject.toml"
 	@echo "make mutate       change the modules that keep money from moving twice; fails if the fast tests do not notice;"
@@ -117,6 +118,9 @@ test-versions: $(PRESENT:%=.venv-%/ready)
 
 test-lowest: .venv-lowest/ready
 	.venv-lowest/bin/python -m pytest -q -n 2 -rs -m "not slow" --hypothesis-profile quick tests/unit
+
+fuzz: .venv/ready
+	$(BIN)/python -m pytest -q -n 2 -m hypothesis --hypothesis-profile fuzz tests/unit tests/contract
 
 test-peers: .venv/ready
 	@$(BIN)/python scripts/peers.py $(if $(NEWEST_PEERS),--resolve)

@@ -11,10 +11,11 @@ if TYPE_CHECKING:
     from xdist.remote import Producer
     from xdist.scheduler import LoadScopeScheduling
 
-# No test depends on how fast this machine is.
-settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# No test depends on how fast this machine is. The examples are the same in every run: `make fuzz` looks for new ones.
+settings.register_profile("tests", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 # `make check` tries fewer examples.
 settings.register_profile("quick", settings.get_profile("tests"), max_examples=15)
+settings.register_profile("fuzz", settings.get_profile("tests"), max_examples=1000, derandomize=False)
 settings.load_profile("tests")
 
 pytest_plugins = ["tests.leftovers", "tests.running_airflow"]

@@ -81,7 +81,6 @@ def read(exchange, until=None):
     return list(paging.in_pages_by_time(listed(exchange), until=until))
 
 
-@settings(deadline=None)
 @given(
     seconds=st.lists(st.integers(0, 60), max_size=160),
     inclusive=st.booleans(),
@@ -116,7 +115,7 @@ SHORT = st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers(0, 3)), max_
 )
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(
     records=SHORT,
     additions=st.lists(st.integers(0, 9), max_size=8),
@@ -144,7 +143,6 @@ def test_a_list_that_moves_while_it_is_read(records, additions, lags, sizes, ech
     assert expected <= found <= Counter(exchange.records)
 
 
-@settings(deadline=None)
 @given(
     count=st.integers(0, 15),
     gone=st.lists(st.integers(0, 14), max_size=5),

@@ -9,7 +9,7 @@ from itertools import count
 
 import pendulum
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_whitebit.client import errors as e
@@ -574,7 +574,7 @@ def stated(model, now, **changes):
     return model.statement(**{"end": min(end, now), "made_at": max(now, end), **changes})
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 @given(STEPS)
 def test_any_history_is_stated_as_it_happened(steps):
     model, now = play(steps)
@@ -601,7 +601,7 @@ def test_any_history_is_stated_as_it_happened(steps):
     assert list(statement.movements) == sorted(within, key=lambda record: record.created_at)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 @given(STEPS, st.data())
 def test_a_record_that_is_dropped_or_altered_is_reported(steps, data):
     # A withdrawal beside a midnight's earning may include it, so one record more or less can make sense there.
