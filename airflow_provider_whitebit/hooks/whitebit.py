@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, overload
 from urllib.parse import urlsplit
 
@@ -332,7 +332,8 @@ class WhiteBitHook(BaseHook):
         """
         plan, asset = parsing.exactly_one(plan_id, ticker)
         on, dry = parsing.read_boolean("enabled", enabled), parsing.read_boolean("dry_run", dry_run)
-        investment = self._account.flex_investment(plan, asset, [], None)
+        find = partial(self._account.flex_investment, plan, asset, [], None)
+        investment = known.find_although_late(find, self.settings.reconcile_margin_ms / 1000, self._executor.sleep)
         self.settings.limits.check(AUTO_REINVEST, investment.currency, None)
         if not dry:
             check_stop()

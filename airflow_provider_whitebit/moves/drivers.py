@@ -34,9 +34,11 @@ from airflow_provider_whitebit.moves.execution import ApiKey, ExecutionRequest
 from airflow_provider_whitebit.moves.history import MoveHistory
 from airflow_provider_whitebit.moves.intent import Balances, Intent, Move, Operation, Receipt
 from airflow_provider_whitebit.moves.journal import Journal
+from airflow_provider_whitebit.moves.known import find_although_late
 from airflow_provider_whitebit.moves.limits import Limits
 from airflow_provider_whitebit.moves.reading import read_invested, read_moves
 from airflow_provider_whitebit.moves.reconciliation import reconcile
+from airflow_provider_whitebit.moves.requests import FixedClose, FlexClose, FlexWithdraw
 from airflow_provider_whitebit.moves.resolution import unproven_nonces
 from airflow_provider_whitebit.moves.supersession import failure_key, highest_number, refuse_if_superseded
 
@@ -159,7 +161,7 @@ class _Worker:
             case e.WriteSpending(name, history, copy):
                 return execution.api_key.spending.write(name, history.to_json(), copy)
             case e.Resolve():
-                return execution.request.resolve(execution.account)
+                return self._resolve()
             case e.CheckPromise(move):
                 return None if execution.promise is None else execution.promise.check(execution.account, move)
             case e.CheckStop():
@@ -169,6 +171,13 @@ class _Worker:
             case e.ConfirmRun(plan):
                 return _confirm_run(execution, execution.journal.sibling(plan) if plan else execution.plan_journal)
         return ask_exchange(self._client, effect)
+
+    def _resolve(self) -> Move:
+        request = self._execution.request
+        resolve = partial(request.resolve, self._execution.account)
+        if isinstance(request, (FlexWithdraw, FlexClose, FixedClose)):
+            return find_although_late(resolve, self._execution.api_key.reconcile_margin_ms / 1000, self._sleep)
+        return resolve()
 
 
 def _with_its_key(execution: ExecutionRequest) -> ExecutionRequest:

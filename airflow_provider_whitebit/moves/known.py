@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterator
+from typing import TypeVar
 
 from airflow_provider_whitebit.client.api import WhiteBitClient
 from airflow_provider_whitebit.client.errors import PERMANENT_ERRORS, WhiteBitValidationError
@@ -15,6 +16,25 @@ from airflow_provider_whitebit.client.unreadable import UnreadableRecord
 from airflow_provider_whitebit.moves import selection
 
 log = logging.getLogger(__name__)
+
+FoundT = TypeVar("FoundT")
+
+
+def find_although_late(find: Callable[[], FoundT], wait_s: float, sleep: Callable[[float], object]) -> FoundT:
+    """Find an investment in the exchange's lists, which may not show yet what an earlier task has invested.
+
+    :param find: reads the lists. It is called again if the investment is not there.
+    :param wait_s: how late the lists may be, in seconds.
+    :param sleep: waits so many seconds.
+    :returns: the result of ``find``.
+    :raises WhiteBitValidationError: the investment is not there, also after waiting.
+    """
+    try:
+        return find()
+    except WhiteBitValidationError as error:
+        log.info("Looking again in %g s, in case the list of investments is late: %s", wait_s, error.message)
+        sleep(wait_s)
+        return find()
 
 
 def require_ticker(client: WhiteBitClient, ticker: str) -> None:

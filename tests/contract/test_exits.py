@@ -15,7 +15,7 @@ from airflow_provider_whitebit.operators.treasury import (
     WhiteBitRebalanceOperator,
     WhiteBitSweepOperator,
 )
-from tests.sandbox_plans import Flex
+from tests.sandbox_plans import Fixed, Flex
 
 ERRORS = (e.WhiteBitPlanError, AirflowFailException)
 
@@ -235,3 +235,43 @@ class TestQuirks:
             assert "Plan is paused" in str(error)
         assert invested(sandbox, "ETH") == 10
         assert Flex.USDT not in {one["planId"] for one in sandbox.ledger()["investments"] if one["status"] == 1}
+
+
+TAKEN_OUT = {
+    "part": lambda hook: hook.flex_withdraw(plan_id=Flex.USDT, amount="400"),
+    "part, by asset": lambda hook: hook.flex_withdraw(ticker="USDT", amount="400"),
+    "all": lambda hook: hook.flex_withdraw(plan_id=Flex.USDT, amount="all"),
+    "close, by asset": lambda hook: hook.flex_close(ticker="USDT"),
+    "more than is shown": lambda hook: hook.flex_withdraw(plan_id=Flex.USDT, amount="1200"),
+    "Fixed, by plan": lambda hook: hook.fixed_close(plan_id=Fixed.TEN_DAYS),
+    "Fixed, by id": lambda hook: hook.fixed_close(investment_id=FIXED[-1]),
+}
+#: Ids of the Fixed investments that the tests have made.
+FIXED = []
+
+
+@pytest.mark.parametrize("take_out", TAKEN_OUT.values(), ids=TAKEN_OUT)
+def test_what_was_just_invested_is_taken_out_although_lists_are_late(make_hook, sandbox, take_out):
+    hook = make_hook(reconcile_margin=10)
+    if take_out is TAKEN_OUT["more than is shown"]:
+        hook.flex_invest(plan_id=Flex.USDT, amount="1000", idempotency_key="earlier")
+    sandbox.fault("history_lag", seconds=8, count=None)
+    hook.flex_invest(plan_id=Flex.USDT, amount="1000")
+    FIXED.append(hook.fixed_invest(plan_id=Fixed.TEN_DAYS, amount="300").investment_id)
+    assert take_out(hook).status == "executed"
+
+
+def test_auto_reinvest_of_what_was_just_invested_is_switched_although_lists_are_late(make_hook, sandbox):
+    hook = make_hook(reconcile_margin=10)
+    sandbox.fault("history_lag", seconds=8, count=None)
+    hook.flex_invest(plan_id=Flex.USDT, amount="1000")
+    assert hook.flex_auto_reinvest(plan_id=Flex.USDT, enabled=True)["status"] == "executed"
+
+
+def test_what_is_still_not_in_the_list_after_waiting_is_not_taken_out(make_hook, sandbox):
+    hook = make_hook(reconcile_margin=10)
+    sandbox.fault("history_lag", seconds=60, count=None)
+    hook.flex_invest(plan_id=Flex.USDT, amount="1000")
+    with pytest.raises(e.WhiteBitValidationError, match="no active investment") as caught:
+        hook.flex_close(plan_id=Flex.USDT)
+    assert "No money moved" in str(caught.value)
