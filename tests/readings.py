@@ -110,6 +110,7 @@ ANSWERS: dict[str, Any] = {
     },
 }
 
+_ACTIVITY = {"base_id": 1, "quote_id": 825, "quote_volume": "43341942.9", "base_volume": "4723.28", "change": "0.57"}
 _MAIN_TRANSACTION = {
     "createdAt": SECOND - 2 * DAY,
     "transaction_id": "main-1",
@@ -129,6 +130,11 @@ _SUB_ACCOUNT = {"id": "sub-1", "alias": "a", "userId": "u", "email": "a@b", "sta
 _SUB_TRANSFER = {"createdAt": SECOND - DAY, "transaction_id": "sub-tx", "direction": "main_to_sub", "currency": "USDT"}
 ANSWERS |= {
     "/api/v4/public/platform/status": {"status": "system operational"},
+    "/api/v4/public/ticker": {
+        "BTC_USDT": {**_ACTIVITY, "last_price": "100000", "isFrozen": False},
+        "ETH_BTC": {**_ACTIVITY, "last_price": "0.04", "isFrozen": True},
+        "USDT_EUR": {**_ACTIVITY, "last_price": "0.8", "isFrozen": False},
+    },
     f"{MAIN}/history": {"records": [_MAIN_TRANSACTION], "total": 1, "limit": 100, "offset": 0},
     "/api/v4/sub-account/list": {"data": [_SUB_ACCOUNT], "limit": 100, "offset": 0},
     "/api/v4/sub-account/balances": {
@@ -152,6 +158,7 @@ CALLS: dict[str, tuple[str, Read]] = {
     "fixed_plans": (f"{FIXED}/plans", lambda client: client.fixed_plans()),
     "fixed_investments": (f"{FIXED}/investments", lambda client: list(client.fixed_investments())),
     "platform_status": ("/api/v4/public/platform/status", lambda client: client.platform_status()),
+    "market_activity": ("/api/v4/public/ticker", lambda client: client.market_activity()),
     "main_history": (f"{MAIN}/history", lambda client: list(client.main_history())),
     "sub_accounts": ("/api/v4/sub-account/list", lambda client: list(client.sub_accounts())),
     "sub_account_balances": (

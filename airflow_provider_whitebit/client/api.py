@@ -1,7 +1,8 @@
 """A client that reads one account: one method for each call, one iterator for each paged list.
 
 Vendor pages: Lending (Flex and Fixed plans), Main balance, Trading balance, Collateral account balance, Transfer
-between balances, Get deposit/withdraw history, Sub-accounts, Server time, Maintenance status, Asset status list.
+between balances, Get deposit/withdraw history, Sub-accounts, Server time, Maintenance status, Asset status list, Market
+activity.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from airflow_provider_whitebit.client.endpoints import (
     FLEX,
     MAIN_BALANCE,
     MAIN_HISTORY,
+    MARKET_ACTIVITY,
     PLATFORM_STATUS,
     SERVER_TIME,
     SUB_ACCOUNT,
@@ -49,6 +51,7 @@ from airflow_provider_whitebit.client.models import (
     FlexTransaction,
     InterestPayment,
     MainTransaction,
+    MarketActivity,
     PlatformStatus,
     SubAccount,
     SubAccountBalance,
@@ -143,6 +146,19 @@ class WhiteBitClient:
         """
         answer = _mapping(ASSETS, self._transport._repeatable(ASSETS))
         return {ticker: Asset.from_api(ticker, raw) for ticker, raw in _named(answer)}
+
+    def market_activity(self, *, on_unreadable: Report | None = None) -> dict[str, MarketActivity]:
+        """Last price and activity of every market by name, such as ``BTC_USDT``. The exchange renews it each second.
+
+        :param on_unreadable: called with each market that cannot be read. By default, such a market is an error.
+        :raises WhiteBitUnavailableError: no usable answer.
+        """
+        path, kind = MARKET_ACTIVITY, MarketActivity
+        answer = _named(_mapping(path, self._transport._repeatable(path)))
+        # The name is outside of the entry.
+        entries = [{**(raw if isinstance(raw, Mapping) else {}), "market": name} for name, raw in answer]
+        markets = parse_entries(entries, kind.from_api, _salvage(kind, path, on_unreadable))
+        return {one.market: one for one in (readable(markets, on_unreadable) if on_unreadable else markets)}
 
     @overload
     def main_balance(self, ticker: str) -> dict[str, Decimal]: ...

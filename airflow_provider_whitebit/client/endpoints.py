@@ -1,7 +1,8 @@
 """Paths of the exchange's HTTP API v4.
 
 Vendor pages: Lending (Flex and Fixed plans), Main balance, Trading balance, Collateral account balance, Transfer
-between balances, Get deposit/withdraw history, Sub-accounts, Server time, Maintenance status, Asset status list.
+between balances, Get deposit/withdraw history, Sub-accounts, Server time, Maintenance status, Asset status list, Market
+activity.
 """
 
 from __future__ import annotations
@@ -19,5 +20,6 @@ SUB_ACCOUNT = "/api/v4/sub-account"
 SUB_ACCOUNT_TRANSFER = f"{SUB_ACCOUNT}/transfer"
 SUB_ACCOUNT_TRANSFERS = f"{SUB_ACCOUNT_TRANSFER}/history"
 ASSETS = "/api/v4/public/assets"
+MARKET_ACTIVITY = "/api/v4/public/ticker"
 PLATFORM_STATUS = "/api/v4/public/platform/status"
 SERVER_TIME = "/api/v4/public/time"

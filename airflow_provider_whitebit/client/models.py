@@ -1,8 +1,8 @@
 """The exchange's answers as frozen records: exact amounts, times in UTC, unchanged identifiers.
 
 Vendor pages: Lending (Flex and Fixed plans), Main balance, Trading balance, Get deposit/withdraw history, Sub-accounts,
-Maintenance status, Asset status list. Fields that the exchange adds later are ignored. A missing field is an error only
-if callers need it, and the error names it.
+Maintenance status, Asset status list, Market activity. Fields that the exchange adds later are ignored. A missing field
+is an error only if callers need it, and the error names it.
 """
 
 from __future__ import annotations
@@ -705,3 +705,20 @@ class Asset(AnsweredRecord):
         """Read one entry of the list of assets. What cannot be read in it is not known."""
         facts: dict[str, Any] = {"currency_precision": None, "can_deposit": True, "can_withdraw": True, "name": ticker}
         return cls(**{**facts, **cls.read_partly(raw), "ticker": ticker})
+
+
+@dataclass(frozen=True, slots=True)
+class MarketActivity(AnsweredRecord):
+    """The last price of one market, and what was traded in it within 24 hours.
+
+    ``last_price`` is in units of the market's second asset for one unit of the first: of ``BTC_USDT``, USDT for one
+    BTC. ``change`` is in percent. ``None``: the exchange does not say. ``frozen``: trading is disabled, so the price
+    may be old.
+    """
+
+    market: Annotated[str, _api(read_text, "market")]
+    last_price: Annotated[Decimal, _api(parse_amount, "last_price")]
+    base_volume: Annotated[Decimal | None, _api(parse_amount, "base_volume", default=None)]
+    quote_volume: Annotated[Decimal | None, _api(parse_amount, "quote_volume", default=None)]
+    change: Annotated[Decimal | None, _api(parse_amount, "change", default=None)]
+    frozen: Annotated[bool, _api(_boolean, "isFrozen", default=False)]

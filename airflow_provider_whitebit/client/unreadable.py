@@ -106,7 +106,7 @@ class UnreadableRecord:
         return not other_plan and (ticker is None or self.ticker in (None, ticker))
 
     def __str__(self) -> str:
-        name = self.known.get("id") or self.known.get("transaction_id")
+        name = next((self.known[key] for key in ("id", "transaction_id", "market") if self.known.get(key)), None)
         which = f" {clean(str(name), 80)}" if name else f" at position {self.place}"
         plan = f" of plan {clean(self.plan_id, 80)}" if self.plan_id and self.plan_id != name else ""
         return f"{self.kind.__name__}{which}{plan}: {self.fault}"
