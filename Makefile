@@ -18,7 +18,7 @@ OLDEST = $(lastword $(OLDER))
 
 .PHONY: help demo ui lint check test test-unit test-e2e test-browser test-kill test-scale test-compat \
 	test-versions test-lowest coverage fuzz \
-	test-peers mutate simulate explore bench constraints clean
+	test-peers mutate simulate explore bench docs constraints clean
 
 help:
 	@echo "make demo         watch Airflow invest and withdraw on a sandbox exchange"
@@ -45,6 +45,7 @@ help:
 	@echo "                  that are not as expected (also with PLANS, ROTATION, ONE_KEY, LAG, PEOPLE; SKEW=ms; TALLY=1)"
 	@echo "make explore      every order of steps in small worlds with failures: a few minutes; WORLD=name for one"
 	@echo "make bench        all benchmarks, as a table and JSON; ONLY=calls,planning for some, README=1 to publish them"
+	@echo "make docs         the documentation as a site in site/ (NEWEST_DOCS=1 pins the newest versions of its tools first)"
 	@echo "make constraints  resolve the newest versions that fit each Airflow"
 	@echo "make clean        remove everything that these commands have made"
 
@@ -146,9 +147,27 @@ explore: .venv/ready
 bench: .venv/ready
 	@$(BIN)/python scripts/bench/run.py $(ONLY) $(if $(README),--readme)
 
+# The tools have an environment of their own: nothing of theirs is needed to use or test the package.
+DOCS_TOOLS := mkdocs-material mkdocstrings-python ruff
+DOCS_PIP := .venv-docs/bin/python -m pip --disable-pip-version-check
+
+.venv-docs/ready: scripts/pins/docs.txt
+	@echo "Making .venv-docs"
+	@$(PYTHON) -m venv --clear .venv-docs
+	@$(DOCS_PIP) install --quiet $(if $(NEWEST_DOCS),$(DOCS_TOOLS),-r $<)
+	@$(if $(NEWEST_DOCS),$(DOCS_PIP) freeze >$<)
+	@touch $@
+
+docs: $(if $(NEWEST_DOCS),docs-newest) .venv-docs/ready
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
+
+.PHONY: docs-newest
+docs-newest:
+	@rm -f .venv-docs/ready
+
 constraints:
 	@for version in $(sort $(NEWEST) $(OLDER) $(filter-out py%,$(VERSIONS))); do PYTHON=$(PYTHON) scripts/venv.sh --resolve $$version; done
 
 clean:
-	rm -rf .venv .venv-* .airflow .bench .peers mutants .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage dist
+	rm -rf .venv .venv-* .airflow .bench .peers site mutants .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -16,7 +16,7 @@ from airflow_provider_whitebit.sandbox.quirks import QUIRKS
 
 REPO = Path(__file__).parents[2]
 PACKAGE = REPO / "airflow_provider_whitebit"
-DOCUMENTS = [path for path in (*sorted(REPO.glob("*.md")), *sorted((REPO / "docs").glob("*.md")))]
+DOCUMENTS = [path for path in (*sorted(REPO.glob("*.md")), *sorted((REPO / "docs").rglob("*.md")))]
 if not (REPO / "docs").is_dir():
     pytest.skip("only in a clone", allow_module_level=True)
 
