@@ -46,7 +46,7 @@ def read_statement(
     """
     made_at = client.server_time()
     records_from = None if full_history else start.replace(microsecond=0)
-    history, payments, investments, unreadable = _read(client, plan_id, records_from)
+    history, payments, investments, unreadable = read_flex(client, plan_id, records_from)
     statement = make_statement(
         history,
         investments,
@@ -83,25 +83,33 @@ def _with_main(client: WhiteBitClient, statement: Statement, tickers: Sequence[s
     return replace(statement, main=changes, warnings=(*statement.warnings, *notes))
 
 
-def _read(
-    client: WhiteBitClient, plan_id: str | None, records_from: datetime | None
+def read_flex(
+    client: WhiteBitClient, plan_id: str | None, records_from: datetime | None, *, payments: bool = True
 ) -> tuple[list[FlexTransaction], list[FlexTransaction], list[FlexInvestment], list[UnreadableRecord]]:
-    """History, payments, investments of one moment, and what cannot be read of them.
+    """Read history, payments and investments of one moment, and what cannot be read of them.
 
     They are read again if investments changed in between.
+
+    :param client: ``WhiteBitHook().get_conn()``.
+    :param plan_id: only this plan; ``None``: all.
+    :param records_from: only records since then; ``None``: from the very first.
+    :param payments: also read the list of payments; otherwise it is empty.
+    :raises WhiteBitUnavailableError: investments changed each time they were read, or there was no usable answer.
+    :raises WhiteBitError: the exchange refused a call.
     """
     investments = list(client.flex_investments(plan=plan_id, on_unreadable=_ignore))
     for _ in range(_READINGS):
         unreadable: list[UnreadableRecord] = []
         report = unreadable.append
         history = list(client.flex_history(plan=plan_id, date_from=records_from, on_unreadable=report))
-        payments = list(client.flex_payments(plan=plan_id, date_from=records_from, on_unreadable=report))
+        paid = client.flex_payments(plan=plan_id, date_from=records_from, on_unreadable=report) if payments else ()
+        listed = list(paid)
         before, investments = investments, list(client.flex_investments(plan=plan_id, on_unreadable=report))
         if _holdings(before) == _holdings(investments):
-            return history, payments, investments, unreadable
+            return history, listed, investments, unreadable
     raise WhiteBitUnavailableError(
-        f"Flex investments changed each of the {_READINGS} times that their records were read, so no statement could "
-        "be made of them. Make it when no moves are on their way."
+        f"Flex investments changed each of the {_READINGS} times that their records were read, so nothing could "
+        "be made of them. Try again when no moves are on their way."
     )
 
 

@@ -8,7 +8,7 @@ from airflow.sdk import DAG, Asset, AssetAlias
 from airflow_provider_whitebit.client import errors as e
 from airflow_provider_whitebit.client.errors import WhiteBitJournalError
 from airflow_provider_whitebit.hooks.airflow_compat import AirflowFailException
-from airflow_provider_whitebit.operators import account, approval, fixed, flex, sub_accounts, treasury
+from airflow_provider_whitebit.operators import account, approval, fixed, flex, forecast, sub_accounts, treasury
 from airflow_provider_whitebit.operators.base import WhiteBitRetryPolicy
 
 OPERATORS = [
@@ -37,6 +37,7 @@ OPERATORS = [
     sub_accounts.WhiteBitSubAccountTransfersOperator,
     sub_accounts.WhiteBitSubAccountTransferOperator,
     treasury.WhiteBitFlexStatementOperator,
+    forecast.WhiteBitForecastOperator,
 ]
 NEEDED = {
     approval.WhiteBitApprovedPlanOperator: {"approved_plan": {}},
@@ -71,7 +72,7 @@ def test_every_user_value_is_templated(operator):
         "days", "investment_id", "source", "target", "output_path", "output_format", "output_conn_id",
         "tickers", "start", "end", "reinvested_as", "full_history", "fail_on_discrepancy",
         "policy", "approved_plan", "accept_less", "kind", "sub_account_id", "direction", "search",
-        "main_changes",
+        "main_changes", "until", "rate_days",
     }  # fmt: skip
     assert own == set(operator.template_fields)
     assert operator.__doc__

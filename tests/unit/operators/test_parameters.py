@@ -21,7 +21,7 @@ from airflow_provider_whitebit.hooks import whitebit as hooks
 from airflow_provider_whitebit.hooks.airflow_compat import AirflowFailException
 from airflow_provider_whitebit.moves import parsing
 from airflow_provider_whitebit.moves.requests import InvalidRequest
-from airflow_provider_whitebit.operators import account, approval, fixed, flex, sub_accounts, treasury
+from airflow_provider_whitebit.operators import account, approval, fixed, flex, forecast, sub_accounts, treasury
 from airflow_provider_whitebit.sensors import whitebit as sensors
 from airflow_provider_whitebit.treasury.plans import TreasuryPlan
 from airflow_provider_whitebit.treasury.requests import ApprovedPlan
@@ -50,6 +50,7 @@ KINDS = {
     treasury.WhiteBitRebalanceOperator: {"policy": {"USDT": {}}},
     treasury.WhiteBitRaiseLiquidityOperator: {"ticker": "USDT", "amount": "1"},
     treasury.WhiteBitFlexStatementOperator: {},
+    forecast.WhiteBitForecastOperator: {},
     account.WhiteBitMainHistoryOperator: {},
     sub_accounts.WhiteBitSubAccountsOperator: {},
     sub_accounts.WhiteBitSubAccountBalancesOperator: {"sub_account_id": "s"},

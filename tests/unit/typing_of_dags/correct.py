@@ -34,6 +34,7 @@ from airflow_provider_whitebit.operators.flex import (
     WhiteBitFlexPlansOperator,
     WhiteBitFlexWithdrawOperator,
 )
+from airflow_provider_whitebit.operators.forecast import WhiteBitForecastOperator
 from airflow_provider_whitebit.operators.retries import WhiteBitRetryPolicy
 from airflow_provider_whitebit.operators.sub_accounts import (
     WhiteBitSubAccountBalancesOperator,
@@ -165,6 +166,7 @@ with DAG("correct", default_args={"retries": 2}) as dag:
     WhiteBitFlexStatementOperator(
         task_id="statement", tickers=["USDT"], start=date(2026, 1, 1), end="2026-02-01", full_history=False
     )
+    WhiteBitForecastOperator(task_id="forecast", until=date(2027, 1, 1), policy=POLICY, output_path=Path("forecasts"))
     WhiteBitBalanceSensor(task_id="rich", ticker="USDT", at_least=100, timeout=3600, poke_interval=60, deferrable=True)
     WhiteBitFlexInvestmentSensor(task_id="is_active", plan_id=invest.output["plan_id"], status="active", soft_fail=True)
     WhiteBitFlexEarningSensor(task_id="earned", since="{{ data_interval_start }}", mode="reschedule")
