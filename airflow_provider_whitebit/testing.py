@@ -78,6 +78,15 @@ class SandboxProcess:
         """Set the exchange's clock forward."""
         self.control("POST", "clock/advance", {"seconds": seconds})
 
+    def set_price(self, market: str, last_price: str | int, *, frozen: bool = False) -> None:
+        """Set the last price of a market, for example ``set_price("BTC_USDT", "95000")``, or open it.
+
+        :param market: its two assets.
+        :param last_price: units of the second asset for one unit of the first.
+        :param frozen: whether trading is disabled.
+        """
+        self.control("POST", f"markets/{market}", {"last_price": last_price, "frozen": frozen})
+
     def fault(self, kind: str, **options: Any) -> None:
         """Switch a fault on, see ``airflow_provider_whitebit.sandbox.faults.KINDS``."""
         self.control("POST", "faults", {"kind": kind, **options})

@@ -10,7 +10,7 @@ from airflow_provider_whitebit.sandbox.plans import AssetFacts
 #: Identifiers that the vendor shows; of other assets it is 0.
 _UNIFIED_IDS = {"BTC": 1, "ETH": 1027, "SOL": 5426, "USDC": 3408, "USDT": 825}
 #: The list includes fiat currencies and payment methods. It promises none of their fields.
-_FIAT: dict[str, dict[str, Any]] = {
+FIAT: dict[str, dict[str, Any]] = {
     "EUR": {"name": "Euro", "currency_precision": 2, "providers": {"deposits": ["SEPA"], "withdraws": ["SEPA"]}},
     "KZT": {"name": "Tenge", "currency_precision": 2, "can_deposit": False},
     "UAH": {"name": "Hryvnia", "providers": {"deposits": ["VISAMASTER"], "withdraws": ["VISAMASTER", "GEOPAY"]}},
@@ -29,7 +29,7 @@ def list_assets(assets: Mapping[str, AssetFacts]) -> dict[str, Any]:
         }
         for ticker, facts in assets.items()
     }
-    return {ticker: _entry(ticker, facts) for ticker, facts in (_FIAT | crypto).items()}
+    return {ticker: _entry(ticker, facts) for ticker, facts in (FIAT | crypto).items()}
 
 
 def _entry(ticker: str, facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -108,6 +108,13 @@ class AssetChanges(_Body):
     withdrawals: bool | None = None
 
 
+class MarketChanges(_Body):
+    """``POST /sandbox/markets/{name}``."""
+
+    last_price: Amount | None = None
+    frozen: bool | None = None
+
+
 class SubAccountChanges(_Body):
     """``POST /sandbox/sub-accounts/{id}``."""
 

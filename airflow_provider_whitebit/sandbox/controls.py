@@ -121,6 +121,11 @@ def _add_market(app: FastAPI, exchange: Exchange) -> None:
         exchange.change("asset", ticker, **body.model_dump())
         return OK
 
+    @app.post("/sandbox/markets/{name}")
+    async def change_market(name: str, body: changes.MarketChanges) -> dict[str, Any]:
+        exchange.change_market(name, **body.model_dump())
+        return OK
+
     @app.post("/sandbox/keys")
     async def add_key(body: changes.KeyBody) -> dict[str, Any]:
         exchange.keys.add_like(body.api_key, body.api_secret, body.like)

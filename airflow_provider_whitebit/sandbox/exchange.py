@@ -25,9 +25,9 @@ from airflow_provider_whitebit.sandbox.flex import Flex
 from airflow_provider_whitebit.sandbox.gateway import Gateway
 from airflow_provider_whitebit.sandbox.ledger import OUTSIDE, Ledger, LedgerError
 from airflow_provider_whitebit.sandbox.limits import LARGEST_BODY, RateLimits
-from airflow_provider_whitebit.sandbox.markets import list_markets, list_prices
+from airflow_provider_whitebit.sandbox.markets import list_markets, list_prices, unknown_assets
 from airflow_provider_whitebit.sandbox.nodes import Nodes
-from airflow_provider_whitebit.sandbox.plans import DEFAULT, AssetFacts, Permission, ScenarioError
+from airflow_provider_whitebit.sandbox.plans import DEFAULT, AssetFacts, Market, Permission, ScenarioError
 from airflow_provider_whitebit.sandbox.quirks import Quirks
 from airflow_provider_whitebit.sandbox.rewriting import as_success, rewrite, unquote_numbers
 from airflow_provider_whitebit.sandbox.sub_accounts import SubAccounts
@@ -121,6 +121,7 @@ class Exchange:
         self.fixed = Fixed(self.ledger, self.scenario, self.seed, self.faults, self.quirks)
         self.balances = Balances(self.ledger, self.scenario, self.faults, self.quirks)
         self.sub_accounts = SubAccounts(self.ledger, self.scenario, self.seed, self.faults, self.quirks)
+        self.markets = dict(self.scenario.markets)
         self._requests: deque[dict[str, Any]] = deque(maxlen=_REQUESTS_KEPT)
         with self.ledger.transaction():
             if not self.ledger.setting("begun", 0):
@@ -135,8 +136,8 @@ class Exchange:
             f"{_PUBLIC}time": lambda now_ms: {"time": now_ms // 1000},
             f"{_PUBLIC}ping": lambda now_ms: ["pong"],
             f"{_PUBLIC}assets": lambda now_ms: list_assets(self._listed()),
-            f"{_PUBLIC}markets": lambda now_ms: list_markets(self._listed()),
-            f"{_PUBLIC}ticker": lambda now_ms: list_prices(self._listed()),
+            f"{_PUBLIC}markets": lambda now_ms: list_markets(self.markets, self._listed()),
+            f"{_PUBLIC}ticker": lambda now_ms: list_prices(self.markets, self._listed()),
             _PLATFORM_STATUS: lambda now_ms: {
                 "status": "system operational" if self.maintenance is None else "system maintenance"
             },
@@ -401,6 +402,24 @@ class Exchange:
         with self._lock:
             self._bring_up_to(self.clock.now_ms())
             known[name] = replace(known[name], **given)
+
+    def change_market(self, name: str, **changes: Any) -> None:
+        """Set the last price of a market, or open it, until the next :meth:`reset`.
+
+        :param name: the two assets, for example ``BTC_USDT``. Fiat currencies are assets too.
+        :param changes: see :class:`~.changes.MarketChanges`. A new market needs its ``last_price``.
+        :raises UnknownName: if an asset does not exist.
+        :raises ValueError: with the name of the first wrong field.
+        """
+        from airflow_provider_whitebit.sandbox.changes import MarketChanges, checked
+
+        if unknown := unknown_assets(name, self.scenario.assets):
+            raise UnknownName(f"there is no asset {unknown[0]!r}, so there is no market {name!r}")
+        given = checked(MarketChanges, changes).model_dump(exclude_none=True)
+        if name not in self.markets and "last_price" not in given:
+            raise ValueError("last_price: a new market needs it")
+        with self._lock:
+            self.markets[name] = replace(self.markets.get(name, Market(Decimal(0))), **given)
 
     def transactions(self) -> list[dict[str, Any]]:
         """Return all Flex transactions in the order in which they ran, with the nonce of each request."""

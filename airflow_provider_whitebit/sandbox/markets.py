@@ -1,59 +1,78 @@
 """The public lists of markets and of their prices. Vendor pages: Market info, Market activity.
 
-Nothing is traded here: prices stay as they are, and volumes are 0. Of a scenario's assets only those below have a
-market.
+Nothing is traded here: prices stay as they are set, and volumes are 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from airflow_provider_whitebit.sandbox.plans import AssetFacts
+from airflow_provider_whitebit.sandbox.assets import FIAT
+from airflow_provider_whitebit.sandbox.plans import AssetFacts, Market
 
-_MONEY = "USDT"
-_PRICES = {"BTC": "100000", "ETH": "4000", "EURI": "1.1", "SOL": "200", "USDC": "1"}
+_FIAT_DECIMALS = 2
 
 
-def list_markets(assets: Mapping[str, AssetFacts]) -> list[dict[str, Any]]:
-    """Return the markets of these assets."""
+def list_markets(markets: Mapping[str, Market], assets: Mapping[str, AssetFacts]) -> list[dict[str, Any]]:
+    """Return the markets whose assets are listed.
+
+    :param markets: by name.
+    :param assets: those that are listed, by ticker. Fiat currencies are listed too.
+    """
     return [
         {
-            "name": f"{stock}_{_MONEY}",
+            "name": f"{stock}_{money}",
             "stock": stock,
-            "money": _MONEY,
-            "stockPrec": str(assets[stock].precision),
-            "moneyPrec": str(assets[_MONEY].precision),
+            "money": money,
+            "stockPrec": _precision(stock, assets),
+            "moneyPrec": _precision(money, assets),
             "feePrec": "4",
             "makerFee": "0.1",
             "takerFee": "0.1",
             "minAmount": "0.00000001",
             "minTotal": "5",
             "maxTotal": "10000000",
-            "tradesEnabled": False,
+            "tradesEnabled": not market.frozen,
             "isCollateral": True,
             "type": "spot",
         }
-        for stock in _traded(assets)
+        for stock, money, market in _listed(markets, assets)
     ]
 
 
-def list_prices(assets: Mapping[str, AssetFacts]) -> dict[str, Any]:
-    """Return the activity of these assets' markets, by market."""
+def list_prices(markets: Mapping[str, Market], assets: Mapping[str, AssetFacts]) -> dict[str, Any]:
+    """Return the activity of the same markets, by name."""
     return {
-        f"{stock}_{_MONEY}": {
+        f"{stock}_{money}": {
             "base_id": 0,
             "quote_id": 0,
-            "last_price": price,
+            "last_price": format(market.last_price, "f"),
             "quote_volume": "0",
             "base_volume": "0",
-            "isFrozen": True,
+            "isFrozen": market.frozen,
             "change": "0",
         }
-        for stock, price in _traded(assets).items()
+        for stock, money, market in _listed(markets, assets)
     }
 
 
-def _traded(assets: Mapping[str, AssetFacts]) -> dict[str, str]:
-    """Return the prices of assets that have a market."""
-    return {stock: price for stock, price in _PRICES.items() if {stock, _MONEY} <= assets.keys()}
+def unknown_assets(market: str, assets: Iterable[str]) -> list[str]:
+    """Return what the name of a market names that is neither an asset nor a fiat currency.
+
+    :param market: its name, for example ``BTC_USDT``.
+    :param assets: tickers.
+    """
+    stock, _, money = market.partition("_")
+    return [ticker for ticker in (stock, money) if ticker not in assets and ticker not in FIAT]
+
+
+def _listed(markets: Mapping[str, Market], assets: Mapping[str, AssetFacts]) -> Iterator[tuple[str, str, Market]]:
+    for name, market in markets.items():
+        if not unknown_assets(name, assets):
+            stock, _, money = name.partition("_")
+            yield stock, money, market
+
+
+def _precision(ticker: str, assets: Mapping[str, AssetFacts]) -> str:
+    return str(assets[ticker].precision if ticker in assets else _FIAT_DECIMALS)

@@ -120,6 +120,20 @@ class FixedPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class Market:
+    """One market. Nothing is traded here: its price stays as it is set.
+
+    :param last_price: units of the second asset in its name for one unit of the first.
+    :param frozen: whether trading is disabled.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    last_price: Amount
+    frozen: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Key:
     """An API key.
 
@@ -164,6 +178,7 @@ class SubAccount:
 class Scenario:
     """Everything that a sandbox starts with.
 
+    :param markets: by name, for example ``BTC_USDT``.
     :param balances: first Main balances: user, or id of a sub-account -> ticker -> amount.
     """
 
@@ -175,6 +190,7 @@ class Scenario:
     balances: dict[str, dict[str, Amount]] = field(default_factory=dict)
     fixed_plans: tuple[FixedPlan, ...] = ()
     sub_accounts: tuple[SubAccount, ...] = ()
+    markets: dict[str, Market] = field(default_factory=dict)
 
 
 def _fixed(identifier: str, ticker: str, percent: str, days: int, least: str, most: str, **more: Any) -> FixedPlan:
@@ -248,4 +264,12 @@ DEFAULT = Scenario(
         SubAccount("b5c8d9e0-1f2a-4b3c-9d4e-5f60718293a4", "reserve"),
         SubAccount("c6d9e0f1-2a3b-4c4d-8e5f-60718293a4b5", "new", status="unconfirmed"),
     ),
+    markets={
+        "BTC_USDT": Market(Decimal(100_000)),
+        "ETH_USDT": Market(Decimal(4_000)),
+        "EURI_USDT": Market(Decimal("1.1")),
+        "SOL_USDT": Market(Decimal(200)),
+        "USDC_USDT": Market(Decimal(1)),
+        "USDT_EUR": Market(Decimal("0.9")),
+    },
 )

@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_whitebit.sandbox.changes import checked
+from airflow_provider_whitebit.sandbox.markets import unknown_assets
 from airflow_provider_whitebit.sandbox.plans import DEFAULT, Scenario, ScenarioError
 
 
 def read_scenario(raw: Any) -> Scenario:
     """Return a scenario from decoded JSON or YAML.
 
-    :param raw: any of the fields of :class:`~.plans.Scenario`, which replace the default. ``assets`` and ``balances``
-        are objects, the others lists; amounts are strings. Default Fixed plans whose assets are missing are left out.
+    :param raw: any of the fields of :class:`~.plans.Scenario`, which replace the default. ``assets``, ``balances``
+        and ``markets`` are objects, the others lists; amounts are strings. Default Fixed plans and markets whose assets
+        are missing are left out.
     :raises ScenarioError: with the name of the first wrong field.
     """
     if not isinstance(raw, Mapping):
@@ -28,10 +30,15 @@ def read_scenario(raw: Any) -> Scenario:
         values["fixed_plans"] = tuple(
             plan for plan in DEFAULT.fixed_plans if {plan.ticker, plan.interest_ticker} <= values["assets"].keys()
         )
+    if "markets" not in raw and isinstance(values["assets"], Mapping):
+        values["markets"] = {
+            name: market for name, market in DEFAULT.markets.items() if not unknown_assets(name, values["assets"])
+        }
     scenario = checked(Scenario, values, ScenarioError)
-    for place, ticker in _tickers(scenario):
-        if ticker not in scenario.assets:
-            raise ScenarioError(f"{place}: ticker {ticker!r} is not among the assets")
+    unknown = [(place, ticker) for place, ticker in _tickers(scenario) if ticker not in scenario.assets]
+    unknown += ((f"market {name}", one) for name in scenario.markets for one in unknown_assets(name, scenario.assets))
+    for place, ticker in unknown:
+        raise ScenarioError(f"{place}: ticker {ticker!r} is not among the assets")
     return scenario
 
 

@@ -213,6 +213,16 @@ def test_a_plan_changes(sandbox):
     assert sandbox.post("plans/nothing", status="open").status_code == 404
 
 
+def test_a_price_changes(sandbox):
+    sandbox.set_price("BTC_USDT", "95000.5", frozen=True)
+    sandbox.set_price("ETH_BTC", "0.04")
+    prices = sandbox.get("/api/v4/public/ticker").json()
+    assert (prices["BTC_USDT"]["last_price"], prices["BTC_USDT"]["isFrozen"]) == ("95000.5", True)
+    assert prices["ETH_BTC"]["last_price"] == "0.04"
+    with pytest.raises(ValueError, match=r"404.*there is no asset 'JUNK'"):
+        sandbox.set_price("JUNK_BTC", 1)
+
+
 def test_ledger_and_requests(sandbox):
     sandbox.flex("investments/invest", plan=Flex.USDT, amount="10")
     ledger = sandbox.ledger()

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+
+import pytest
 
 from airflow_provider_whitebit.sandbox import Exchange
+from airflow_provider_whitebit.sandbox.exchange import UnknownName
+from airflow_provider_whitebit.sandbox.plans import ScenarioError
+from airflow_provider_whitebit.sandbox.scenario import read_scenario
 
 
 def public(exchange, name):
@@ -34,5 +40,45 @@ def test_assets_that_a_scenario_lacks_have_no_market():
         finally:
             exchange.close()
 
-    assert markets("BTC", "DOGE", "USDT") == ["BTC_USDT"]
+    assert markets("BTC", "DOGE", "USDT") == ["BTC_USDT", "USDT_EUR"]
     assert markets("BTC", "ETH") == []
+
+
+def test_prices_are_set_and_markets_opened_until_a_reset(bench):
+    exchange = bench.exchange
+    exchange.change_market("BTC_USDT", last_price="95000.10", frozen=True)
+    exchange.change_market("ETH_BTC", last_price="0.04")
+    exchange.change_market("ETH_BTC", frozen=True)
+    prices = public(exchange, "ticker")
+    assert (prices["BTC_USDT"]["last_price"], prices["BTC_USDT"]["isFrozen"]) == ("95000.10", True)
+    assert (prices["ETH_BTC"]["last_price"], prices["ETH_BTC"]["isFrozen"]) == ("0.04", True)
+    assert [market["tradesEnabled"] for market in public(exchange, "markets")][:2] == [False, True]
+    exchange.reset()
+    assert "ETH_BTC" not in public(exchange, "ticker")
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "error", "message"),
+    [
+        ("ETH_BTC", {}, ValueError, "last_price: a new market needs it"),
+        ("ETH_BTC", {"last_price": "-1"}, ValueError, "last_price: Input should be greater than or equal to 0"),
+        ("ETH_JUNK", {"last_price": "1"}, UnknownName, "there is no asset 'JUNK'"),
+        ("ETH", {"last_price": "1"}, UnknownName, "there is no asset ''"),
+        ("ETH_BTC_EUR", {"last_price": "1"}, UnknownName, "there is no asset 'BTC_EUR'"),
+    ],
+)
+def test_wrong_changes_of_markets(bench, name, changes, error, message):
+    with pytest.raises(error, match=re.escape(message)):
+        bench.exchange.change_market(name, **changes)
+
+
+def test_markets_of_a_scenario():
+    scenario = read_scenario({"markets": {"USDT_EUR": {"last_price": "0.85"}, "ETH_BTC": {"last_price": 1}}})
+    assert scenario.markets["ETH_BTC"].last_price == 1
+    for wrong, message in (
+        ({"ETH_JUNK": {"last_price": "1"}}, "market ETH_JUNK: ticker 'JUNK' is not among the assets"),
+        ({"ETH_BTC": {"last_price": 0.5}}, "markets.ETH_BTC.last_price: write amounts as strings"),
+        ({"ETH_BTC": {}}, "markets.ETH_BTC.last_price: "),
+    ):
+        with pytest.raises(ScenarioError, match=re.escape(message)):
+            read_scenario({"markets": wrong})
