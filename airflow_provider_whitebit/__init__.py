@@ -39,6 +39,7 @@ def get_provider_info() -> dict[str, Any]:
                     "airflow_provider_whitebit.operators.forecast",
                     "airflow_provider_whitebit.operators.sub_accounts",
                     "airflow_provider_whitebit.operators.treasury",
+                    "airflow_provider_whitebit.operators.valuation",
                 ],
             }
         ],

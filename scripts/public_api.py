@@ -55,6 +55,7 @@ MODULES = (
     "operators.retries",
     "operators.sub_accounts",
     "operators.treasury",
+    "operators.valuation",
     "sensors.whitebit",
     "testing",
     "treasury.forecast",

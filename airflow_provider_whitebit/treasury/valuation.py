@@ -14,7 +14,7 @@ Vendor page: Market activity. A value is an estimate. It never replaces an exact
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 from enum import StrEnum
@@ -25,10 +25,11 @@ from typing import Any
 import pendulum
 
 from airflow_provider_whitebit.client.errors import WhiteBitValidationError
-from airflow_provider_whitebit.client.models import MarketActivity, Record, plain, to_json
+from airflow_provider_whitebit.client.models import FixedInvestment, MarketActivity, Record, plain, to_json
 from airflow_provider_whitebit.client.unreadable import UnreadableRecord
 from airflow_provider_whitebit.moves import parsing
 from airflow_provider_whitebit.treasury.amounts import ZERO, exact
+from airflow_provider_whitebit.treasury.holdings import Holdings
 
 #: Assets through which prices are looked for first, in this order.
 INTERMEDIATES = ("USDT", "USDC", "BTC", "ETH", "EUR")
@@ -377,7 +378,74 @@ def _valued(ticker: str, amounts: dict[str, Decimal | None], prices: MarketPrice
     return ValuedAsset(ticker, amounts, price, unknown if price is None else None)
 
 
-def total_amounts(pairs: Iterable[tuple[str, Decimal | None]]) -> dict[str, Decimal | None]:
+@dataclass(frozen=True, slots=True)
+class ValuedHoldings:
+    """What an account holds in Main, Flex and Fixed at one moment, and what it is worth.
+
+    :param made_at: when the account was read.
+    :param valuation: with the figures ``main``, ``flex`` and ``fixed``.
+    :param unreadable: in words, records of investments that cannot be read. The amounts lack them.
+    """
+
+    made_at: pendulum.DateTime
+    valuation: Valuation
+    unreadable: tuple[str, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether the total leaves nothing out."""
+        return self.valuation.complete and not self.unreadable
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON, exact amounts apart from values.
+
+        Keys: ``made_at``, ``amounts`` (ticker -> figure -> exact amount), ``value_in``, ``total`` (of the values),
+        ``complete``, ``unreadable``, and ``valuation`` as :meth:`Valuation.to_json` returns it.
+        """
+        found = self.valuation
+        return {
+            "made_at": to_json(self.made_at),
+            "amounts": {
+                asset.ticker: {figure: _plain(asset.amounts.get(figure, ZERO)) for figure in found.figures}
+                for asset in found.assets
+            },
+            "value_in": found.value_in,
+            "total": plain(found.total),
+            "complete": self.complete,
+            "unreadable": list(self.unreadable),
+            "valuation": found.to_json(),
+        }
+
+
+def held_amounts(
+    holdings: Holdings, fixed: Iterable[FixedInvestment], tickers: Collection[str] | None = None
+) -> dict[str, dict[str, Decimal | None]]:
+    """Return what an account holds, by figure (``main``, ``flex``, ``fixed``) and ticker, in units of the asset.
+
+    Interest that is not paid yet is not among it. An investment whose status is unknown counts as active.
+
+    :param holdings: Main and Flex.
+    :param fixed: Fixed investments; closed ones are ignored.
+    :param tickers: only these assets; all by default.
+    """
+    flex = (
+        (ticker, entry.invested)
+        for ticker, held in holdings.by_ticker().items()
+        for entry in held.investments
+        if not entry.closed
+    )
+    sums = {
+        "main": dict(holdings.main),
+        "flex": add_amounts(flex),
+        "fixed": add_amounts((one.plan.ticker, one.amount) for one in fixed if not one.closed),
+    }
+    return {
+        figure: {ticker: amount for ticker, amount in held.items() if tickers is None or ticker in tickers}
+        for figure, held in sums.items()
+    }
+
+
+def add_amounts(pairs: Iterable[tuple[str, Decimal | None]]) -> dict[str, Decimal | None]:
     """Add amounts up by ticker. A sum with an amount that cannot be read is ``None``.
 
     :param pairs: tickers and amounts in units of the asset.

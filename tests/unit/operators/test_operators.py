@@ -8,7 +8,16 @@ from airflow.sdk import DAG, Asset, AssetAlias
 from airflow_provider_whitebit.client import errors as e
 from airflow_provider_whitebit.client.errors import WhiteBitJournalError
 from airflow_provider_whitebit.hooks.airflow_compat import AirflowFailException
-from airflow_provider_whitebit.operators import account, approval, fixed, flex, forecast, sub_accounts, treasury
+from airflow_provider_whitebit.operators import (
+    account,
+    approval,
+    fixed,
+    flex,
+    forecast,
+    sub_accounts,
+    treasury,
+    valuation,
+)
 from airflow_provider_whitebit.operators.base import WhiteBitRetryPolicy
 
 OPERATORS = [
@@ -38,8 +47,10 @@ OPERATORS = [
     sub_accounts.WhiteBitSubAccountTransferOperator,
     treasury.WhiteBitFlexStatementOperator,
     forecast.WhiteBitForecastOperator,
+    valuation.WhiteBitValuationOperator,
 ]
 NEEDED = {
+    valuation.WhiteBitValuationOperator: {"value_in": "USDT"},
     approval.WhiteBitApprovedPlanOperator: {"approved_plan": {}},
     treasury.WhiteBitSweepOperator: {"policy": {"USDT": {}}},
     treasury.WhiteBitRebalanceOperator: {"policy": {"USDT": {}}},
@@ -72,7 +83,7 @@ def test_every_user_value_is_templated(operator):
         "days", "investment_id", "source", "target", "output_path", "output_format", "output_conn_id",
         "tickers", "start", "end", "reinvested_as", "full_history", "fail_on_discrepancy",
         "policy", "approved_plan", "accept_less", "kind", "sub_account_id", "direction", "search",
-        "main_changes", "until", "rate_days",
+        "main_changes", "until", "rate_days", "value_in",
     }  # fmt: skip
     assert own == set(operator.template_fields)
     assert operator.__doc__
@@ -85,8 +96,9 @@ def test_a_float_is_refused_when_the_dag_is_read(operator):
 
 
 def test_plan_and_ticker_exclude_each_other():
+    without = {module.__name__ for module in (account, approval, sub_accounts, treasury, valuation)}
     for operator, needed in NEEDED.items():
-        if operator.__module__ in (account.__name__, approval.__name__, sub_accounts.__name__, treasury.__name__):
+        if operator.__module__ in without:
             continue
         with pytest.raises(ValueError, match="give only one of"):
             operator(task_id="t", plan_id="x", **needed)

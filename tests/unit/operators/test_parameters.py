@@ -21,7 +21,16 @@ from airflow_provider_whitebit.hooks import whitebit as hooks
 from airflow_provider_whitebit.hooks.airflow_compat import AirflowFailException
 from airflow_provider_whitebit.moves import parsing
 from airflow_provider_whitebit.moves.requests import InvalidRequest
-from airflow_provider_whitebit.operators import account, approval, fixed, flex, forecast, sub_accounts, treasury
+from airflow_provider_whitebit.operators import (
+    account,
+    approval,
+    fixed,
+    flex,
+    forecast,
+    sub_accounts,
+    treasury,
+    valuation,
+)
 from airflow_provider_whitebit.sensors import whitebit as sensors
 from airflow_provider_whitebit.treasury.plans import TreasuryPlan
 from airflow_provider_whitebit.treasury.requests import ApprovedPlan
@@ -51,6 +60,7 @@ KINDS = {
     treasury.WhiteBitRaiseLiquidityOperator: {"ticker": "USDT", "amount": "1"},
     treasury.WhiteBitFlexStatementOperator: {},
     forecast.WhiteBitForecastOperator: {},
+    valuation.WhiteBitValuationOperator: {"value_in": "USDT"},
     account.WhiteBitMainHistoryOperator: {},
     sub_accounts.WhiteBitSubAccountsOperator: {},
     sub_accounts.WhiteBitSubAccountBalancesOperator: {"sub_account_id": "s"},
@@ -111,7 +121,9 @@ class Hook(hooks.WhiteBitHook):
             ("flex_plans", "flex_investments", "flex_history", "flex_payments", "fixed_plans", "server_time", "assets"),
             reach,
         ),
-        **dict.fromkeys(("fixed_investments", "fixed_payments", "main_balance", "main_history"), reach),
+        **dict.fromkeys(
+            ("fixed_investments", "fixed_payments", "main_balance", "main_history", "market_activity"), reach
+        ),
         **dict.fromkeys(("sub_accounts", "sub_account_balances", "sub_account_transfers"), reach),
     )
     poll = reach
@@ -169,7 +181,9 @@ FIELDS = [(kind, name) for kind in KINDS for name in kind.template_fields]
 @pytest.mark.parametrize("nothing", [None, "", " "])
 @pytest.mark.parametrize(("kind", "name"), FIELDS, ids=lambda part: getattr(part, "__name__", part))
 def test_nothing_means_not_given_or_names_the_parameter(kind, name, nothing, native):
-    needed = {"output_path": "x"} if name == "output_format" else {}
+    # This one reads the format first.
+    path = "x.csv" if kind is valuation.WhiteBitValuationOperator else "x"
+    needed = {"output_path": path} if name == "output_format" else {}
     task = rendered(kind, {"x": nothing, "no": None}, native=native, **{**needed, name: "{{ params.x }}"})
     optional = inspect.signature(kind.__init__).parameters[name].default is None
     if optional and name not in SAFEGUARDS and name not in KINDS[kind]:

@@ -17,8 +17,8 @@ from airflow_provider_whitebit.hooks.valuation import read_prices
 from airflow_provider_whitebit.treasury.valuation import (
     MarketPrices,
     Missing,
+    add_amounts,
     read_value_in,
-    total_amounts,
     value_amounts,
 )
 from tests.readings import NOW, changed, client_of
@@ -188,7 +188,7 @@ def test_the_name_of_a_currency():
 
 def test_a_sum_with_an_unreadable_amount_is_unknown():
     pairs = [("A", Decimal("0.1")), ("B", None), ("A", Decimal("0.2")), ("B", Decimal(1))]
-    assert total_amounts(pairs) == {"A": Decimal("0.3"), "B": None}
+    assert add_amounts(pairs) == {"A": Decimal("0.3"), "B": None}
 
 
 numbers = st.decimals(min_value=Decimal("1e-12"), max_value=Decimal("1e12"), places=12).filter(bool)

@@ -48,6 +48,7 @@ from airflow_provider_whitebit.operators.treasury import (
     WhiteBitRebalanceOperator,
     WhiteBitSweepOperator,
 )
+from airflow_provider_whitebit.operators.valuation import WhiteBitValuationOperator
 from airflow_provider_whitebit.sensors.whitebit import (
     WhiteBitBalanceSensor,
     WhiteBitFixedMaturitySensor,
@@ -167,6 +168,7 @@ with DAG("correct", default_args={"retries": 2}) as dag:
         task_id="statement", tickers=["USDT"], start=date(2026, 1, 1), end="2026-02-01", full_history=False
     )
     WhiteBitForecastOperator(task_id="forecast", until=date(2027, 1, 1), policy=POLICY, output_path=Path("forecasts"))
+    WhiteBitValuationOperator(task_id="worth", value_in="EUR", tickers="USDT, BTC", output_path=Path("worth.json"))
     WhiteBitBalanceSensor(task_id="rich", ticker="USDT", at_least=100, timeout=3600, poke_interval=60, deferrable=True)
     WhiteBitFlexInvestmentSensor(task_id="is_active", plan_id=invest.output["plan_id"], status="active", soft_fail=True)
     WhiteBitFlexEarningSensor(task_id="earned", since="{{ data_interval_start }}", mode="reschedule")

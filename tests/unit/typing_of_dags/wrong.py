@@ -28,6 +28,7 @@ from airflow_provider_whitebit.operators.treasury import (
     WhiteBitRebalanceOperator,
     WhiteBitSweepOperator,
 )
+from airflow_provider_whitebit.operators.valuation import WhiteBitValuationOperator
 from airflow_provider_whitebit.sensors.whitebit import (
     WhiteBitBalanceSensor,
     WhiteBitFixedMaturitySensor,
@@ -81,4 +82,6 @@ with DAG("wrong"):
     WhiteBitFlexPlansOperator(task_id="31", retries="many")  # wrong
     WhiteBitFlexPlansOperator()  # wrong
     WhiteBitFlexInvestOperator(task_id="32", ticker="USDT")  # wrong
+    WhiteBitValuationOperator(task_id="39")  # wrong
+    WhiteBitValuationOperator(task_id="40", value_in="USDT", ticker="BTC")  # wrong
     WhiteBitBalanceSensor(task_id="33", ticker="USDT", at_least=1, timeout="long")  # wrong
