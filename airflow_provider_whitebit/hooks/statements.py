@@ -10,8 +10,14 @@ from airflow_provider_whitebit.client.api import WhiteBitClient
 from airflow_provider_whitebit.client.errors import WhiteBitRefusedError, WhiteBitUnavailableError
 from airflow_provider_whitebit.client.models import FlexInvestment, FlexTransaction, SubAccountTransaction
 from airflow_provider_whitebit.client.unreadable import UnreadableRecord
+from airflow_provider_whitebit.hooks.valuation import read_prices
 from airflow_provider_whitebit.treasury.main_changes import main_changes
-from airflow_provider_whitebit.treasury.statement import ReinvestedAs, Statement, make_statement
+from airflow_provider_whitebit.treasury.statement import (
+    ReinvestedAs,
+    Statement,
+    make_statement,
+    value_statement,
+)
 
 #: How many times the records are read if investments change meanwhile.
 _READINGS = 3
@@ -27,6 +33,7 @@ def read_statement(
     reinvested_as: ReinvestedAs = ReinvestedAs.BOTH,
     full_history: bool = True,
     main: bool = False,
+    value_in: str | None = None,
 ) -> Statement:
     """Make the statement of a period, ``start`` included and ``end`` not. Vendor page: Lending (Flex plans).
 
@@ -40,10 +47,14 @@ def read_statement(
         before the period is missing.
     :param main: also read what changed the Main balance: deposits, withdrawals, transfers of sub-accounts. Vendor
         pages: Get deposit/withdraw history, Sub-accounts.
-    :raises WhiteBitValidationError: the times do not make a period that is over.
+    :param value_in: also value the figures in this currency, by the last prices of now. Vendor page: Market activity.
+    :raises WhiteBitValidationError: the times do not make a period that is over, or the currency has no market.
     :raises WhiteBitUnavailableError: investments changed each time they were read, or there was no usable answer.
     :raises WhiteBitError: the exchange refused a call.
     """
+    prices = None if value_in is None else read_prices(client)
+    if prices is not None and value_in is not None:
+        prices.check_currency(value_in)
     made_at = client.server_time()
     records_from = None if full_history else start.replace(microsecond=0)
     history, payments, investments, unreadable = read_flex(client, plan_id, records_from)
@@ -60,7 +71,9 @@ def read_statement(
         payments=payments,
         unreadable=unreadable,
     )
-    return _with_main(client, statement, tickers) if main else statement
+    if main:
+        statement = _with_main(client, statement, tickers)
+    return statement if prices is None or value_in is None else value_statement(statement, prices, value_in)
 
 
 def _with_main(client: WhiteBitClient, statement: Statement, tickers: Sequence[str] | None) -> Statement:

@@ -266,6 +266,8 @@ class WhiteBitFlexStatementOperator(WhiteBitOperator):
     :param fail_on_discrepancy: fail the task if the records do not add up, after everything was written.
     :param main_changes: also state what changed the Main balance: deposits, withdrawals, transfers of sub-accounts and
         Flex. The key needs these endpoints.
+    :param value_in: also value the figures in this currency, for example ``USDT``, by the exchange's last prices of
+        today, in a block and a file (``.values``) of their own.
     :param whitebit_conn_id: the Airflow connection.
     :param kwargs: the parameters of Airflow's ``BaseOperator``.
     """
@@ -283,6 +285,7 @@ class WhiteBitFlexStatementOperator(WhiteBitOperator):
         "full_history",
         "fail_on_discrepancy",
         "main_changes",
+        "value_in",
     )
 
     def __init__(
@@ -299,6 +302,7 @@ class WhiteBitFlexStatementOperator(WhiteBitOperator):
         full_history: bool | str | XComArg = True,
         fail_on_discrepancy: bool | str | XComArg = False,
         main_changes: bool | str | XComArg = False,
+        value_in: str | XComArg | None = None,
         whitebit_conn_id: str | XComArg = "whitebit_default",
         **kwargs: Unpack[BaseOperatorKwargs],
     ) -> None:
@@ -314,14 +318,15 @@ class WhiteBitFlexStatementOperator(WhiteBitOperator):
         self.full_history = full_history
         self.fail_on_discrepancy = fail_on_discrepancy
         self.main_changes = main_changes
+        self.value_in: Any = value_in
 
     def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """Return the statement without its daily figures.
 
         Its keys: ``start``, ``end``, ``adds_up``, ``discrepancies`` (the first hundred), ``discrepancy_count``,
         ``tickers`` (ticker -> figures and plans), ``main`` (ticker -> changes; null without ``main_changes``),
-        ``paths`` (``page``, ``movements``, ``summary``; empty without ``output_path``), and the parameters of the
-        statement.
+        ``valuation`` (null without ``value_in``), ``paths`` (``page``, ``movements``, ``summary``, ``values``; empty
+        without ``output_path``), and the parameters of the statement.
 
         :raises WhiteBitDiscrepancyError: with ``fail_on_discrepancy``, if the records do not add up.
         """
@@ -347,6 +352,7 @@ class WhiteBitFlexStatementOperator(WhiteBitOperator):
         from airflow_provider_whitebit.moves.parsing import read_boolean, read_optional, read_plan_id, read_tickers
         from airflow_provider_whitebit.operators.export import file_format
         from airflow_provider_whitebit.treasury.statement import read_reinvested_as
+        from airflow_provider_whitebit.treasury.valuation import read_value_in
 
         if given["output_path"] is not None:
             # A wrong format is found before anything is requested from the exchange.
@@ -364,6 +370,7 @@ class WhiteBitFlexStatementOperator(WhiteBitOperator):
             reinvested_as=reinvested_as,
             full_history=full_history,
             main=read_boolean("main_changes", self.main_changes),
+            value_in=read_optional(read_value_in, given["value_in"]),
         )
 
     def _period(
@@ -387,6 +394,7 @@ class WhiteBitFlexStatementOperator(WhiteBitOperator):
         from airflow_provider_whitebit.operators.export import file_format, replace_file, write_records, write_table
         from airflow_provider_whitebit.treasury.statement import StatementRow
         from airflow_provider_whitebit.treasury.statement_page import render_page
+        from airflow_provider_whitebit.treasury.valuation import ValuedRow
 
         stem = _stem(statement, given)
         form, storage = file_format(stem, given["output_format"]), given["output_conn_id"]
@@ -394,6 +402,10 @@ class WhiteBitFlexStatementOperator(WhiteBitOperator):
         page = render_page(statement, account=self.whitebit_conn_id).encode()
         write_records(statement.movements, paths["movements"], output_format=form, conn_id=storage)
         write_table(statement.rows(), StatementRow, paths["summary"], output_format=form, conn_id=storage)
+        if statement.valuation is not None:
+            paths["values"] = f"{stem}.values.{form}"
+            rows = statement.valuation.rows()
+            write_table(rows, ValuedRow, paths["values"], output_format=form, conn_id=storage)
         # Last, so that a page never refers to files that do not exist.
         replace_file(paths["page"], lambda file: file.write(page), conn_id=storage)
         self.log.info("Wrote the statement to %s", paths["page"])

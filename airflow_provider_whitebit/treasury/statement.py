@@ -43,6 +43,7 @@ from airflow_provider_whitebit.treasury.flex_ledger import (
 from airflow_provider_whitebit.treasury.flex_readings import choose_reading
 from airflow_provider_whitebit.treasury.main_changes import MainChanges
 from airflow_provider_whitebit.treasury.rates import unit_warning
+from airflow_provider_whitebit.treasury.valuation import MarketPrices, Valuation, value_amounts
 
 __all__ = [
     "Day",
@@ -58,7 +59,11 @@ __all__ = [
     "make_statement",
     "previous_month",
     "read_reinvested_as",
+    "value_statement",
 ]
+
+#: The figures of a statement that are valued.
+_VALUED = ("opening", "invested", "reinvested", "withdrawn", "closed", "closing", "earned")
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,7 @@ class Statement:
     :param discrepancies: what does not add up, in words and figures; empty if everything does.
     :param warnings: what may be wrong with rates, and records that cannot be read but change no figure.
     :param main: what changed the Main balance, by asset; ``None`` if that was not read.
+    :param valuation: the figures of each asset in one currency, by the prices of today; ``None`` without one.
     """
 
     start: pendulum.DateTime
@@ -102,6 +108,7 @@ class Statement:
     discrepancies: tuple[Discrepancy, ...]
     warnings: tuple[str, ...] = ()
     main: tuple[MainChanges, ...] | None = None
+    valuation: Valuation | None = None
 
     @property
     def adds_up(self) -> bool:
@@ -157,7 +164,18 @@ class Statement:
                 for ticker in self.tickers
             },
             "main": None if self.main is None else {one.ticker: one.to_json() for one in self.main},
+            "valuation": None if self.valuation is None else self.valuation.to_json(),
         }
+
+
+def value_statement(statement: Statement, prices: MarketPrices, value_in: str) -> Statement:
+    """Return the statement with a valuation of the figures of each asset. Its exact figures stay as they are.
+
+    :param prices: last prices of the exchange: those of today, because it does not show those of the period.
+    :param value_in: the currency, for example ``USDT``.
+    """
+    amounts = {name: {one.ticker: getattr(one.figures, name) for one in statement.tickers} for name in _VALUED}
+    return replace(statement, valuation=value_amounts(amounts, prices, value_in))
 
 
 def previous_month(moment: datetime) -> tuple[pendulum.DateTime, pendulum.DateTime]:

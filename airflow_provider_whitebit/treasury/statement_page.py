@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Any
 
 import pendulum
 
-from airflow_provider_whitebit.treasury.amounts import exact
+from airflow_provider_whitebit.treasury.amounts import ZERO, exact
 from airflow_provider_whitebit.treasury.figures import AVERAGE_DECIMALS, Figures, PlanStatement, TickerStatement
 from airflow_provider_whitebit.treasury.html_page import render
 from airflow_provider_whitebit.treasury.statement import ReinvestedAs, Statement
+from airflow_provider_whitebit.treasury.valuation import VALUE_DECIMALS, Valuation
 
 _MINUS, _NO_RATE, _UNKNOWN = "\N{MINUS SIGN}", "\N{EN DASH}", "unknown"
+#: Values from here on are shown with two decimals.
+_COARSE = Decimal(10)
+#: Rounds prices as they are shown.
+_PRICE = Context(prec=10)
 _ONE_SECOND = pendulum.duration(seconds=1)
 #: Groups of lines: the name of each line, its figure, its sign, and its CSS class.
 _LINES = (
@@ -38,6 +43,8 @@ _LINES = (
 )
 #: The columns of the table of Main.
 _MAIN = ("deposited", "withdrawn", "from_sub_accounts", "to_sub_accounts", "from_flex", "to_flex", "known_change")
+#: The columns of the table of values.
+_VALUES = {name: label for label, name, _, _ in (*_LINES[0], _LINES[1][0])}
 _READINGS = {
     ReinvestedAs.BOTH: "as a daily earning and a reinvestment of the same amount",
     ReinvestedAs.EARNING: "as a daily earning only; the balances show which ones were kept",
@@ -71,7 +78,25 @@ def render_page(statement: Statement, *, account: str = "") -> str:
             rows_of=lambda ticker: zip(*(plan.days for plan in ticker.plans), strict=True),
             short_name=short_name,
             time=_time,
+            valued=None if statement.valuation is None else _valued(statement.valuation),
+            values=_VALUES,
         )
+
+
+def _valued(valuation: Valuation) -> dict[str, Any]:
+    """The table of values: a row for each asset, and the totals."""
+    totals = valuation.totals
+    decimals = 2 if max(totals.values(), default=ZERO) >= _COARSE else VALUE_DECIMALS
+
+    def shown(value: Decimal | None) -> str:
+        return _UNKNOWN if value is None else _amount(value, decimals)
+
+    return {
+        "rows": [(one, [shown(one.value(name)) for name in _VALUES]) for one in valuation.assets],
+        "totals": [shown(totals[name]) for name in _VALUES],
+        "left_out": list(dict.fromkeys((one.ticker, one.reason) for one in valuation.left_out)),
+        "price": lambda price: f"{_PRICE.plus(price.price):,f}",
+    }
 
 
 def _columns(ticker: TickerStatement) -> list[Figures]:

@@ -205,7 +205,12 @@ def operator(hook, **arguments):
 def test_the_operator_writes_page_movements_and_summary(lending, hook, tmp_path, form):
     start, end = lending.begin, lending.begin.add(days=31)
     task = operator(
-        hook, start=start.isoformat(), end=end.isoformat(), output_path=f"file://{tmp_path}/a/", output_format=form
+        hook,
+        start=start.isoformat(),
+        end=end.isoformat(),
+        output_path=f"file://{tmp_path}/a/",
+        output_format=form,
+        value_in="EUR",
     )
     summary = json.loads(json.dumps(task.execute({})))
     assert summary["adds_up"] is True
@@ -214,9 +219,15 @@ def test_the_operator_writes_page_movements_and_summary(lending, hook, tmp_path,
         f"{name}.html",
         f"{name}.movements.{form}",
         f"{name}.summary.{form}",
+        f"{name}.values.{form}",
     }
     page = (tmp_path / "a" / f"{name}.html").read_text()
     assert "Everything adds up" in page
+    assert "Value in EUR" in page
+    # One BTC is 100,000 USDT, one USDT is 0.9 EUR.
+    exact = {ticker: Decimal(figures["closing"]) for ticker, figures in summary["tickers"].items()}
+    expected = exact["USDT"] * Decimal("0.9") + exact["BTC"] * 90_000
+    assert abs(Decimal(summary["valuation"]["totals"]["closing"]) - expected) < Decimal("2e-8")
     plan = summary["tickers"]["USDT"]["plans"][USDT]
     if form == "csv":
         with open(tmp_path / "a" / f"{name}.summary.csv", newline="") as file:

@@ -51,6 +51,7 @@ def test_what_templates_render_is_read(reads):
         reinvested_as="Earning",
         full_history="False",
         main_changes="True",
+        value_in=" eur",
         fail_on_discrepancy="True",
     )
     assert reads == [
@@ -62,6 +63,7 @@ def test_what_templates_render_is_read(reads):
             "reinvested_as": ReinvestedAs.EARNING,
             "full_history": False,
             "main": True,
+            "value_in": "EUR",
         }
     ]
 
@@ -104,6 +106,7 @@ def test_periods_of_runs(reads, context, start, end):
         ({"plan_id": "x"}, "not a UUID"),
         ({"reinvested_as": "twice"}, "both, earning, reinvest"),
         ({"full_history": "maybe"}, "full_history"),
+        ({"value_in": "US DT"}, "value_in is 'US DT': write it like USDT"),
         ({"fail_on_discrepancy": "maybe"}, "fail_on_discrepancy"),
         ({"output_path": "x", "output_format": "xlsx"}, "jsonl, csv, parquet"),
     ],

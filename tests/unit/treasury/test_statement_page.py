@@ -10,9 +10,15 @@ from html.parser import HTMLParser
 import pendulum
 import pytest
 
-from airflow_provider_whitebit.client.models import FlexInvestment, FlexPlan, FlexTransaction
-from airflow_provider_whitebit.treasury.statement import make_statement
+from airflow_provider_whitebit.client.models import (
+    FlexInvestment,
+    FlexPlan,
+    FlexTransaction,
+    MarketActivity,
+)
+from airflow_provider_whitebit.treasury.statement import make_statement, value_statement
 from airflow_provider_whitebit.treasury.statement_page import render_page, short_name
+from airflow_provider_whitebit.treasury.valuation import MarketPrices
 
 PLAN, OTHER = "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f", "1c9a4f60-2b3d-4e5f-8a7b-9c0d1e2f3a4b"
 START, END = pendulum.datetime(2026, 1, 1), pendulum.datetime(2026, 2, 1)
@@ -117,6 +123,46 @@ def test_several_plans_have_a_total_and_withdrawn_plans_have_no_rate():
 def test_nothing():
     assert "Nothing was invested" in Reader(render_page(statement([], []))).text
     assert "USDT 0.00 0.00" in Reader(render_page(statement([], [], tickers=["USDT"]))).text
+
+
+def valued(value_in="EUR", ticker="USDT", **raw):
+    raw = {"market": "USDT_EUR", "last_price": "0.9", **raw}
+    prices = MarketPrices((MarketActivity.from_api(raw),), END.add(hours=1, minutes=30))
+    return value_statement(statement(*lending(ticker=ticker)), prices, value_in)
+
+
+def test_values_are_a_block_of_their_own():
+    exact = statement(*lending())
+    found = valued()
+    assert replace(found, valuation=None) == exact
+    text = Reader(render_page(found)).text
+    assert "Value in EUR Estimates by the exchange's last prices at 2026-02-01 01:30 UTC , not at the time" in text
+    assert "USDT 1,111.05 0.00 0.00 0.00 0.00 1,111.05 34.88 0.9 USDT_EUR Total 1,111.05" in text
+    assert "In no total" not in text
+    assert "Value in" not in Reader(render_page(exact)).text
+    document = found.to_json()
+    assert document["valuation"]["totals"]["earned"] == "34.875"
+    assert {**document, "valuation": None} == exact.to_json()
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"isFrozen": True}, "0.9 USDT_EUR (frozen) Total 1,111.05"),
+        ({"value_in": "USDT"}, "38.75 1 \N{EN DASH} Total 1,234.50"),
+        ({"market": "EUR_USDT", "last_price": "9000"}, "0.13716667 0 0 0 0 0.13716667 0.00430556 0.0001111111111"),
+        (
+            {"ticker": "JUNK"},
+            "JUNK unknown 0.00000000 0.00000000 0.00000000 0.00000000 unknown unknown none \N{EN DASH} "
+            "Total of what has a price 0.00000000",
+        ),
+        ({"ticker": "JUNK"}, "In no total: JUNK (no price)."),
+        ({"ticker": "<b>"}, "In no total: <b> (no price)."),
+    ],
+)
+def test_values_without_a_price_or_with_another(changes, expected):
+    text = Reader(render_page(valued(**changes))).text
+    assert expected.replace(" 0 0 0 0 ", " 0.00000000 0.00000000 0.00000000 0.00000000 ") in text
 
 
 @pytest.mark.parametrize(
