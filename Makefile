@@ -5,16 +5,19 @@ OLDER := 3.1.8 3.0.6
 # make test-versions: other versions of Airflow, and of Python (with the newest Airflow).
 VERSIONS := 3.2.2 py3.12 py3.13
 BIN := .venv/bin
-# One process runs the tests that wait for Airflow, the other one all others; long files come first (tests/conftest.py).
-SIDE_BY_SIDE := -n 2 --dist loadscope --no-loadscope-reorder
+# Two processes mostly wait for their Airflow (tests/conftest.py), so three suit two cores.
+SIDE_BY_SIDE := -n 3 --dist loadscope --no-loadscope-reorder
 # These tests measure, so they run alone: with make test-scale.
-NOT_BESIDE_OTHERS := $(addprefix tests/scale/test_,one_address.py treasury_load.py limits_over_time.py)
+NOT_BESIDE_OTHERS := $(addprefix tests/scale/test_,one_address.py one_key.py treasury_load.py limits_over_time.py)
 # Python $(1) of pyenv, else the one on the PATH; nothing if there is none.
 python = $(firstword $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/$(1).*/bin/python3 \
 	$(addsuffix /python$(1),$(subst :, ,$(PATH)))))
 MISSING = $(strip $(foreach version,$(filter py%,$(VERSIONS)),$(if $(call python,$(version:py%=%)),,$(version))))
 PRESENT = $(filter-out $(MISSING),$(VERSIONS))
 OLDEST = $(lastword $(OLDER))
+# What runs on older versions. make test-compat COMPAT=tests runs everything.
+COMPAT = -m "not slow" --hypothesis-profile quick tests/browser tests/contract tests/unit \
+	$(addprefix tests/e2e/test_,airflow.py kill.py treasury.py)
 
 .PHONY: help demo ui lint check test test-unit test-e2e test-browser test-kill test-scale test-compat \
 	test-versions test-lowest coverage fuzz \
@@ -26,7 +29,7 @@ help:
 	@echo "make check        lint, types, fast tests and a small simulation: about a minute"
 	@echo "make lint         lint, formatting and types only"
 	@echo "make test         lint, types and all tests on Airflow $(NEWEST)"
-	@echo "make test-compat  the tests on Airflow $(OLDER)"
+	@echo "make test-compat  most tests on Airflow $(OLDER); COMPAT=tests for all"
 	@echo "make test-versions  unit and contract tests on Airflow and Python $(VERSIONS), as far as they are installed"
 	@echo "make test-lowest  fast tests with the lowest versions that pyproject.toml allows, on Airflow $(OLDEST)"
 	@echo "make test-kill    kill KILLS=50 task processes and RESTARTS=20 triggerers"
@@ -105,7 +108,7 @@ test-compat: $(OLDER:%=.venv-%/ready)
 	@scripts/browser.sh
 	@set -e; for version in $(OLDER); do \
 		echo "== Airflow $$version"; \
-		.venv-$$version/bin/python -m pytest $(SIDE_BY_SIDE) tests/browser tests/e2e tests/contract tests/unit; \
+		.venv-$$version/bin/python -m pytest $(SIDE_BY_SIDE) $(COMPAT); \
 	done
 
 test-versions: $(PRESENT:%=.venv-%/ready)

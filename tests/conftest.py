@@ -20,20 +20,23 @@ settings.load_profile("tests")
 
 pytest_plugins = ["tests.leftovers", "tests.running_airflow"]
 
-#: Folders whose tests share one running Airflow, and files in them that can use another one. The two groups take about
-#: the same time.
+#: Folders whose tests share one running Airflow. The files share a second one, so that two processes have work.
 OF_ONE_AIRFLOW = ("tests/browser/", "tests/e2e/")
-OF_ANOTHER = ("tests/e2e/test_kill.py", "tests/e2e/test_leftovers.py", "tests/e2e/test_secrets_backends.py")
+OF_ANOTHER = tuple(f"tests/e2e/test_{name}.py" for name in ("kill", "events", "treasury"))
+#: Files in these folders that start what they need.
+OF_NONE = tuple(f"tests/e2e/test_{name}.py" for name in ("leftovers", "secrets_backends"))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
-    """Give all tests of the shared Airflow to one process, and keep the tests of every other file together."""
+    """Give all tests of a shared Airflow to one process, and keep the tests of every other file together."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.partition("::")[0]
-            return "airflow" if file.startswith(OF_ONE_AIRFLOW) and file not in OF_ANOTHER else file
+            if file in OF_NONE or not file.startswith(OF_ONE_AIRFLOW):
+                return file
+            return "another airflow" if file in OF_ANOTHER else "airflow"
 
     return Scheduling(config, log)

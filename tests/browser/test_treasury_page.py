@@ -438,7 +438,7 @@ def test_an_answer_by_keyboard(one_doubt):
     given = {"intent_id": "a1", "answer": "did_not_run", "reason": "Seen", "confirm": "2500.5 USDT"}
     assert sent == [given]
     one.page.get_by_role("button", name="It ran").click()
-    one.page.wait_for_function("!document.querySelector('form.answer button').disabled")
+    one.page.locator("form.answer button:enabled").first.wait_for()
     assert sent[1] == {**given, "answer": "ran", "transaction_id": "tx_2"}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,10 @@ def test_no_float_arithmetic():
         for number, line in enumerate(file.read_text().splitlines(), 1):
             if re.search(r"\bfloat\(", line):
                 assert file.name == "app.py" and "asyncio.sleep(" in line, f"{file}:{number}: {line}"
+
+
+def test_names_of_test_files_are_unique():
+    """pytest imports test files by their names, whatever their folders."""
+    folders = ROOT.parent / "tests"
+    names = Counter(file.name for file in folders.rglob("test_*.py") if not (file.parent / "__init__.py").exists())
+    assert [name for name, count in names.items() if count > 1] == []
