@@ -7,16 +7,18 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from airflow_provider_whitebit.backtest.forecasts import ForecastErrors, error_rows, forecast_errors, invest_once
 from airflow_provider_whitebit.backtest.page import render_page
 from airflow_provider_whitebit.backtest.run import PLANNERS, BacktestReport, backtest, side_by_side
 from airflow_provider_whitebit.backtest.scenario import BacktestScenario, default_scenario, read_backtest_scenario
 from airflow_provider_whitebit.client.errors import WhiteBitError
+from airflow_provider_whitebit.treasury.forecast import RATE_DAYS
 from airflow_provider_whitebit.treasury.policy import Policy, read_policy
 
 _EVERY = re.compile(r"(\d{1,4})([mhd])", re.ASCII)
@@ -29,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         with _quiet():
+            if options.forecast is not None:
+                return _forecast(options)
             policies, scenario, reports = _run(options)
     except (OSError, ValueError) as error:
         return _fail(str(error))
@@ -50,11 +54,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _forecast(options: argparse.Namespace) -> int:
+    """Print how far forecasts are off: while a policy goes on, and if it moves money once only."""
+    scenario, policies = _read(options)
+    days = options.forecast
+    if days + RATE_DAYS > options.days:
+        return _fail(f"--forecast {days} needs --days {days + RATE_DAYS} at least")
+    planner, found = PLANNERS[options.planner], {}
+    for name, policy in policies.items():
+        for label, plan in ((name, planner), (f"{name}, once", invest_once(planner))):
+            found[label] = forecast_errors(
+                policy, scenario, days=days, total=options.days, every=options.every, planner=plan
+            )
+    if options.json:
+        print(json.dumps(_plain(found), indent=2))
+        return 0
+    heading, *rows = error_rows(found)
+    named = {ticker for policy in policies.values() for ticker in policy.tickers}
+    print(f"Forecasts of {days} days, one a week, against what was earned.\n")
+    _print_table([heading, *(row for row in rows if options.all or row[0] in named)])
+    return 0
+
+
+def _plain(found: Mapping[str, Mapping[str, ForecastErrors]]) -> dict[str, dict[str, Any]]:
+    return {name: {ticker: one.to_json() for ticker, one in errors.items()} for name, errors in found.items()}
+
+
+def _read(options: argparse.Namespace) -> tuple[BacktestScenario, dict[str, Policy]]:
+    scenario = read_backtest_scenario(_decoded(options.scenario) if options.scenario else default_scenario())
+    return scenario, {_name(file, options.policy): read_policy(file.read_text()) for file in options.policy}
+
+
 def _run(
     options: argparse.Namespace,
 ) -> tuple[dict[str, Policy], BacktestScenario, dict[str, BacktestReport]]:
-    scenario = read_backtest_scenario(_decoded(options.scenario) if options.scenario else default_scenario())
-    policies = {_name(file, options.policy): read_policy(file.read_text()) for file in options.policy}
+    scenario, policies = _read(options)
     reports = {
         name: backtest(policy, scenario, days=options.days, every=options.every, planner=PLANNERS[options.planner])
         for name, policy in policies.items()
@@ -85,6 +119,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--scenario", type=Path, help="YAML or JSON file with what happens; there is a default")
     parser.add_argument(
         "--planner", choices=sorted(PLANNERS), default="rebalance", help="what runs (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--forecast",
+        type=_days,
+        nargs="?",
+        const=90,
+        metavar="DAYS",
+        help="instead, forecast so many days each week, and print how far off that is (default: %(const)s)",
     )
     parser.add_argument("--all", action="store_true", help="also show assets that no policy names")
     parser.add_argument("--html", type=Path, help="also write a page with charts to this file")

@@ -14,6 +14,7 @@ import pendulum
 
 from airflow_provider_whitebit.backtest.scenario import DAY, BacktestScenario, Event
 from airflow_provider_whitebit.client import _moving
+from airflow_provider_whitebit.client.api import WhiteBitClient
 from airflow_provider_whitebit.client.clock import ExchangeClock
 from airflow_provider_whitebit.client.errors import WhiteBitError
 from airflow_provider_whitebit.client.models import Asset, FlexInvestmentStatus, FlexPlan, plain, to_json
@@ -31,6 +32,7 @@ from airflow_provider_whitebit.treasury.policy import Policy
 from airflow_provider_whitebit.treasury.rates import realised_rate
 
 Planner = Callable[[Holdings, Policy, pendulum.DateTime], TreasuryPlan]
+OnDay = Callable[[WhiteBitClient, int], None]
 
 _KEY = Credentials("sandbox-key", "sandbox-secret")
 _ZERO = Decimal(0)
@@ -113,6 +115,7 @@ def backtest(
     every: int = 3_600,
     planner: Planner = plan_rebalance,
     skip_unchanged: bool = True,
+    on_day: OnDay | None = None,
 ) -> BacktestReport:
     """Run a policy on virtual time.
 
@@ -123,9 +126,10 @@ def backtest(
     :param planner: ``plan_rebalance`` or ``plan_sweep``.
     :param skip_unchanged: after a plan that had nothing to do, plan only when something has changed: otherwise the next
         plan would be empty too.
+    :param on_day: called with a client and the number of the day, from 0, before the first run of each day.
     :raises WhiteBitValidationError: the policy names an asset that the scenario does not have.
     """
-    return _Run(policy, scenario, planner, skip_unchanged).through(days, every)
+    return _Run(policy, scenario, planner, skip_unchanged).through(days, every, on_day)
 
 
 #: Planners by name.
@@ -188,7 +192,7 @@ class _Run:
         self._names = itertools.count(1)
         self._api_key = ApiKey(self._client, "backtest", "backtest", MemoryMarkers())
 
-    def through(self, days: int, every: int) -> BacktestReport:
+    def through(self, days: int, every: int, on_day: OnDay | None = None) -> BacktestReport:
         """Run to the end."""
         events = iter([*self._scenario.timeline(days), None])
         event, changed, plans, runs = next(events), True, 0, 0
@@ -201,6 +205,8 @@ class _Run:
                 event, changed = next(events), True
             self._go_to(second)
             runs += 1
+            if on_day is not None and second // DAY != (second - every) // DAY:
+                on_day(self._client, second // DAY)
             # Earnings are credited at midnight. Liquidity needs become due, and end, without an event.
             if changed or not self._skip or second // DAY != (second - every) // DAY or self._due(second, every):
                 plans += 1

@@ -282,10 +282,10 @@ def realised_rates(
         older = any(entry.active and (entry.created_at is None or entry.created_at < since) for entry in held)
         # Just after a credit: the first one is for a day before.
         start = min(nights).add(seconds=1) if older else start
-        end = min(max(nights).add(seconds=1), now)
+        end = max(nights).add(seconds=1)
     if start >= end:
         return {}
-    statement = make_statement(records, held, (), start=start, end=end, made_at=now, records_from=since)
+    statement = make_statement(records, held, (), start=start, end=end, made_at=max(now, end), records_from=since)
     return {
         plan.plan_id: plan.figures.realised_rate
         for plan in statement.plans

@@ -32,6 +32,7 @@ ROWS = (
     ("exporting", "out of the sandbox", "export, ", ()),
     ("planning", "", "", ()),
     ("backtesting", "", "backtest: ", ("moves",)),
+    ("forecasting", "", "forecast: ", ()),
     ("simulation", "", "simulation: ", ()),
 )
 

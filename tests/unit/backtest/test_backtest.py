@@ -10,6 +10,7 @@ import pytest
 
 from airflow_provider_whitebit import command
 from airflow_provider_whitebit.backtest import cli
+from airflow_provider_whitebit.backtest.forecasts import ForecastErrors, forecast_errors, invest_once
 from airflow_provider_whitebit.backtest.run import PLANNERS, backtest, side_by_side
 from airflow_provider_whitebit.backtest.scenario import default_scenario, read_backtest_scenario
 from airflow_provider_whitebit.client.errors import WhiteBitValidationError
@@ -199,3 +200,49 @@ def test_the_page_is_self_contained(tmp_path, capsys):
         "earned": 3,
     }
     assert str(page) in capsys.readouterr().out
+
+
+def errors_of(raw, **options):
+    policy, times = read_policy({"USDT": {"reserve": "5000"}}), {"days": 20, "total": 40, "rate_days": 7}
+    return forecast_errors(policy, read_backtest_scenario(raw), **times, **options)["USDT"]
+
+
+def test_a_forecast_is_right_if_nothing_changes():
+    found = errors_of(scenario(), planner=invest_once())
+    assert (found.forecasts, found.mean, found.largest) == (2, 0, 0)
+
+
+def test_a_forecast_knows_no_future_rates_and_moves():
+    doubled = scenario(events=[{"at": "21d", "rate": {LOW: "0.073"}}])
+    found = errors_of(doubled, planner=invest_once())
+    # Of the first forecast's twenty days, the last seven or so are at the new rate.
+    assert found.bias == -found.mean
+    assert Decimal("-0.5") < found.bias < Decimal("-0.2")
+    assert errors_of(scenario(events=[{"at": "22d", "withdraw": {"USDT": "9000"}}])).bias > Decimal("0.1")
+
+
+def test_errors_are_summed_up_with_and_without_their_signs():
+    found = ForecastErrors.of([Decimal("0.1"), Decimal("-0.3")])
+    assert (found.bias, found.mean, found.largest) == (Decimal("-0.1"), Decimal("0.2"), Decimal("0.3"))
+
+
+def test_the_command_prints_how_far_forecasts_are_off(tmp_path, capsys):
+    (tmp_path / "careful.yaml").write_text("USDT: {reserve: '9000'}")
+    (tmp_path / "year.json").write_text(json.dumps(scenario()))
+    arguments = [str(tmp_path / "careful.yaml"), "--scenario", str(tmp_path / "year.json"), "--forecast", "5"]
+    assert cli.main([*arguments, "--days", "40"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("Forecasts of 5 days")
+    assert [line.split()[:2] for line in lines[2:]] == [
+        ["asset", "policy"],
+        ["USDT", "careful"],
+        ["USDT", "careful,"],
+    ]
+    assert cli.main([*arguments, "--days", "40", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["careful, once"]["USDT"] == {
+        **dict.fromkeys(("bias", "mean", "largest"), "0.000000"),
+        "forecasts": 1,
+    }
+    assert cli.main([*arguments, "--days", "30"]) == 1
+    assert "needs --days 35" in capsys.readouterr().err
