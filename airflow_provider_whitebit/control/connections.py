@@ -85,10 +85,10 @@ def find_key(session: Session, intent: Intent, conn_id: str, may_read: Callable[
     """
     names = [*dict.fromkeys([intent.connection, conn_id]), *sorted(known_connections(session))]
     release(session)
-    found = {name: settings for name in dict.fromkeys(names) if name and (settings := _settings(name))}
+    found = {name: settings for name in dict.fromkeys(names) if name and (settings := find_settings(name))}
     # The previous connection of a known one may be in a secrets backend.
     for before in {settings.previous_conn_id for settings in found.values()} - {"", *found}:
-        if settings := _settings(before):
+        if settings := find_settings(before):
             found[before] = settings
     having = [name for name, settings in found.items() if settings.account == intent.account]
     if not having:
@@ -120,8 +120,11 @@ def _shares_account(name: str, settings: Settings, having: list[str], found: dic
     return settings.previous_conn_id in having or any(found[one].previous_conn_id == name for one in having)
 
 
-def _settings(conn_id: str) -> Settings | None:
-    """The settings of a connection; ``None`` if it cannot be read, or is wrong."""
+def find_settings(conn_id: str) -> Settings | None:
+    """Return the settings of a connection; ``None`` if it cannot be read, or is wrong.
+
+    :param conn_id: the connection.
+    """
     # A connection that cannot be read must not hide the one that has the key. Secrets backends may raise anything.
     with suppress(Exception):
         return settings_of(conn_id, Connection.get_connection_from_secrets(conn_id))

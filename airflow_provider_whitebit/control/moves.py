@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 import pendulum
@@ -12,14 +13,74 @@ from airflow.models.asset import AssetEvent, AssetModel
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from airflow_provider_whitebit.client.errors import clean
-from airflow_provider_whitebit.client.models import parse_amount, to_json
+from airflow_provider_whitebit.client.errors import WhiteBitConfigurationError, clean
+from airflow_provider_whitebit.client.models import parse_amount, plain, to_json
+from airflow_provider_whitebit.control.connections import Patience, find_settings
 from airflow_provider_whitebit.control.tasks import Task
 from airflow_provider_whitebit.hooks.assets import SCHEME, address, conn_id_of
+from airflow_provider_whitebit.hooks.valuation import read_prices
 from airflow_provider_whitebit.moves.intent import Receipt
+from airflow_provider_whitebit.treasury.valuation import Valuation, add_amounts, value_amounts
 
 #: Most moves that the Treasury page shows.
 MOST_MOVES = 50
+#: How long a person waits for prices.
+_PATIENCE = Patience(timeout=10, retries=1)
+
+
+@dataclass(frozen=True, slots=True)
+class ValuedMoves:
+    """What was moved, by operation and asset, and what it is worth.
+
+    :param valuation: its figures are operations, such as ``flex_invest``.
+    :param conn_id: the connection whose exchange showed the prices.
+    """
+
+    valuation: Valuation
+    conn_id: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON: ``conn_id``, ``amounts`` (exact: ticker -> operation -> amount), and ``valuation``."""
+        found = self.valuation
+        amounts = {
+            one.ticker: {name: None if amount is None else plain(amount) for name, amount in one.amounts.items()}
+            for one in found.assets
+        }
+        return {"conn_id": self.conn_id, "amounts": amounts, "valuation": found.to_json()}
+
+
+def value_moves(moves: Iterable[Mapping[str, Any]], value_in: str, conn_id: str | None = None) -> ValuedMoves | None:
+    """Value moves in one currency, by the last prices of now, not of the time of the moves.
+
+    The prices are those of one exchange, so that the totals belong together.
+
+    :param moves: as :func:`moves_between` returns them.
+    :param value_in: the currency, for example ``USDT``.
+    :param conn_id: the connection whose exchange is read; by default, the first one of the moves that can be read.
+    :raises WhiteBitConfigurationError: no such connection can be read.
+    :raises WhiteBitValidationError: the currency has no market.
+    :raises WhiteBitError: the exchange refused the call, or cannot be reached.
+    :returns: ``None`` if there are no moves.
+    """
+    pairs: dict[str, list[tuple[str, Any]]] = defaultdict(list)
+    names: set[str] = set()
+    for move in moves:
+        amount = None if move["amount"] is None else parse_amount(move["amount"])
+        pairs[move["operation"] or ""].append((move["ticker"] or "", amount))
+        names.add(move["conn_id"])
+    if not pairs:
+        return None
+    wanted = sorted(names) if conn_id is None else [conn_id]
+    name, settings = next(((one, found) for one in wanted if (found := find_settings(one)) is not None), ("", None))
+    if settings is None:
+        raise WhiteBitConfigurationError(
+            f"There are no prices, because no connection could be read ({', '.join(wanted)}).",
+            next_step="Name a connection with --conn-id, or list the moves without --value-in.",
+        )
+    prices = read_prices(_PATIENCE.client(settings))
+    prices.check_currency(value_in)
+    amounts = {operation: add_amounts(pairs[operation]) for operation in sorted(pairs)}
+    return ValuedMoves(value_amounts(amounts, prices, value_in), name)
 
 
 def last_moves(session: Session, conn_id: str, dag_ids: Collection[str]) -> list[dict[str, Any]]:

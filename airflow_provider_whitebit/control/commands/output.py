@@ -45,12 +45,8 @@ def print_rows(rows: Sequence[Mapping[str, Any]], output: str, *, columns: Seque
     :param columns: what a table shows of each; by default everything.
     """
     match output:
-        case "json":
-            print(json.dumps([dict(row) for row in rows]))
-        case "yaml":
-            from airflow.utils import yaml
-
-            print(yaml.dump([dict(row) for row in rows], sort_keys=False), end="")
+        case "json" | "yaml":
+            print_document([dict(row) for row in rows], output)
         case "csv":
             from airflow_provider_whitebit.treasury.csv_text import csv_lines, safe_text
 
@@ -60,8 +56,27 @@ def print_rows(rows: Sequence[Mapping[str, Any]], output: str, *, columns: Seque
         case _:
             from airflow.cli.simple_table import AirflowConsole
 
-            shown = [{name: row.get(name) for name in columns or row} for row in rows]
-            AirflowConsole().print_as(data=[_in_words(row) for row in shown], output=output)
+            shown = [_in_words({name: row.get(name) for name in columns or row}) for row in rows]
+            if output == "plain" and shown:
+                from tabulate import tabulate  # type: ignore[import-untyped,unused-ignore]
+
+                # Airflow's own call makes floats of amounts.
+                print(tabulate(shown, headers="keys", tablefmt="plain", disable_numparse=True))
+            else:
+                AirflowConsole().print_as(data=shown, output=output)
+
+
+def print_document(document: Any, output: str) -> None:
+    """Print plain JSON.
+
+    :param output: ``json`` or ``yaml``.
+    """
+    if output == "json":
+        print(json.dumps(document))
+    else:
+        from airflow.utils import yaml
+
+        print(yaml.dump(document, sort_keys=False), end="")
 
 
 def _text(value: Any) -> str:

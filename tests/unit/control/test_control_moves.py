@@ -12,8 +12,10 @@ import pytest
 from sqlalchemy import update
 from treasury_rows import PLAN
 
-from airflow_provider_whitebit.control.commands.moves import read_time
+from airflow_provider_whitebit.control.commands.moves import read_currency, read_time
+from airflow_provider_whitebit.control.connections import Patience
 from airflow_provider_whitebit.control.moves import last_moves, moves_between
+from tests.readings import client_of
 
 RECEIPT = {
     "operation": "flex_invest",
@@ -181,3 +183,97 @@ def test_times_of_the_command(text, at):
 def test_what_is_no_time(text):
     with pytest.raises(ArgumentTypeError, match="write it like 2026-11-01"):
         read_time(text)
+
+
+@pytest.fixture
+def prices(monkeypatch):
+    """Two connections, and the prices that both read. :returns: the hosts that were asked."""
+    asked = []
+    for name in ("DESK", "SECOND"):
+        connection = {"conn_type": "whitebit", "login": "key", "password": "secret", "host": "http://127.0.0.1:1"}
+        monkeypatch.setenv(f"AIRFLOW_CONN_{name}", json.dumps(connection))
+
+    def client(self, settings):
+        asked.append(settings.base_url)
+        return client_of()
+
+    monkeypatch.setattr(Patience, "client", client)
+    return asked
+
+
+def moves_of_a_desk(tables):
+    tables.event(moved(1, ticker="USDT", amount="100.50"), conn="desk", minute=1)
+    tables.event(moved(2, ticker="USDT", amount="0.00000001"), conn="desk", minute=2)
+    tables.event(moved(3, ticker="BTC", amount="0.5", operation="flex_withdraw"), conn="second", minute=3)
+    tables.event(moved(4, ticker="JUNK", amount="7"), conn="gone", minute=4)
+    tables.event(moved(5, ticker="ETH", amount="many"), conn="desk", minute=5)
+
+
+def test_totals_beside_exact_amounts(run, tables, prices):
+    moves_of_a_desk(tables)
+    status, text = run("moves", "--since", "2026-11-23", "-o", "json", "--value-in", "usdt")
+    document = json.loads(text)
+    assert (status, len(prices)) == (0, 1)
+    assert document["moves"] == json.loads(run("moves", "--since", "2026-11-23", "-o", "json")[1])
+    totals = document["totals"]
+    assert totals["conn_id"] == "desk"
+    assert totals["amounts"] == {
+        "BTC": {"flex_withdraw": "0.5"},
+        "ETH": {"flex_invest": None},
+        "JUNK": {"flex_invest": "7"},
+        "USDT": {"flex_invest": "100.50000001"},
+    }
+    assert totals["valuation"]["totals"] == {"flex_invest": "100.50000001", "flex_withdraw": "50000"}
+    assert [(one["ticker"], one["reason"]) for one in totals["valuation"]["left_out"]] == [
+        ("ETH", "unreadable_amount"),
+        ("JUNK", "no_price"),
+    ]
+
+
+def test_totals_in_words(run, tables, prices):
+    moves_of_a_desk(tables)
+    _, text = run("moves", "--since", "2026-11-23", "-o", "plain", "--value-in", "USDT")
+    rows = [" ".join(line.split()) for line in text.splitlines()]
+    # Exact, not as a float.
+    assert "flex_invest USDT 100.50000001 1 100.50000001" in rows
+    assert any(" 0.00000001 USDT " in row for row in rows)
+    assert "flex_withdraw BTC 0.5 100000 BTC_USDT 50000" in rows
+    assert "flex_invest, all assets 100.50000001" in rows
+    assert "In no total: ETH, JUNK" in rows
+    assert rows[-1] == (
+        "Amounts are exact. Values are estimates by the last prices of desk at 2026-03-01 12:00:00 UTC, not of the "
+        "time of the moves."
+    )
+
+
+def test_a_csv_file_holds_the_moves_alone(run, tables, prices):
+    moves_of_a_desk(tables)
+    since = ("moves", "--since", "2026-11-23", "-o", "csv")
+    assert run(*since, "--value-in", "USDT") == run(*since)
+
+
+def test_the_connection_whose_prices_count(run, tables, prices, monkeypatch):
+    moves_of_a_desk(tables)
+    since = ("moves", "--since", "2026-11-23", "-o", "json", "--value-in", "EUR")
+    document = json.loads(run(*since, "--conn-id", "second")[1])
+    assert document["totals"]["conn_id"] == "second"
+    assert document["totals"]["valuation"]["totals"] == {"flex_withdraw": "40000"}
+    status, text = run(*since, "--conn-id", "gone")
+    assert "There are no prices, because no connection could be read (gone)." in status
+    assert text == ""
+    assert "value_in is XYZ: the exchange has no market" in run(*since[:-1], "XYZ")[0]
+    monkeypatch.delenv("AIRFLOW_CONN_DESK")
+    assert json.loads(run(*since)[1])["totals"]["conn_id"] == "second"
+
+
+def test_without_moves_nothing_is_asked(run, tables, prices):
+    since = ("moves", "--since", "2026-11-23", "--value-in", "EUR")
+    assert json.loads(run(*since, "-o", "json")[1]) == {"moves": [], "totals": None}
+    assert "Values" not in run(*since, "-o", "plain")[1]
+    assert prices == []
+
+
+def test_what_is_no_currency():
+    assert read_currency("eur") == "EUR"
+    with pytest.raises(ArgumentTypeError, match="value_in is 'E R': write it like USDT"):
+        read_currency("E R")
