@@ -5,9 +5,9 @@
     def test_my_dag(whitebit_sandbox, monkeypatch):
         monkeypatch.setenv("AIRFLOW_CONN_WHITEBIT_DEFAULT", whitebit_sandbox.connection_json)
         ...
-        assert whitebit_sandbox.ledger()["balanced"]
+        whitebit_sandbox.assert_moved("flex_invest", "USDT", "100")
 
-Needs the extra ``[sandbox]``. Every test gets its own exchange.
+Needs the extra ``[sandbox]``. Every test gets its own exchange. How to test DAGs with it: ``docs/testing.md``.
 """
 
 from __future__ import annotations
@@ -17,9 +17,17 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
+
+#: What a move is called in receipts and in :meth:`SandboxProcess.assert_moved`.
+OPERATIONS = (
+    *("flex_invest", "flex_withdraw", "flex_close", "fixed_invest", "fixed_close"),
+    *("transfer", "sub_account_transfer"),
+)
 
 
 class SandboxProcess:
@@ -74,9 +82,13 @@ class SandboxProcess:
         """Deposit made-up money."""
         self.control("POST", "fund", {"ticker": ticker, "amount": amount})
 
-    def advance(self, seconds: int) -> None:
-        """Set the exchange's clock forward."""
-        self.control("POST", "clock/advance", {"seconds": seconds})
+    def advance(self, seconds: int = 0, *, days: int = 0) -> None:
+        """Set the exchange's clock forward. Interest and the ends of terms of that time happen at once."""
+        self.control("POST", "clock/advance", {"seconds": seconds + days * 86_400})
+
+    def now(self) -> datetime:
+        """Return the time on the exchange's clock, in UTC."""
+        return datetime.fromtimestamp(self.control("GET", "clock")["now_ms"] / 1000, UTC)
 
     def set_price(self, market: str, last_price: str | int, *, frozen: bool = False) -> None:
         """Set the last price of a market, for example ``set_price("BTC_USDT", "95000")``, or open it.
@@ -124,6 +136,51 @@ class SandboxProcess:
         ledger: dict[str, Any] = self.control("GET", "ledger")
         return ledger
 
+    def moves(self) -> list[dict[str, Any]]:
+        """Return all moves of money that were executed, oldest first.
+
+        :returns: for each move ``operation``, ``ticker``, ``amount`` (decimal string), ``source`` and ``target``
+            (accounts of the ledger, for example ``main:sandbox``), ``at_ms``, ``path``, ``params``, ``reference`` and
+            others. Deposits, withdrawals and interest are no moves.
+        """
+        moves: list[dict[str, Any]] = self.ledger()["moves"]
+        return moves
+
+    def assert_moved(self, operation: str, ticker: str, amount: Decimal | str | int | None, times: int = 1) -> None:
+        """Assert that the ledger has this move exactly so many times. Other moves do not matter.
+
+        :param operation: as in receipts, for example ``flex_invest``: one of :data:`OPERATIONS`.
+        :param ticker: the asset.
+        :param amount: in units of the asset, without interest that is paid with a close; ``None``: any amount.
+        :param times: how often; 0 for never.
+        :raises AssertionError: if it moved more or less often. The message lists all moves.
+        :raises ValueError: if there is no such operation.
+        :raises TypeError: if the amount is a float.
+        """
+        __tracebackhide__ = True
+        if operation not in OPERATIONS:
+            raise ValueError(f"there is no operation {operation!r}; known are {', '.join(OPERATIONS)}")
+        if isinstance(amount, float):
+            raise TypeError(f'a float is not exact: write amount="{amount}"')
+        wanted, moves = None if amount is None else Decimal(amount), self.moves()
+        found = [
+            move
+            for move in moves
+            if (move["operation"], move["ticker"]) == (operation, ticker) and wanted in (None, Decimal(move["amount"]))
+        ]
+        if len(found) != times:
+            expected = " ".join([operation, *([] if wanted is None else [f"{wanted:f}"]), ticker])
+            raise AssertionError(f"{expected}: moved {_often(len(found))}, not {_often(times)}. {_all_moves(moves)}")
+
+    def assert_nothing_moved(self) -> None:
+        """Assert that no money was moved.
+
+        :raises AssertionError: otherwise. The message lists all moves.
+        """
+        __tracebackhide__ = True
+        if moves := self.moves():
+            raise AssertionError(f"Money moved. {_all_moves(moves)}")
+
     def requests(self) -> list[dict[str, Any]]:
         """Return the requests that arrived, oldest first."""
         requests: list[dict[str, Any]] = self.control("GET", "requests")
@@ -149,6 +206,22 @@ class SandboxProcess:
             self.process.communicate(timeout=10)
         except subprocess.TimeoutExpired:
             self.kill()
+
+
+def _often(times: int) -> str:
+    return "once" if times == 1 else f"{times} times"
+
+
+def _all_moves(moves: list[dict[str, Any]]) -> str:
+    """All moves as text, one in a line."""
+    if not moves:
+        return "Nothing moved at all."
+    lines = (
+        f"  {datetime.fromtimestamp(move['at_ms'] // 1000, UTC):%Y-%m-%d %H:%M:%S} UTC  {move['operation']}"
+        f" {move['amount']} {move['ticker']}, {move['source']} to {move['target']}"
+        for move in moves
+    )
+    return "\n".join(["All moves:", *lines])
 
 
 @pytest.fixture

@@ -81,7 +81,8 @@ def on_config(config: MkDocsConfig) -> None:
         {
             "Example DAGs": [
                 "docs/examples.md",
-                *({path.stem: f"dags_examples/{path.name}"} for path in _examples()),
+                *({path.stem: _in_repo(path)} for path in _examples()),
+                {"Tests of DAGs": [_in_repo(path) for path in _project()]},
             ]
         },
         {"API reference": [{module: f"reference/{module}.md"} for module in MODULES]},
@@ -107,6 +108,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def _files(files: Files, config: MkDocsConfig) -> Iterator[File]:
     to = {"src_dir": str(REPO), "dest_dir": config.site_dir, "use_directory_urls": True}
     for file in files:
+        if file.src_uri.startswith("example-project/"):
+            # Shown as pages, below.
+            continue
         if file.src_dir == config.docs_dir:
             yield File(f"docs/{file.src_uri}", dest_uri=file.dest_uri, **to)
         else:
@@ -115,8 +119,8 @@ def _files(files: Files, config: MkDocsConfig) -> Iterator[File]:
     for path in sorted(REPO.glob("*.md")):
         page = "" if path.stem == "README" else f"{path.stem.lower()}/"
         yield File(path.name, dest_uri=f"{page}index.html", **to)
-    for path in _examples():
-        yield Code(f"dags_examples/{path.name}", dest_uri=f"examples/{path.stem}/index.html", **to)
+    for path in (*_examples(), *_project()):
+        yield Code(_in_repo(path), dest_uri=f"{_in_repo(path)}/index.html", **to)
     for module in MODULES:
         text = f"# {module}\n\n`{PACKAGE}.{module}`\n\n::: {PACKAGE}.{module}\n"
         yield File.generated(config, f"reference/{module}.md", content=text)
@@ -124,3 +128,12 @@ def _files(files: Files, config: MkDocsConfig) -> Iterator[File]:
 
 def _examples() -> list[Path]:
     return sorted((REPO / "dags_examples").glob("*.*"))
+
+
+def _project() -> list[Path]:
+    """The files of the example project for tests."""
+    return sorted(path for path in (REPO / "docs" / "example-project").rglob("*.*") if path.suffix in (".py", ".toml"))
+
+
+def _in_repo(path: Path) -> str:
+    return path.relative_to(REPO).as_posix()

@@ -30,7 +30,7 @@ def section(path: Path, name: str | None) -> str:
     :raises ValueError: if there is no such section.
     """
     if name is None:
-        return source(path)
+        return source(path).strip("\n") + "\n"
     found = re.search(rf"^ *# \[START {name}\]\n(.*?)^ *# \[END {name}\]$", path.read_text(), re.DOTALL | re.MULTILINE)
     if not found:
         raise ValueError(f"{path.name} has no section {name}")

@@ -37,22 +37,26 @@ _PUBLIC = f"{API}/public/"
 _PLATFORM_STATUS = f"{_PUBLIC}platform/status"
 _FLEX = f"{API}/main-account/smart-flex"
 _FIXED = f"{API}/main-account/smart"
-#: Calls that move money. The ledger keeps a list of them.
-_FLEX_MOVES = tuple(f"{_FLEX}/investments/{name}" for name in ("invest", "withdraw", "close"))
-_MOVES = frozenset(
-    {
-        *_FLEX_MOVES,
-        *(f"{_FIXED}/investment{name}" for name in ("", "/close")),
-        f"{API}/main-account/transfer",
-        f"{API}/sub-account/transfer",
-    }
-)
+_FLEX_MOVES = {f"{_FLEX}/investments/{name}": f"flex_{name}" for name in ("invest", "withdraw", "close")}
+#: Calls that move money, and their names in receipts. The ledger keeps a list of them.
+_MOVES = {
+    **_FLEX_MOVES,
+    f"{_FIXED}/investment": "fixed_invest",
+    f"{_FIXED}/investment/close": "fixed_close",
+    f"{API}/main-account/transfer": "transfer",
+    f"{API}/sub-account/transfer": "sub_account_transfer",
+}
 _SUCCESS = (200, 201)
 #: Calls whose success is HTTP 201.
-_CREATING = _MOVES - {f"{_FIXED}/investment/close"}
-_WRITES = _MOVES | {f"{_FLEX}/investments/auto-invest"}
+_CREATING = _MOVES.keys() - {f"{_FIXED}/investment/close"}
+_WRITES = _MOVES.keys() | {f"{_FLEX}/investments/auto-invest"}
 _TRANSACTION = ("at_ms", "account", "plan", "investment", "ticker", "amount", "transaction_id", "action", "nonce")
-_MOVE = ("at_ms", "account", "path", "nonce", "params", "reference")
+_MOVE = ("at_ms", "account", "path", "nonce", "params", "reference", "entry")
+_MOVED = ("ticker", "amount", "source", "target")
+_SELECT_MOVES = (
+    f"SELECT {', '.join(f'move.{name}' for name in _MOVE[:-1])}, {', '.join(f'entry.{name}' for name in _MOVED)} "
+    "FROM move LEFT JOIN entry ON entry.id = move.entry ORDER BY move.id"
+)
 _REQUEST = ("at_ms", "method", "path", "status", "api_key", "nonce", "transaction_id", "refusal")
 _REQUESTS_KEPT = 10_000
 _LONGEST_NONCE = 64
@@ -277,7 +281,7 @@ class Exchange:
 
     def _note_move(self, path: str, caller: Caller, answer: Any, now_ms: int) -> None:
         params = json.dumps(caller.params, default=str)
-        values = (now_ms, caller.account, path, caller.nonce, params, _reference(answer))
+        values = (now_ms, caller.account, path, caller.nonce, params, _reference(answer), self.ledger.last_move())
         self.ledger.insert("move", **dict(zip(_MOVE, values, strict=True)))
 
     def fund(
@@ -428,9 +432,12 @@ class Exchange:
     def moves(self) -> list[dict[str, Any]]:
         """Return all executed money-moving calls (Flex, Fixed, transfers, sub-accounts) in order.
 
-        ``reference`` is the identifier in the answer, if any.
+        ``reference`` is the identifier in the answer, if any. ``operation`` is named as in receipts; ``ticker``,
+        ``amount``, ``source`` and ``target`` are those of the ledger's entry. Interest has entries of its own.
         """
-        return [move | {"params": json.loads(move["params"])} for move in self.ledger.records("move", _MOVE)]
+        rows = self.ledger.db.execute(_SELECT_MOVES)
+        moves = [dict(zip((*_MOVE[:-1], *_MOVED), row, strict=True)) for row in rows]
+        return [move | {"operation": _MOVES[move["path"]], "params": json.loads(move["params"])} for move in moves]
 
     def ledger_view(self) -> dict[str, Any]:
         """Return as JSON whether the ledger balances, what it holds, and its last 1000 entries."""

@@ -54,7 +54,7 @@ CREATE TABLE IF NOT EXISTS sub_transfer (
 CREATE INDEX IF NOT EXISTS sub_transfer_by_account ON sub_transfer (account, id);
 CREATE TABLE IF NOT EXISTS move (
     id INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, account TEXT NOT NULL, path TEXT NOT NULL, nonce INTEGER NOT NULL,
-    params TEXT NOT NULL, reference TEXT);
+    params TEXT NOT NULL, reference TEXT, entry INTEGER);
 CREATE TABLE IF NOT EXISTS setting (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 """
 
@@ -86,6 +86,9 @@ class Ledger:
             self.db.execute("PRAGMA journal_mode=WAL")
             self.db.execute("PRAGMA synchronous=FULL")
             self.db.executescript(_SCHEMA)
+            if "entry" not in {row[1] for row in self.db.execute("PRAGMA table_info(move)")}:
+                # A file of an earlier version.
+                self.db.execute("ALTER TABLE move ADD COLUMN entry INTEGER")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -135,6 +138,13 @@ class Ledger:
         )
         self._set(source, ticker, left)
         self._set(target, ticker, self.balance(target, ticker) + amount)
+
+    def last_move(self) -> int:
+        """Return the id of the latest entry that is neither interest nor a deposit."""
+        row = self.db.execute(
+            "SELECT id FROM entry WHERE source NOT IN (?,?) ORDER BY id DESC LIMIT 1", (INTEREST, OUTSIDE)
+        ).fetchone()
+        return int(row[0])
 
     def _set(self, account: str, ticker: str, amount: Decimal) -> None:
         self.db.execute("INSERT OR REPLACE INTO balance VALUES (?,?,?)", (account, ticker, format(amount, "f")))

@@ -326,3 +326,16 @@ def test_the_file_is_written_ahead(tmp_path):
     exchange.close()
     with pytest.raises(sqlite3.ProgrammingError):
         exchange.ledger.balance("main:sandbox", "USDT")
+
+
+def test_a_file_of_an_earlier_version_is_used_again(tmp_path):
+    file = tmp_path / "ledger.db"
+    with sqlite3.connect(file) as db:
+        db.execute(
+            "CREATE TABLE move (id INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, account TEXT NOT NULL, "
+            "path TEXT NOT NULL, nonce INTEGER NOT NULL, params TEXT NOT NULL, reference TEXT)"
+        )
+        path = "/api/v4/main-account/transfer"
+        db.execute("INSERT INTO move VALUES (1, 1, 'main:sandbox', ?, 1, '{}', NULL)", (path,))
+    (move,) = Exchange(db=file).moves()
+    assert (move["operation"], move["amount"]) == ("transfer", None)
