@@ -28,6 +28,7 @@ from airflow_provider_whitebit.hooks.stop import check_stop
 from airflow_provider_whitebit.hooks.transports import make_transport
 from airflow_provider_whitebit.moves import known, parsing
 from airflow_provider_whitebit.moves.account import Account
+from airflow_provider_whitebit.moves.drivers import read_used_limits
 from airflow_provider_whitebit.moves.execution import ApiKey
 from airflow_provider_whitebit.moves.intent import Receipt
 from airflow_provider_whitebit.moves.journal import MoveMarkers, SharedMarkers, SharedSpendingLog, SpendingLog
@@ -215,6 +216,22 @@ class WhiteBitHook(BaseHook):
             reconcile_margin_ms=self.settings.reconcile_margin_ms,
             spending=spending,
         )
+
+    def limits_used(self) -> list[dict[str, Any]]:
+        """Return how much of each limit over time is used now: ``max_per_day`` by ticker, ``max_moves_per_hour``.
+
+        Other moves may use more of them meanwhile. Outside a task, only the exchange's records count.
+
+        :raises WhiteBitError: the exchange or the spending log cannot be read.
+        :returns: for each limit ``limit``, ``ticker`` (null for moves), ``most``, ``used``, ``unshown`` (sent, and no
+            record shows it so far) and ``frees_at`` (when the next part becomes free). ``used`` is null if the amount
+            of a move cannot be read: then the limit allows no move.
+        """
+        key = self._api_key
+        return [
+            use.to_json()
+            for use in read_used_limits(self.settings.limits, key.client, key.spending, key.reconcile_margin_ms)
+        ]
 
     def test_connection(self) -> tuple[bool, str]:
         """Say in one sentence what the connection may do. Sends reading calls only.

@@ -17,7 +17,7 @@ from typing import Any
 import pendulum
 
 from airflow_provider_whitebit.client.errors import WhiteBitJournalError, WhiteBitLimitError
-from airflow_provider_whitebit.client.models import plain
+from airflow_provider_whitebit.client.models import Record, plain
 from airflow_provider_whitebit.moves.counting import CountedMove, counted_moves, last_second
 from airflow_provider_whitebit.moves.effects import (
     AskTime,
@@ -113,14 +113,60 @@ def foresee(limits: Limits, moves: Sequence[Move], margin_ms: int) -> Generator[
     concerned = [move for move in moves if limits.lock_names(move.ticker)]
     if not concerned:
         return
-    reading = yield ReadClock()
-    now = reading.estimate_ms // 1000 if reading.last_seconds else (yield AskTime())
+    now = yield from _now()
     names = list(dict.fromkeys(name for move in concerned for name in limits.lock_names(move.ticker)))
     window = DAY if any(move.ticker in limits.max_per_day for move in concerned) else HOUR
     _, counted = yield from _counted(names, now, window, margin_ms)
     check = _Check(limits, counted, now)
     for move in concerned:
         check.add(move, (yield from _amount_of(move)))
+
+
+@dataclass(frozen=True, slots=True)
+class LimitUse(Record):
+    """How much of a limit over time is used.
+
+    :param limit: ``max_per_day`` or ``max_moves_per_hour``.
+    :param ticker: the asset whose amounts are limited; ``None`` if moves are.
+    :param most: the limit, in units of the asset or in moves.
+    :param used: of it; ``None`` if the amount of a move cannot be read: then the limit allows no move.
+    :param unshown: what this package has sent of it and no record shows so far.
+    :param frees_at: when the next part becomes free; ``None`` if nothing is used, or if it is not known.
+    """
+
+    limit: str
+    ticker: str | None
+    most: Decimal
+    used: Decimal | None
+    unshown: Decimal
+    frees_at: pendulum.DateTime | None
+
+
+def used_limits(limits: Limits, margin_ms: int) -> Generator[Effect, Any, list[LimitUse]]:
+    """Find how much of each limit over time is used now. Without a lock, the answer may be outdated at once.
+
+    :param limits: of the connection.
+    :param margin_ms: how late the exchange may record what it accepted, in milliseconds.
+    :raises WhiteBitError: the exchange or the log cannot be read.
+    """
+    names = list(dict.fromkeys(name for ticker in (*limits.max_per_day, "") for name in limits.lock_names(ticker)))
+    if not names:
+        return []
+    now = yield from _now()
+    _, counted = yield from _counted(names, now, DAY if limits.max_per_day else HOUR, margin_ms)
+    check, found = _Check(limits, counted, now), []
+    for ticker, most in sorted(limits.max_per_day.items()):
+        found.append(check.moved_in_a_day(ticker).of("max_per_day", ticker, most))
+    if limits.max_moves_per_hour is not None:
+        found.append(check.made_in_an_hour().of("max_moves_per_hour", None, Decimal(limits.max_moves_per_hour)))
+    return found
+
+
+def _now() -> Generator[Effect, Any, int]:
+    """The exchange's time in Unix seconds."""
+    reading = yield ReadClock()
+    now: int = reading.estimate_ms // 1000 if reading.last_seconds else (yield AskTime())
+    return now
 
 
 def _counted(
@@ -200,6 +246,13 @@ class _Used:
     def words(self, number: Decimal) -> str:
         return self.unit(plain(number))
 
+    def of(self, limit: str, ticker: str | None, most: Decimal) -> LimitUse:
+        """How much of a limit is used."""
+        known = self.window == HOUR or all(move.amount is not None for _, move in self.weights)
+        frees_at = next((at for at, _ in self.releases()), None)
+        free = None if frees_at is None else pendulum.from_timestamp(frees_at, tz="UTC")
+        return LimitUse(limit, ticker, most, self.total if known else None, self.unshown, free)
+
     def releases(self) -> list[tuple[int | None, Decimal]]:
         """When how much becomes free, earliest first; last, what becomes free at an unknown time."""
         free: dict[int | None, Decimal] = {}
@@ -226,18 +279,25 @@ class _Check:
         """Check one more move, and count it. :raises WhiteBitLimitError: which limit forbids it."""
         most, ticker = self.limits.max_per_day.get(move.ticker), move.ticker
         if most is not None:
-            counted = [one for one in self.moves if one.counts(self.now - DAY, ticker)]
-            self._require_amounts(counted)
+            used = self.moved_in_a_day(ticker)
+            self._require_amounts(one for _, one in used.weights)
             if amount is None:
                 raise self._error(f"max_per_day cannot be checked: how much would move is not known ({move}).", None)
-            used = _Used([(one.amount or Decimal(0), one) for one in counted], DAY, lambda number: f"{number} {ticker}")
             self._require(used, amount, most, f"max_per_day of {used.words(most)}")
         if self.limits.max_moves_per_hour is not None:
             number = Decimal(self.limits.max_moves_per_hour)
-            counted = [one for one in self.moves if one.counts(self.now - HOUR)]
-            used = _Used([(Decimal(1), one) for one in counted], HOUR, lambda n: "1 move" if n == "1" else f"{n} moves")
-            self._require(used, Decimal(1), number, f"max_moves_per_hour of {number}")
+            self._require(self.made_in_an_hour(), Decimal(1), number, f"max_moves_per_hour of {number}")
         self.moves.append(CountedMove(move.ticker, amount, self.now, shown=False))
+
+    def moved_in_a_day(self, ticker: str) -> _Used:
+        """What has moved of an asset in the window of ``max_per_day``."""
+        counted = [one for one in self.moves if one.counts(self.now - DAY, ticker)]
+        return _Used([(one.amount or Decimal(0), one) for one in counted], DAY, lambda number: f"{number} {ticker}")
+
+    def made_in_an_hour(self) -> _Used:
+        """The moves in the window of ``max_moves_per_hour``."""
+        counted = [one for one in self.moves if one.counts(self.now - HOUR)]
+        return _Used([(Decimal(1), one) for one in counted], HOUR, lambda n: "1 move" if n == "1" else f"{n} moves")
 
     def _require_amounts(self, counted: Iterable[CountedMove]) -> None:
         unknown = next((one for one in counted if one.amount is None), None)

@@ -27,13 +27,13 @@ from airflow_provider_whitebit.client.unreadable import UnreadableRecord
 from airflow_provider_whitebit.moves import effects as e
 from airflow_provider_whitebit.moves import protocol
 from airflow_provider_whitebit.moves.account import collateral_balance, spot_balance
-from airflow_provider_whitebit.moves.allowance import foresee
+from airflow_provider_whitebit.moves.allowance import LimitUse, foresee, used_limits
 from airflow_provider_whitebit.moves.doubts import REPLACED
 from airflow_provider_whitebit.moves.evidence import Evidence
 from airflow_provider_whitebit.moves.execution import ApiKey, ExecutionRequest
 from airflow_provider_whitebit.moves.history import MoveHistory
 from airflow_provider_whitebit.moves.intent import Balances, Intent, Move, Operation, Receipt
-from airflow_provider_whitebit.moves.journal import Journal
+from airflow_provider_whitebit.moves.journal import Journal, SpendingLog
 from airflow_provider_whitebit.moves.known import find_although_late
 from airflow_provider_whitebit.moves.limits import Limits
 from airflow_provider_whitebit.moves.reading import read_invested, read_moves
@@ -112,6 +112,28 @@ def check_limits_over_time(limits: Limits, api_key: ApiKey, moves: Sequence[Move
         return ask_exchange(api_key.client, effect)
 
     run(foresee(limits, moves, api_key.reconcile_margin_ms), perform)
+
+
+def read_used_limits(
+    limits: Limits, client: WhiteBitClient, spending: SpendingLog, reconcile_margin_ms: int
+) -> list[LimitUse]:
+    """Find how much of each limit over time is used now.
+
+    :param limits: of the connection.
+    :param client: reads the account.
+    :param spending: the spending log of the account.
+    :param reconcile_margin_ms: how late the exchange may record what it accepted, in milliseconds.
+    :raises WhiteBitError: the exchange or the spending log cannot be read.
+    """
+
+    def perform(effect: e.Effect) -> Any:
+        if isinstance(effect, e.ReadSpending):
+            return spending.read(effect.name)
+        # Not urgent: what the rate limit reserves for moves stays there.
+        return read_moves(client, effect.since) if isinstance(effect, e.ReadMoves) else ask_exchange(client, effect)
+
+    found: list[LimitUse] = run(used_limits(limits, reconcile_margin_ms), perform)
+    return found
 
 
 class _Worker:

@@ -48,6 +48,16 @@ def test_every_move_of_the_asset_counts_in_and_out(account):
     account.task(invest("50"))
     text = refused(account, transfer("1"))
     assert "this package sent 60 USDT that no record shows" in text
+    found = []
+    account.task(lambda hook: found.extend(hook.limits_used()))
+    (used,) = found
+    assert {name: used[name] for name in ("limit", "ticker", "most", "used", "unshown")} == {
+        "limit": "max_per_day",
+        "ticker": "USDT",
+        "most": "300",
+        "used": "300",
+        "unshown": "60",
+    }
     assert "The next 100 USDT become free at" in text
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from airflow_provider_whitebit.client import errors
 from airflow_provider_whitebit.moves import effects as e
-from airflow_provider_whitebit.moves.allowance import _SURELY, DAY, HOUR, foresee
+from airflow_provider_whitebit.moves.allowance import _SURELY, DAY, HOUR, LimitUse, foresee, used_limits
 from airflow_provider_whitebit.moves.counting import AccountRecords
 from airflow_provider_whitebit.moves.drivers import run
 from airflow_provider_whitebit.moves.history import MoveHistory
@@ -299,3 +299,40 @@ def test_a_process_that_stood_still_writes_no_second_copy_and_sends_nothing():
     writes = [one for one in script.done if one in ("WriteSpending", "Send", "ClaimNonce")]
     first_slot = writes[: writes.index("ClaimNonce", writes.index("WriteSpending"))]
     assert (first_slot.count("WriteSpending"), first_slot.count("Send")) == (1, 0)
+
+
+class TestUsedLimits:
+    """How much of the limits over time is used, for people who look."""
+
+    def used(self, script, limits):
+        return run(used_limits(limits, 10_000), script)
+
+    def test_without_limits_over_time_nothing_is_read(self):
+        script = Limited("1")
+        assert self.used(script, Limits("c", max_move={"USDT": Decimal(1)})) == []
+        assert script.done == []
+
+    def test_what_records_show(self):
+        script = Limited("40", "2.5")
+        day, hour = self.used(script, BOTH)
+        free = pendulum.from_timestamp(SECOND - 60 + DAY + _SURELY, tz="UTC")
+        assert day == LimitUse("max_per_day", "USDT", Decimal(100), Decimal("42.5"), Decimal(0), free)
+        assert (hour.limit, hour.ticker, hour.most, hour.used) == ("max_moves_per_hour", None, 2, 2)
+        assert hour.frees_at == free.subtract(hours=23)
+        assert script.done.count("ReadMoves") == 1
+
+    def test_nothing_used(self):
+        (day,) = self.used(Limited(), DAILY)
+        assert (day.used, day.frees_at) == (0, None)
+
+    def test_an_amount_that_cannot_be_read(self):
+        script = Limited()
+        script.moves = AccountRecords([unreadable(createdAt=SECOND - 60, currency="USDT", actionType=1)])
+        day, hour = self.used(script, BOTH)
+        assert (day.used, hour.used) == (None, 1)
+
+    def test_what_no_record_shows_so_far(self):
+        script = Limited(answers=["tx"])
+        script.run(limits=BOTH)
+        (day, hour) = self.used(script, BOTH)
+        assert (day.used, day.unshown, hour.used, hour.unshown) == (25, 25, 1, 1)
