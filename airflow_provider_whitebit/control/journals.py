@@ -235,14 +235,14 @@ def journal_of(session: Session, task: Task, intent: Intent) -> MoveHistory:
         (task.dag_id, task.run_id, task.task_id, str(task.map_index)),
         try_number=session.scalar(instance) or 1,
         state=None if _states_model() is None else _DatabaseStates(session, task),
-        variables=_DatabaseVariables(session),
+        variables=DatabaseVariables(session),
         accounts=(intent.account,),
     )
     return MoveHistory.merge(journals.journal(intent.key).read())
 
 
 @dataclass(frozen=True, slots=True)
-class _DatabaseVariables:
+class DatabaseVariables:
     """Variables, for reading only."""
 
     session: Session

@@ -83,22 +83,23 @@ def value_moves(moves: Iterable[Mapping[str, Any]], value_in: str, conn_id: str 
     return ValuedMoves(value_amounts(amounts, prices, value_in), name)
 
 
-def last_moves(session: Session, conn_id: str, dag_ids: Collection[str]) -> list[dict[str, Any]]:
-    """Return the last receipts of a connection and their tasks, newest first, each once.
+def last_moves(session: Session, conn_ids: Collection[str], dag_ids: Collection[str]) -> list[dict[str, Any]]:
+    """Return the last receipts of some connections and their tasks, newest first, each once.
 
     :param session: of Airflow's database.
-    :param conn_id: the connection.
+    :param conn_ids: the connections.
     :param dag_ids: only of these DAGs.
     """
-    rows = session.scalars(
-        select(AssetEvent)
+    conn_id_by_uri = {address(conn_id): conn_id for conn_id in conn_ids}
+    rows = session.execute(
+        select(AssetModel.uri, AssetEvent)
         .join(AssetModel, AssetModel.id == AssetEvent.asset_id)
-        .where(AssetModel.uri == address(conn_id), AssetEvent.source_dag_id.in_(dag_ids))
+        .where(AssetModel.uri.in_(conn_id_by_uri), AssetEvent.source_dag_id.in_(dag_ids))
         .order_by(AssetEvent.timestamp.desc(), AssetEvent.id.desc())
         # A cleared task announces its old receipt again.
         .limit(2 * MOST_MOVES)
     )
-    moves = _each_once((conn_id, row) for row in rows)
+    moves = _each_once((conn_id_by_uri[uri], row) for uri, row in rows)
     return sorted(moves, key=lambda move: str(move["announced_at"]), reverse=True)[:MOST_MOVES]
 
 

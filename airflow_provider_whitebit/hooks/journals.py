@@ -277,11 +277,12 @@ class VariableSpendingLog:
     """Spending logs in Airflow Variables, for all tasks that use an API key.
 
     :param account: fingerprint of the API key.
+    :param variables: where they are kept; by default where tasks keep them.
     """
 
-    def __init__(self, account: str) -> None:
+    def __init__(self, account: str, variables: Store | None = None) -> None:
         self._account = account
-        self._variables = VariableStore()
+        self._variables = variables or VariableStore()
 
     def name(self, lock: str, copy: int) -> str:
         """The name of the Variable of one copy."""

@@ -73,6 +73,11 @@ class Limits:
         return [f"limit|{ticker}", *hourly] if ticker in self.max_per_day else hourly
 
     @property
+    def over_time(self) -> bool:
+        """Whether there is a limit over time."""
+        return bool(self.max_per_day) or self.max_moves_per_hour is not None
+
+    @property
     def in_words(self) -> str:
         """The limits as one phrase."""
         parts = ["read only"] if self.read_only else []

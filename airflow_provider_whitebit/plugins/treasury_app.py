@@ -10,6 +10,9 @@ exchange do not block the API server.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +22,7 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request
 from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from pydantic import StringConstraints
 
 from airflow_provider_whitebit.control.connections import known_connections
 from airflow_provider_whitebit.control.journals import keeps_states_elsewhere, release
@@ -27,10 +31,11 @@ from airflow_provider_whitebit.control.search import Reader
 from airflow_provider_whitebit.hooks.assets import LONGEST_CONN_ID, encode_conn_id
 from airflow_provider_whitebit.plugins import treasury_doubts, treasury_stop
 from airflow_provider_whitebit.plugins.treasury_cache import SingleFlightCache
-from airflow_provider_whitebit.plugins.treasury_data import Account, load_account
+from airflow_provider_whitebit.plugins.treasury_data import BUDGET, Account, failed, load_account
 from airflow_provider_whitebit.plugins.treasury_load import Places, pace
 from airflow_provider_whitebit.plugins.treasury_permissions import Permissions
 from airflow_provider_whitebit.plugins.treasury_records import doubts
+from airflow_provider_whitebit.plugins.treasury_sums import sums_of
 
 DEFAULT_CONNECTION = "whitebit_default"
 
@@ -60,8 +65,13 @@ _NO_STORE = {"Cache-Control": "no-store"}
 #: four of these load accounts, which can take seconds (:class:`.SingleFlightCache`).
 MOST_REQUESTS = 8
 
+#: Most accounts in one request, and most that are loaded at the same time.
+MOST_ACCOUNTS, CONCURRENT = 20, 4
+
+_ConnId = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_CONN_ID)]
+
 #: Accounts by connection, shared by all users. Every request checks the user's permission first.
-accounts: SingleFlightCache[Account] = SingleFlightCache()
+accounts: SingleFlightCache[Account] = SingleFlightCache(concurrent=CONCURRENT)
 router = APIRouter(dependencies=[Depends(get_user)])
 
 
@@ -110,39 +120,77 @@ def treasury(
     response: Response,
     session: SessionDep,
     user: GetUserDep,
-    conn_id: Annotated[str, Query(min_length=1, max_length=LONGEST_CONN_ID)] = DEFAULT_CONNECTION,
+    conn_id: Annotated[list[_ConnId], Query(min_length=1, max_length=MOST_ACCOUNTS)] = [DEFAULT_CONNECTION],  # noqa: B006
 ) -> dict[str, Any]:
-    """Return everything that the page shows of one connection.
+    """Return everything that the page shows of some connections.
 
-    :param conn_id: the Airflow connection.
+    :param conn_id: the Airflow connections. One that the user may not read is shown as an error beside the others.
     """
     response.headers.update(_NO_STORE)
+    wanted = list(dict.fromkeys(conn_id))
     try:
-        encode_conn_id(conn_id)
+        for one in wanted:
+            encode_conn_id(one)
     except ValueError as error:
         raise HTTPException(422, str(error)) from None
     permissions = Permissions(user, session)
     with pace.turn():
-        readable, team_name = permissions.connections({conn_id}), permissions.team_of(conn_id)
+        readable = permissions.connections(wanted)
+        teams = permissions.teams_of(readable)
     if not readable:
-        raise HTTPException(403, f"You are not allowed to read the connection {conn_id!r}.")
+        raise HTTPException(403, _not_allowed(wanted))
     # The exchange comes first, so that no database transaction is open meanwhile.
-    account = accounts.get(conn_id, lambda: load_account(conn_id, team_name=team_name))
+    found = load_accounts([one for one in wanted if one in readable], teams)
+    found |= {one: Account(None, failed({"message": _not_allowed([one])})) for one in wanted if one not in readable}
+    keys = {one.fingerprint for one in found.values() if one is not None and one.fingerprint is not None}
     with pace.turn():
-        known = _records(session, permissions, conn_id, None if account is None else account.fingerprint)
+        known = _records(session, permissions, sorted(readable), keys)
         switch = treasury_stop.state(session, permissions)
         release(session)
-    shown = None if account is None else account.shown
-    return {"conn_id": conn_id, "exchange": shown, "airflow": known, "switch": switch}
+    in_order = {one: found[one] for one in wanted}
+    return {
+        "accounts": [
+            {"conn_id": one, "exchange": None if account is None else account.shown}
+            for one, account in in_order.items()
+        ],
+        "sums": sums_of(in_order) if len(in_order) > 1 else None,
+        "airflow": known,
+        "switch": switch,
+    }
 
 
-def _records(session: Any, permissions: Permissions, conn_id: str, account: str | None) -> dict[str, Any]:
+def load_accounts(conn_ids: Sequence[str], teams: Mapping[str, str | None]) -> dict[str, Account | None]:
+    """Load accounts side by side, in about the time that the slowest of them takes.
+
+    :param conn_ids: their connections.
+    :param teams: the teams that own them.
+    :returns: ``None`` for each account that is not loaded yet. It is loaded the next time that the page asks.
+    """
+    until = time.monotonic() + BUDGET
+
+    def load(conn_id: str) -> Account | None:
+        if time.monotonic() > until:
+            return accounts.kept(conn_id)
+        return accounts.get(conn_id, lambda: load_account(conn_id, team_name=teams[conn_id]))
+
+    if len(conn_ids) == 1:
+        return {conn_id: load(conn_id) for conn_id in conn_ids}
+    with ThreadPoolExecutor(min(CONCURRENT, len(conn_ids)), thread_name_prefix="treasury") as loaders:
+        return dict(zip(conn_ids, loaders.map(load, conn_ids), strict=True))
+
+
+def _not_allowed(conn_ids: Sequence[str]) -> str:
+    names = ", ".join(map(repr, conn_ids))
+    return f"You are not allowed to read the connection{'s' if len(conn_ids) > 1 else ''} {names}."
+
+
+def _records(session: Any, permissions: Permissions, conn_ids: Sequence[str], keys: Collection[str]) -> dict[str, Any]:
     """What Airflow itself knows and the user may read; ``None`` instead of moves if the user may read no assets."""
     dag_ids = permissions.dag_ids()
-    moves = last_moves(session, conn_id, dag_ids) if permissions.assets() else None
+    moves = last_moves(session, conn_ids, dag_ids) if permissions.assets() else None
     reader = Reader(permissions.tasks(dag_ids), permissions.variables)
     return {
-        "doubts": doubts(session, reader, account=account),
+        "doubts": doubts(session, reader, accounts=keys),
         "moves": moves,
         "states_elsewhere": keeps_states_elsewhere(),
     }

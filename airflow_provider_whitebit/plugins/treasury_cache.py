@@ -31,6 +31,11 @@ class SingleFlightCache(Generic[T]):
         self._loading: set[str] = set()
         self._lock = threading.Lock()
 
+    def kept(self, name: str) -> T | None:
+        """Return the previous value, however old; ``None`` if there is none."""
+        with self._lock:
+            return self._values.get(name, (None, None))[1]
+
     def get(self, name: str, load: Callable[[], T]) -> T | None:
         """Return a fresh value, or load it.
 

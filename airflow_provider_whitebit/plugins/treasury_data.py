@@ -29,6 +29,8 @@ from airflow_provider_whitebit.client.errors import (
 )
 from airflow_provider_whitebit.client.models import (
     FixedInvestment,
+    FixedPlan,
+    FixedPlanStatus,
     FlexAction,
     FlexInvestment,
     FlexPlan,
@@ -41,7 +43,10 @@ from airflow_provider_whitebit.treasury.amounts import exact, shortest
 from airflow_provider_whitebit.treasury.rates import RATE_DECIMALS, YEAR, realised_rate, unit_warning
 
 if TYPE_CHECKING:
+    from airflow_provider_whitebit.client.api import WhiteBitClient
     from airflow_provider_whitebit.hooks.settings import Settings
+    from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
+    from airflow_provider_whitebit.moves.allowance import LimitUse
 
 #: Days over which earnings are shown.
 WINDOWS = (30, 90)
@@ -68,6 +73,8 @@ class ExchangeSnapshot:
     :param plans: Flex plans by id.
     :param flex: Flex investments, closed ones too.
     :param fixed: Fixed investments that are not closed.
+    :param fixed_plans: all of them, also those that are not open for investment.
+    :param limits_used: how much of each limit over time is used.
     :param payments: Flex earnings by investment id.
     :param history: Flex amounts that went in and out, by investment id.
     :param problems: what could not be loaded, and why.
@@ -79,6 +86,8 @@ class ExchangeSnapshot:
     plans: dict[str, FlexPlan] | None = None
     flex: list[FlexInvestment] | None = None
     fixed: list[FixedInvestment] | None = None
+    fixed_plans: list[FixedPlan] | None = None
+    limits_used: list[LimitUse] | None = None
     payments: Grouped | None = None
     history: Grouped | None = None
     problems: list[dict[str, Any]] = field(default_factory=list)
@@ -102,10 +111,14 @@ class Account:
 
     :param fingerprint: of the API key, as journals keep it; ``None`` if the connection is wrong. Not shown.
     :param shown: what the page shows, plain JSON.
+    :param elsewhere: the amounts of an asset that ``shown["positions"]`` does not list: 0, or ``None`` if unknown.
+    :param previous_conn_id: the connection with the account's old key, if there is one.
     """
 
     fingerprint: str | None
     shown: dict[str, Any]
+    elsewhere: dict[str, Any] = field(default_factory=dict)
+    previous_conn_id: str = ""
 
 
 def load_account(
@@ -127,17 +140,31 @@ def load_account(
         settings = hook.settings
         client = hook.get_conn(timeout=ANSWER_TIMEOUT, retries=0, all_calls=BUDGET + ANSWER_TIMEOUT)
     except WhiteBitError as error:
-        return Account(None, _failed(facts_of(error)))
+        return Account(None, failed(facts_of(error)))
     except Exception as error:
-        return Account(None, _failed({"message": _unreadable(conn_id, error)}))
+        return Account(None, failed({"message": _unreadable(conn_id, error)}))
     about = {"site": hook.lending_url, "host": settings.base_url, "limits": settings.limits.in_words}
+    previous = settings.previous_conn_id
     try:
-        snapshot = load_snapshot(client, monotonic() + BUDGET, monotonic)
-        return Account(settings.account, about | page_data(snapshot))
+        limits_used = partial(_limits_used, hook, client) if settings.limits.over_time else None
+        snapshot = load_snapshot(client, monotonic() + BUDGET, monotonic, limits_used)
+        return Account(settings.account, about | page_data(snapshot), _elsewhere(snapshot), previous)
     except WhiteBitError as error:
-        return Account(settings.account, about | _failed(facts_of(error)))
+        return Account(settings.account, about | failed(facts_of(error)), previous_conn_id=previous)
     finally:
         client.close()
+
+
+def _limits_used(hook: WhiteBitHook, client: WhiteBitClient) -> list[LimitUse]:
+    """How much of each limit over time is used, by the exchange's records and by the spending log in the database."""
+    from airflow_provider_whitebit.control.spending import SpendingInDatabase
+    from airflow_provider_whitebit.moves.drivers import read_used_limits
+    from airflow_provider_whitebit.moves.journal import SharedSpendingLog
+
+    settings, previous = hook.settings, hook.previous
+    accounts = [settings.account, *([] if previous is None else [previous.settings.account])]
+    spending = SharedSpendingLog(*map(SpendingInDatabase, accounts))
+    return read_used_limits(settings.limits, client, spending, settings.reconcile_margin_ms)
 
 
 def _settings_of_team(conn_id: str, team_name: str) -> Settings:
@@ -149,15 +176,26 @@ def _settings_of_team(conn_id: str, team_name: str) -> Settings:
     return settings_of(conn_id, Connection.get_connection_from_secrets(conn_id, team_name=team_name))
 
 
-def load_snapshot(client: Any, deadline: float, monotonic: Callable[[], float]) -> ExchangeSnapshot:
+def load_snapshot(
+    client: Any,
+    deadline: float,
+    monotonic: Callable[[], float],
+    limits_used: Callable[[], list[LimitUse]] | None = None,
+) -> ExchangeSnapshot:
     """Load everything that the page shows, the most important first.
 
     :param client: a :class:`~airflow_provider_whitebit.client.api.WhiteBitClient`.
     :param deadline: when to stop, on ``monotonic``.
+    :param limits_used: finds how much of the limits over time is used; ``None`` if the connection has none.
     :raises WhiteBitError: if the exchange does not answer, or refuses this key: then there is nothing to show.
     """
     snapshot = ExchangeSnapshot(client.server_time())
     steps = _loading_steps(client, snapshot, partial(_complete, deadline=deadline, monotonic=monotonic))
+    if limits_used is None:
+        snapshot.limits_used = []
+    else:
+        # Before the lists that can be long.
+        steps.insert(-2, ("limits_used", "Limits used", limits_used))
     for number, (name, label, load) in enumerate(steps, 1):
         try:
             setattr(snapshot, name, load())
@@ -212,6 +250,12 @@ def _loading_steps(
             lambda: [
                 held for held in complete(client.fixed_investments(on_unreadable=report("fixed"))) if not held.closed
             ],
+        ),
+        (
+            "fixed_plans",
+            "Fixed plans",
+            # A key that may not read one of them may not read the other.
+            lambda: None if snapshot.fixed is None else client.fixed_plans(on_unreadable=report("fixed_plans")),
         ),
         (
             "payments",
@@ -284,6 +328,8 @@ def _page_data(snapshot: ExchangeSnapshot) -> dict[str, Any]:
         "flex": None if active is None else [_flex(held, snapshot) for held in active],
         "fixed": None if fixed is None else [_fixed(held, snapshot.now) for held in sorted(fixed, key=_end)],
         "earnings": _earnings(snapshot),
+        "plans": _plans(snapshot),
+        "limits_used": None if snapshot.limits_used is None else [use.to_json() for use in snapshot.limits_used],
     }
 
 
@@ -357,7 +403,6 @@ def _position(
     }
     known = [amount for amount in amounts.values() if amount is not None]
     total = sum(known, Decimal(0)) if len(known) == len(amounts) else None
-    at_work = (total - (amounts["idle"] or 0)) / total if total else None
     offered = [plan.max_rate for plan in (snapshot.plans or {}).values() if plan.ticker == ticker]
     # Without one of them, the best is not known.
     rates = [] if None in offered else [rate for rate in offered if rate is not None]
@@ -365,10 +410,60 @@ def _position(
         "ticker": ticker,
         **{name: to_json(amount) for name, amount in amounts.items()},
         "total": to_json(total),
-        "at_work": None if at_work is None else to_json(at_work.quantize(_RATE)),
+        "at_work": to_json(at_work(total, amounts["idle"])),
         "best_rate": to_json(max(rates, default=None)),
         "windows": _windows([held for held in snapshot.flex or () if held.currency == ticker], snapshot),
     }
+
+
+def at_work(total: Decimal | None, idle: Decimal | None) -> Decimal | None:
+    """Return the part of an amount that is not idle, as a fraction; ``None`` if it is unknown or there is nothing."""
+    return ((total - idle) / total).quantize(_RATE) if total and idle is not None else None
+
+
+def _elsewhere(snapshot: ExchangeSnapshot) -> dict[str, Any]:
+    """The amounts of an asset of which nothing was read: 0, or unknown if a record that cannot be read may be of it."""
+    names = ("idle", "flex", "fixed")
+    unknown = {name for name in names if getattr(snapshot, name) is None or snapshot.unclear(name)}
+    earned = None if snapshot.payments is None or snapshot.flex is None or snapshot.unclear("payments") else "0"
+    return {
+        **{name: None if name in unknown else "0" for name in names},
+        "total": None if unknown else "0",
+        "windows": {str(days): {"earned": earned} for days in WINDOWS},
+    }
+
+
+def _plans(snapshot: ExchangeSnapshot) -> list[dict[str, Any]]:
+    """The plans on offer, by asset: Flex first, then Fixed by term. Fixed plans that are switched off are left out."""
+    flex = [
+        {
+            "kind": "flex",
+            "id": plan.id,
+            "ticker": plan.ticker,
+            "rate": to_json(plan.max_rate),
+            "least": to_json(plan.min_investment),
+            "most": to_json(plan.max_investment),
+        }
+        for plan in (snapshot.plans or {}).values()
+    ]
+    fixed = [
+        {
+            "kind": "fixed",
+            "id": plan.id,
+            "ticker": plan.ticker,
+            "rate": to_json(_yearly_rate(plan)),
+            "least": to_json(plan.min_investment),
+            "most": to_json(plan.max_investment),
+            "left": to_json(plan.max_possible_investment),
+            "minutes": plan.duration,
+            "percent": to_json(plan.percent),
+            "interest_ticker": plan.interest_ticker,
+            "status": plan.status,
+        }
+        for plan in snapshot.fixed_plans or ()
+        if plan.status != FixedPlanStatus.INACTIVE
+    ]
+    return sorted([*flex, *fixed], key=lambda plan: (plan["ticker"], plan["kind"] == "fixed", plan.get("minutes") or 0))
 
 
 def _sums(amounts: Iterable[tuple[str, Decimal]]) -> dict[str, Decimal | None]:
@@ -430,17 +525,21 @@ def _fixed(held: FixedInvestment, now: pendulum.DateTime) -> dict[str, Any]:
     plan = held.plan
     # The vendor's ratio is 1 if the interest is paid in the plan's own asset.
     ratio = Decimal(1) if plan.interest_ratio is None and plan.interest_ticker == plan.ticker else plan.interest_ratio
-    yearly = interest = None
-    if plan.daily_percent is not None:
-        yearly = (plan.daily_percent / 100 * YEAR / _DAY).quantize(_RATE)
+    interest = None
     if plan.percent is not None and ratio:
         interest = shortest((held.amount * plan.percent / 100 / ratio).quantize(Decimal("1E-8")))
     return {
         **held.to_json(),
-        "yearly_rate": to_json(yearly),
+        "yearly_rate": to_json(_yearly_rate(plan)),
         "interest": to_json(interest),
         "days_left": None if held.payment_time is None else int((held.payment_time - now).total_seconds()) // _DAY,
     }
+
+
+def _yearly_rate(plan: FixedPlan) -> Decimal | None:
+    """The interest as a fraction per year; ``None`` if percentage or term are unknown."""
+    daily = plan.daily_percent
+    return None if daily is None else (daily / 100 * YEAR / _DAY).quantize(_RATE)
 
 
 def _earnings(snapshot: ExchangeSnapshot) -> dict[str, Any] | None:
@@ -481,8 +580,12 @@ def facts_of(error: WhiteBitError) -> dict[str, Any]:
     }
 
 
-def _failed(error: Mapping[str, Any]) -> dict[str, Any]:
-    lists = dict.fromkeys(("as_of", "positions", "flex", "fixed", "earnings"))
+def failed(error: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the page shows of an account that cannot be shown.
+
+    :param error: its facts, see :func:`facts_of`.
+    """
+    lists = dict.fromkeys(("as_of", "positions", "flex", "fixed", "earnings", "plans", "limits_used"))
     return {"error": error, "problems": [], "warnings": [], **lists}
 
 

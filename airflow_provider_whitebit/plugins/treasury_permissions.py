@@ -48,10 +48,13 @@ class Permissions:
 
         return self._filtered("connections", "conn_ids", conn_ids, teams, one)
 
-    def team_of(self, conn_id: str) -> str | None:
-        """Return the team that owns a connection, if Airflow has teams."""
-        team: str | None = self._teams(Connection, "get_conn_id_to_team_name_mapping", {conn_id})(conn_id)["team_name"]
-        return team
+    def teams_of(self, conn_ids: Collection[str]) -> dict[str, str | None]:
+        """Return the team that owns each connection. Since Airflow 3.2 only those who name it find the connection."""
+        of_many = "get_conn_id_to_team_name_mapping"
+        if not hasattr(Connection, of_many):
+            return dict.fromkeys(conn_ids)
+        team = self._teams(Connection, of_many, conn_ids)
+        return {conn_id: team(conn_id)["team_name"] for conn_id in conn_ids}
 
     def dag_ids(self) -> set[str]:
         """Return the DAGs that the user may read."""

@@ -5,6 +5,7 @@ The API server reads it for one user: only from DAGs that this user may read.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import pendulum
@@ -17,31 +18,32 @@ from airflow_provider_whitebit.moves.doubts import steps_for
 from airflow_provider_whitebit.moves.intent import Intent
 
 
-def doubts(session: Session, reader: Reader, *, account: str | None) -> list[dict[str, Any]]:
+def doubts(session: Session, reader: Reader, *, accounts: Collection[str]) -> list[dict[str, Any]]:
     """Return the moves in doubt whose task has ended without success, latest first.
 
     They are of all connections, because the key of a connection may have changed since.
 
     :param session: of Airflow's database.
     :param reader: what the user may read.
-    :param account: fingerprint of the connection that is shown, to mark the doubts of others.
+    :param accounts: fingerprints of the connections that are shown, to mark the doubts of others. Without one, none is
+        marked.
     """
-    return [_shown(doubt, account) for doubt in find_doubts(session, reader)]
+    return [_shown(doubt, accounts) for doubt in find_doubts(session, reader)]
 
 
-def _shown(doubt: Doubt, account: str | None) -> dict[str, Any]:
+def _shown(doubt: Doubt, accounts: Collection[str]) -> dict[str, Any]:
     about = {"task": doubt.task.to_json(), "key": clean(doubt.key), "kept_in": doubt.kept_in}
     why = doubt.unreadable
     try:
         if doubt.intent is not None and not why:
-            return {**about, **_doubt(doubt.intent, doubt.sent_at, account)}
+            return {**about, **_doubt(doubt.intent, doubt.sent_at, accounts)}
     except Exception as error:
         # A time that is none, for example. Anyone who may write Variables could have stored anything there.
         why = clean(f"The journal cannot be read: {error}")
     return {**about, "operation": None, "sent_at": None, "unreadable": why, "steps": steps_for(None)}
 
 
-def _doubt(intent: Intent, sent_at: int | None, account: str | None) -> dict[str, Any]:
+def _doubt(intent: Intent, sent_at: int | None, accounts: Collection[str]) -> dict[str, Any]:
     move = intent.move
     about = {
         "intent_id": intent.id,
@@ -55,7 +57,7 @@ def _doubt(intent: Intent, sent_at: int | None, account: str | None) -> dict[str
         "attempts": len(intent.attempts),
         # Nonces are milliseconds of the exchange's clock.
         "sent_at": None if sent_at is None else to_json(pendulum.from_timestamp(sent_at // 1000)),
-        "ours": None if account is None else intent.account == account,
+        "ours": intent.account in accounts if accounts else None,
     }
     texts = {name: clean(value) if isinstance(value, str) else value for name, value in about.items()}
     return {**texts, "steps": steps_for(move.operation)}

@@ -27,7 +27,7 @@ class WhiteBitPlugin(AirflowPlugin):
     listeners = [event_dedup]  # noqa: RUF012 - Airflow reads a list from the class
     external_views = [  # noqa: RUF012
         {
-            "name": "WhiteBIT Treasury",
+            "name": "Treasury",
             # Relative, so that it also works where Airflow has a path prefix.
             "href": f"{_PREFIX}/treasury",
             "url_route": "whitebit-treasury",

@@ -120,8 +120,10 @@ def test_a_browser_without_a_login_gets_a_sentence(visitor, site):
 def test_in_airflows_navigation(visitor, site):
     visitor = visitor().log_in()
     page = visitor.page
-    page.evaluate("name => localStorage.setItem('whitebit_treasury_connection', name)", scenes.CONNECTION)
-    page.get_by_role("link", name="WhiteBIT Treasury").first.click()
+    page.evaluate(
+        "name => localStorage.setItem('whitebit_treasury_connections', JSON.stringify([name]))", scenes.CONNECTION
+    )
+    page.get_by_role("link", name="Treasury", exact=True).click()
     frame = page.frame_locator("iframe")
     frame.locator("caption", has_text="Position by asset").wait_for(state="attached")
     assert frame.locator("h1").inner_text() == "WhiteBIT Treasury"
@@ -271,7 +273,7 @@ def test_by_keyboard(visitor):
                 " return [node.id || node.textContent, style.outlineStyle] })()"
             )
         )
-    assert [name for name, _ in seen][:3] == ["connection", "Show", "refresh"]
+    assert [name for name, _ in seen][:2] == [f"Connections: {scenes.CONNECTION}", "refresh"]
     assert [name for name, _ in seen if name.endswith("days")] == ["30 days", "90 days"]
     assert {outline for _, outline in seen} == {"solid"}
 
@@ -304,6 +306,36 @@ def test_an_exchange_in_maintenance(visitor, scene):
         "The account cannot be shown.",
         "The exchange said: Maintenance until 04:00 UTC",
     ]
+
+
+def test_connections_from_the_list(visitor, site, scene):
+    add_connection(scene, "whitebit_silent", "http://127.0.0.1:9", "key", "secret")
+    visitor = visitor(viewport={"width": 400, "height": 800}).log_in()
+    page = visitor.open()
+    page.locator("#picker summary").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.type("silent")
+    assert page.locator("#connections label").all_inner_texts() == ["whitebit_silent"]
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    page.keyboard.press("Enter")
+    page.locator("#trouble", has_text="whitebit_silent: The account cannot be shown.").wait_for()
+    assert page.url.endswith(f"?conn_id=whitebit_silent&conn_id={scenes.CONNECTION}")
+    assert "sum" not in page.locator("#positions h2").first.inner_text()
+    assert page.locator(".left-out").inner_text() == "Not in these sums: whitebit_silent (it cannot be shown)"
+    both, each = rows(page, "Position by asset"), rows(page, "Position by connection")
+    assert [(row["Asset"], row["Total"]) for row in both] != []
+    assert {row["Connection"] for row in each} == {scenes.CONNECTION}
+    assert {row["Asset"]: row["Total"] for row in both} == {row["Asset"]: row["Total"] for row in each}
+    assert visitor.complaints == []
+
+
+def test_plans_on_offer(visitor, scene):
+    page = visitor().log_in().open()
+    plans = rows(page, "Plans for assets in the account")
+    rates = {(row["Kind"], row["Rate per year"]) for row in plans if row["Asset"] == "USDT"}
+    assert {("Flex", "15.00 %"), ("Fixed, 180 days", "18.25 %")} <= rates
 
 
 def test_no_secret_reaches_the_browser(visitor, site, scene):
@@ -410,7 +442,7 @@ def one_doubt(visitor, site):
             return route.fulfill(status=409, json={"detail": "<b>jane</b> has already answered."})
 
         known = {"doubts": [doubt], "moves": [], "states_elsewhere": False}
-        data = {"exchange": None, "airflow": known, "switch": None}
+        data = {"accounts": [], "sums": None, "airflow": known, "switch": None}
         one.page.route("**/whitebit/api/treasury*", lambda route: route.fulfill(json=data))
         one.page.route("**/whitebit/api/doubt*", answer)
         one.page.goto(f"{site}/whitebit/treasury?conn_id={scenes.CONNECTION}")
@@ -469,7 +501,8 @@ def test_the_steps_of_each_doubt_are_those_of_its_data(visitor, site):
     unknown = dict.fromkeys(("amount", "ticker", "plan_id", "sent_at", "attempts", "ours", "unreadable"))
     about = {"task": task, "key": "whitebit_move.move__", "kept_in": "all states", **unknown}
     answer = {
-        "exchange": None,
+        "accounts": [],
+        "sums": None,
         "airflow": {
             "doubts": [
                 {**about, "operation": "flex_close", "steps": RECORD_STEPS},
@@ -508,9 +541,8 @@ def test_each_fact_of_an_error_has_its_own_line(visitor, site):
     facts = {"message": "The key may not use this.", "said": "No <b>permission</b>.", "next_steps": ["Ask."]}
     problems = [{"what": "Flex plans", **facts}, {"what": "Flex history", "message": "Not requested."}]
     exchange = {"error": None, "problems": problems, "as_of": "2026-11-23T12:00:00Z", **lists, "positions": []}
-    visitor.page.route(
-        "**/whitebit/api/treasury*", lambda route: route.fulfill(json={"exchange": exchange, "airflow": None})
-    )
+    answer = {"accounts": [{"conn_id": "c", "exchange": exchange}], "sums": None, "airflow": None}
+    visitor.page.route("**/whitebit/api/treasury*", lambda route: route.fulfill(json=answer))
     visitor.page.goto(f"{site}/whitebit/treasury?conn_id={scenes.CONNECTION}")
     note = visitor.page.locator("#trouble .note")
     note.wait_for()

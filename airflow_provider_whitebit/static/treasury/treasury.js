@@ -2,15 +2,20 @@
 (() => {
   "use strict";
 
-  const STORED_CONNECTION = "whitebit_treasury_connection";
-  const SECTIONS = ["switch", "doubts", "trouble", "positions", "earnings", "flex", "fixed", "moves"];
+  const STORED_CONNECTIONS = "whitebit_treasury_connections";
+  const SECTIONS = "switch doubts trouble positions limits earnings flex fixed plans moves".split(" ");
+  // Most connections that are listed at once, and most that are shown together.
+  const MOST_LISTED = 200;
+  const MOST_SHOWN = 20;
   const HALF_DAY = 43_200;
   const REFRESH_MS = 60_000;
   const RETRY_MS = 2_000;
   const UNKNOWN = "—";
 
   const byId = (id) => document.getElementById(id);
-  const state = { conn: "", days: 30, timer: 0, request: 0, latest: null, drawn: {}, charts: [], open: new Set() };
+  // The connections that are shown, those that are listed, and those that are ticked in the list.
+  const chosen = { shown: [], listed: [], ticked: new Set() };
+  const state = { days: 30, timer: 0, request: 0, latest: null, drawn: {}, charts: [], open: new Map() };
   // The form that is open: stop, resume, or none.
   state.order = null;
 
@@ -32,7 +37,8 @@
   const short = (id) => (id && id.length > 13 ? el("span", { title: id }, `${id.slice(0, 8)}…`) : (id ?? UNKNOWN));
 
   function card(title, aside, content) {
-    return el("div", { class: "card" }, el("div", { class: "head" }, el("h2", {}, title), aside), content);
+    const parts = [content].flat();
+    return el("div", { class: "card" }, el("div", { class: "head" }, el("h2", {}, title), aside), ...parts);
   }
 
   // A column has a title and a function that returns the content of its cell. Numbers are aligned at the point.
@@ -277,23 +283,31 @@
     }
   }
 
-  function trouble(exchange) {
-    if (!exchange) return [];
-    const { error, problems } = exchange;
-    if (!error && problems.length === 0) return warnings(exchange);
+  // What is wrong with each account, and what to note about it.
+  function trouble(accounts) {
+    const several = accounts.length > 1;
+    return accounts.flatMap(({ conn_id: conn, exchange }) => {
+      if (!exchange) return [];
+      const name = several ? `${conn}: ` : "";
+      return [problemsOf(exchange, name), ...warnings(exchange, name)].filter(Boolean);
+    });
+  }
+
+  function problemsOf({ error, problems }, name) {
+    if (!error && problems.length === 0) return null;
     const effect = error ? "The account cannot be shown." : "Some data could not be loaded.";
     const maintenance = [error, ...problems].some((one) => one?.maintenance);
     const title = maintenance ? "The exchange is in maintenance." : effect;
     const content = error
       ? [...facts(maintenance ? { ...error, message: effect } : error), sub("The data from Airflow itself is below.")]
       : [el("ul", {}, ...problems.map((one) => el("li", {}, el("strong", {}, `${one.what}: `), ...facts(one))))];
-    return [el("div", { class: "note" }, el("strong", {}, title), ...content), ...warnings(exchange)];
+    return el("div", { class: "note" }, el("strong", {}, name + title), ...content);
   }
 
-  function warnings({ warnings: texts = [] }) {
+  function warnings({ warnings: texts = [] }, name) {
     if (texts.length === 0) return [];
     const list = el("ul", {}, ...texts.map((text) => el("li", {}, text)));
-    return [el("div", { class: "note" }, el("strong", {}, "Please note."), list)];
+    return [el("div", { class: "note" }, el("strong", {}, `${name}Please note.`), list)];
   }
 
   // The facts of an error, one on each line.
@@ -308,24 +322,86 @@
     realised: numbers(`Realised, ${state.days} days`, (held) => rate(held.windows[state.days].realised_rate)),
   });
 
-  function positions(exchange) {
-    if (!exchange || exchange.error) return [];
+  // The lines of one list of all accounts, each with its connection; null if no account has the list.
+  function merged(accounts, list) {
+    const known = accounts.filter(({ exchange }) => exchange?.[list]);
+    if (known.length === 0) return null;
+    return known.flatMap(({ conn_id: conn, exchange }) => exchange[list].map((one) => ({ ...one, conn })));
+  }
+
+  // A column that only several connections need.
+  const connection = (accounts) => (accounts.length > 1 ? [column("Connection", (one) => one.conn)] : []);
+
+  function positions({ accounts, sums }) {
+    const lines = merged(accounts, "positions");
+    if (!lines) return [];
     const { earned, realised } = windowColumns();
-    const columns = [
-      column("Asset", (line) => line.ticker),
+    const asset = column("Asset", (line) => line.ticker);
+    const amounts = [
       numbers("Idle in Main", (line) => amount(line.idle)),
       numbers("Flex", (line) => amount(line.flex)),
       numbers("Fixed", (line) => amount(line.fixed)),
       numbers("Total", (line) => amount(line.total)),
-      column("Invested", share),
-      earned,
-      realised,
-      numbers("Best max. rate", (line) => knownRate(line.best_rate)),
     ];
+    const invested = column("Invested", share);
+    const best = numbers("Best max. rate", (line) => knownRate(line.best_rate));
+    if (!sums) {
+      const columns = [asset, ...amounts, invested, earned, realised, best];
+      return [card("Position", legend(), tableOr("The account is empty.", "Position by asset", columns, lines))];
+    }
+    const empty = "These accounts are empty.";
+    const all = tableOr(empty, "Position by asset", [asset, ...amounts, invested, earned], sums.positions);
+    const each = [asset, ...connection(accounts), ...amounts, earned, realised];
+    const byAsset = [...lines].sort((a, b) => order(a.ticker, b.ticker));
+    const count = sums.counted.length;
+    const title = `Position, ${count === 1 ? "1 connection" : `sum of ${count} connections`}`;
+    return [
+      card(title, legend(), [leftOut(sums.left_out), all].filter(Boolean)),
+      card("Position by connection", null, tableOr(empty, "Position by connection", each, byAsset)),
+    ];
+  }
+
+  function legend() {
     const key = (name) => [el("i", { class: `key ${name.toLowerCase()}` }), name];
-    const legend = el("span", { class: "muted" }, ...["Flex", "Fixed", "Idle"].flatMap(key));
-    const content = tableOr("The account is empty.", "Position by asset", columns, exchange.positions);
-    return [card("Position", legend, content)];
+    return el("span", { class: "muted" }, ...["Flex", "Fixed", "Idle"].flatMap(key));
+  }
+
+  function leftOut(connections) {
+    if (connections.length === 0) return null;
+    const names = connections.map(({ conn_id: conn, why }) => `${conn} (${why})`);
+    return el("p", { class: "left-out" }, el("strong", {}, "Not in these sums: "), names.join(", "));
+  }
+
+  const order = (one, other) => (one < other ? -1 : one > other ? 1 : 0);
+
+  // --- limits over time
+
+  function limits(accounts) {
+    const lines = merged(accounts, "limits_used") ?? [];
+    if (lines.length === 0) return [];
+    const columns = [
+      column("Limit", (use) => LIMITS[use.limit] ?? use.limit),
+      ...connection(accounts),
+      column("Asset", (use) => use.ticker ?? "all"),
+      numbers("Used", (use) => inUnit(use, use.used)),
+      numbers("Limit", (use) => inUnit(use, use.most)),
+      column("Used of it", used),
+      numbers("Sent, in no record yet", (use) => inUnit(use, use.unshown)),
+      column("More is free from", (use) => time(use.frees_at), "when"),
+    ];
+    const aside = el("span", { class: "muted" }, "all moves of the account, whoever made them");
+    return [card("Limits over time", aside, table("How much of each limit is used", columns, lines))];
+  }
+
+  const LIMITS = { max_per_day: "Amount in 24 hours", max_moves_per_hour: "Moves in one hour" };
+  const inUnit = (use, text) => (use.ticker || missing(text) ? amount(text) : { text });
+
+  function used(use) {
+    if (missing(use.used)) return el("span", { class: "tag warn" }, "an amount cannot be read: no move");
+    const part = Number(use.most) > 0 ? Math.min(1, Number(use.used) / Number(use.most)) : 1;
+    const bar = el("span", { class: "share", "aria-hidden": "true" }, el("i", { class: part >= 1 ? "full" : "flex" }));
+    bar.firstChild.style.width = `${100 * part}%`;
+    return el("span", { class: "invested" }, bar, el("span", { class: "unit" }, `${(100 * part).toFixed(0)} %`));
   }
 
   function share(line) {
@@ -340,12 +416,14 @@
     return el("span", { class: "invested" }, bar, el("span", { class: "unit" }, text));
   }
 
-  function flex(exchange) {
-    if (!exchange?.flex) return [];
+  function flex(accounts) {
+    const lines = merged(accounts, "flex");
+    if (!lines) return [];
     const { earned, realised } = windowColumns();
     const notOffered = (held) => (held.on_offer === false ? el("span", { class: "tag" }, "not on offer") : null);
     const columns = [
       column("Asset", (held) => held.currency),
+      ...connection(accounts),
       column("Plan", (held) => [code(held.plan_id), " ", notOffered(held), unknownStatus(held.status)]),
       numbers("Invested", (held) => amount(held.invested)),
       numbers("Max. rate", (held) => knownRate(held.max_rate)),
@@ -355,14 +433,16 @@
       column("Since", (held) => date(held.created_at), "when"),
     ];
     const caption = "Active Flex investments by plan";
-    const content = tableOr("No Flex investment is active.", caption, columns, exchange.flex);
+    const content = tableOr("No Flex investment is active.", caption, columns, lines);
     return [card("Flex investments", null, content)];
   }
 
-  function fixed(exchange) {
-    if (!exchange?.fixed) return [];
+  function fixed(accounts) {
+    const lines = merged(accounts, "fixed");
+    if (!lines) return [];
     const columns = [
       column("Asset", (held) => held.plan.ticker),
+      ...connection(accounts),
       column("Plan", (held) => [code(held.plan.id), " ", unknownStatus(held.status)]),
       numbers("Amount", (held) => amount(held.amount)),
       numbers("Rate per term", (held) => knownRate(held.plan.percent, 1)),
@@ -372,9 +452,71 @@
       column("End", (held) => [time(held.payment_time).slice(0, 16), " ", daysLeft(held.days_left)], "when"),
     ];
     const caption = "Active Fixed investments by end";
-    const content = tableOr("No Fixed investment is active.", caption, columns, exchange.fixed);
+    const byEnd = [...lines].sort((a, b) => order(a.payment_time ?? "", b.payment_time ?? ""));
+    const content = tableOr("No Fixed investment is active.", caption, columns, byEnd);
     return [card("Fixed investments", null, content)];
   }
+
+  // --- plans on offer: those of assets that the accounts hold, and all others on request
+
+  const STATUSES = { 2: "no coins left", 4: "paused" };
+
+  function plans(accounts) {
+    const lines = merged(accounts, "plans");
+    if (!lines) return [];
+    const once = [...new Map(lines.map((plan) => [`${plan.kind} ${plan.id}`, plan])).values()];
+    const tickers = new Set((merged(accounts, "positions") ?? []).map((line) => line.ticker));
+    const held = once.filter((plan) => tickers.has(plan.ticker));
+    const others = once.filter((plan) => !tickers.has(plan.ticker));
+    const shown = [
+      planPart("held plans", "Plans for assets in the account", held, matchMedia("(min-width: 1121px)").matches),
+      planPart("other plans", held.length ? "Plans for other assets" : "All plans", others, held.length === 0),
+    ].filter(Boolean);
+    const content = shown.length ? el("div", { class: "plans" }, ...shown) : quiet("No plan is on offer.");
+    return [card("Plans on offer", el("span", { class: "muted" }, "advertised rates"), content)];
+  }
+
+  // Plans that can be folded. Until the viewer opens or closes them, they are as the page has them.
+  function planPart(name, title, lines, open) {
+    if (lines.length === 0) return null;
+    const summary = el("summary", {}, `${title} (${lines.length})`);
+    return kept(name, el("details", { open: isOpen(name, open) }, summary, planTable(title, lines)));
+  }
+
+  function planTable(caption, lines) {
+    const fixed = (plan, show) => (plan.kind === "fixed" ? show(plan) : null);
+    const status = ({ status: number }) =>
+      number === 1 ? null : el("span", { class: "tag" }, STATUSES[number] ?? `unknown status ${number}`);
+    const paidIn = (plan) => (plan.interest_ticker === plan.ticker ? null : sub(`paid in ${plan.interest_ticker}`));
+    const columns = [
+      column("Asset", (plan) => plan.ticker),
+      column("Kind", (plan) => [fixed(plan, kindOf) ?? "Flex", " ", fixed(plan, status)]),
+      column("Plan", (plan) => code(plan.id)),
+      numbers("Rate per year", (plan) => knownRate(plan.rate)),
+      column("Rate per term", (plan) => fixed(plan, () => [perTerm(plan), paidIn(plan)]) ?? UNKNOWN, "num"),
+      numbers("Minimum", (plan) => amount(plan.least)),
+      numbers("Maximum", (plan) => amount(plan.most)),
+      numbers("Left for you", (plan) => amount(plan.left)),
+    ];
+    return table(caption, columns, lines);
+  }
+
+  const kindOf = (plan) => `Fixed, ${term(plan.minutes)}`;
+  const perTerm = (plan) => (missing(plan.percent) ? "unknown" : `${Number(plan.percent).toFixed(2)} %`);
+
+  function term(minutes) {
+    if (missing(minutes)) return "unknown term";
+    const [size, unit] = [[1440, "day"], [60, "hour"], [1, "minute"]].find(([size]) => minutes % size === 0);
+    return `${minutes / size} ${unit}${minutes === size ? "" : "s"}`;
+  }
+
+  // A part that stays open or closed when it is drawn again.
+  function kept(name, details) {
+    details.addEventListener("toggle", () => state.open.set(name, details.open));
+    return details;
+  }
+
+  const isOpen = (name, usual = false) => state.open.get(name) ?? usual;
 
   const unknownStatus = (status) =>
     status === 1 ? null : el("span", { class: "tag warn" }, `unknown status ${status}`);
@@ -385,19 +527,21 @@
     return el("span", { class: "unit" }, text);
   }
 
-  function moves(known) {
+  function moves(known, accounts) {
     if (!known) return [];
     if (known.moves === null) return [card("Last moves", null, quiet("You are not allowed to read Airflow's assets."))];
     const columns = [
       column("Executed", (move) => time(move.executed_at ?? move.announced_at), "when"),
       column("Operation", (move) => [operation(move.operation), " ", move.reconciled ? reconciled() : null]),
+      ...(accounts.length > 1 ? [column("Connection", (move) => move.conn_id)] : []),
       numbers("Amount", (move) => amount(move.amount)),
       column("Asset", (move) => move.ticker ?? UNKNOWN),
       column("Plan or route", (move) => route(move, short)),
       column("Transaction", (move) => short(move.transaction_id ?? move.investment_id)),
       column("Task and run", (move) => taskLink(move.task)),
     ];
-    const empty = "No DAG that you may read has moved money with this connection.";
+    const which = accounts.length > 1 ? "these connections" : "this connection";
+    const empty = `No DAG that you may read has moved money with ${which}.`;
     const content = tableOr(empty, "Last moves of Airflow's tasks", columns, known.moves);
     return [card("Last moves", el("span", { class: "muted" }, "receipts of Airflow's tasks"), content)];
   }
@@ -409,11 +553,14 @@
 
   // --- earnings
 
-  function earnings(exchange) {
-    if (!exchange?.earnings) return [];
-    const tickers = Object.keys(exchange.earnings.by_ticker);
+  // Of the only account, or of all that are in the sums.
+  const earningsOf = ({ accounts, sums }) => (sums ? sums.earnings : accounts[0]?.exchange?.earnings);
+
+  function earnings(all) {
+    if (!all) return [];
+    const tickers = Object.keys(all.by_ticker);
     const content = tickers.length
-      ? el("div", { class: "charts" }, ...tickers.map((ticker) => chart(ticker, exchange.earnings)))
+      ? el("div", { class: "charts" }, ...tickers.map((ticker) => chart(ticker, all)))
       : quiet("No Flex earnings in the last 90 days.");
     return [card("Flex earnings per day", windowSwitch(), content)];
   }
@@ -450,9 +597,7 @@
     const rows = days.map((day, at) => [day, amounts[at]]).reverse();
     const scrolled = { class: "figures", tabindex: "0", role: "region", "aria-label": `${ticker} by day` };
     const content = el("div", scrolled, table(`${ticker} earned by day`, columns, rows, null));
-    const details = el("details", { open: state.open.has(ticker) }, el("summary", {}, "Daily figures"), content);
-    details.addEventListener("toggle", () => state.open[details.open ? "add" : "delete"](ticker));
-    return details;
+    return kept(ticker, el("details", { open: isOpen(ticker) }, el("summary", {}, "Daily figures"), content));
   }
 
   function removeCharts() {
@@ -531,20 +676,31 @@
 
   function draw() {
     if (!state.latest) return;
-    const { exchange, airflow } = state.latest;
-    byId("about").textContent = exchange?.host ? `${exchange.host} · ${exchange.limits}` : "";
+    const { accounts, sums, airflow } = state.latest;
+    byId("about").textContent = about(accounts);
     fill("switch", [state.latest.switch, state.order], () => switchBox(state.latest.switch));
     fill("doubts", { ...airflow, moves: null }, () => doubts(airflow));
-    fill("trouble", [exchange?.error, exchange?.problems], () => trouble(exchange));
-    fill("positions", [exchange?.error, exchange?.positions], () => positions(exchange));
-    fill("flex", exchange?.flex, () => flex(exchange));
-    fill("fixed", exchange?.fixed, () => fixed(exchange));
-    fill("moves", airflow?.moves, () => moves(airflow));
-    const changed = fill("earnings", exchange?.earnings, () => {
+    const listed = (name) => [accounts.map(({ conn_id: conn, exchange }) => [conn, exchange?.[name]])];
+    fill("trouble", [listed("error"), listed("problems"), listed("warnings")], () => trouble(accounts));
+    fill("positions", [listed("positions"), sums], () => positions(state.latest));
+    fill("limits", listed("limits_used"), () => limits(accounts));
+    fill("flex", listed("flex"), () => flex(accounts));
+    fill("fixed", listed("fixed"), () => fixed(accounts));
+    fill("plans", [listed("plans"), listed("positions")], () => plans(accounts));
+    fill("moves", airflow?.moves, () => moves(airflow, accounts));
+    const earned = earningsOf(state.latest);
+    const changed = fill("earnings", earned, () => {
       removeCharts();
-      return earnings(exchange);
+      return earnings(earned);
     });
     if (changed) plotAll();
+  }
+
+  function about(accounts) {
+    const known = accounts.map(({ exchange }) => exchange).filter((exchange) => exchange?.host);
+    const hosts = [...new Set(known.map((exchange) => exchange.host))].join(", ");
+    if (accounts.length === 1) return known.length ? `${hosts} · ${known[0].limits}` : "";
+    return [`${accounts.length} connections`, hosts].filter(Boolean).join(" · ");
   }
 
   const say = (text) => (byId("status").textContent = text);
@@ -570,14 +726,18 @@
     document.body.classList.add("busy");
     let next = REFRESH_MS;
     try {
-      const answer = await fetchJson(`api/treasury?conn_id=${encodeURIComponent(state.conn)}`);
+      const answer = await fetchJson(`api/treasury?${queryOf(chosen.shown)}`);
       if (request !== state.request) return;
       state.latest = answer;
       draw();
-      const { exchange } = answer;
-      if (!exchange) next = RETRY_MS;
-      const asOf = exchange?.as_of ?? new Date().toISOString();
-      say(exchange ? `As of ${time(asOf)} UTC` : "Loading data from the exchange …");
+      const loading = answer.accounts.filter(({ exchange }) => !exchange).map(({ conn_id: conn }) => conn);
+      if (loading.length) next = RETRY_MS;
+      // The oldest of them.
+      const asOf = answer.accounts.map(({ exchange }) => exchange?.as_of).filter(Boolean).sort()[0];
+      const whose = loading.length < answer.accounts.length ? ` for ${loading.join(", ")}` : "";
+      const waiting = `Loading data from the exchange${whose} …`;
+      const texts = [asOf || loading.length === 0 ? `As of ${time(asOf ?? new Date().toISOString())} UTC` : null];
+      say([...texts, loading.length ? waiting : null].filter(Boolean).join(". "));
     } catch (error) {
       if (request !== state.request) return;
       if (error.refused) clear();
@@ -601,15 +761,81 @@
     for (const name of ["about", ...SECTIONS]) byId(name).replaceChildren();
   }
 
-  function choose(conn) {
-    // Some ids begin or end with a space; so does what a person types.
-    const listed = [...byId("connections").children].some((option) => option.value === conn);
-    state.conn = listed ? conn : conn.trim();
-    byId("connection").value = state.conn;
-    storage((store) => store.setItem(STORED_CONNECTION, state.conn));
+  const queryOf = (conns) => conns.map((conn) => `conn_id=${encodeURIComponent(conn)}`).join("&");
+
+  function choose(conns) {
+    chosen.shown = conns;
+    chosen.ticked = new Set(conns);
+    byId("chosen").textContent = conns.length > 1 ? `${conns[0]} and ${conns.length - 1} more` : conns[0];
+    byId("chosen").title = conns.join(", ");
+    byId("link").href = `treasury?${queryOf(conns)}`;
+    // Within Airflow's frame the address is the frame's own. There the link below the page is what can be shared.
+    history.replaceState(null, "", `?${queryOf(conns)}`);
+    storage((store) => store.setItem(STORED_CONNECTIONS, JSON.stringify(conns)));
     clear();
     say("Loading data from the exchange …");
     refresh();
+  }
+
+  // --- the list of connections
+
+  function list() {
+    const text = byId("connection").value.trim().toLowerCase();
+    const all = [...new Set([...chosen.listed, ...chosen.ticked])];
+    const found = all.filter((conn) => conn.toLowerCase().includes(text));
+    const shown = found.slice(0, MOST_LISTED).map(tickBox);
+    if (found.length > MOST_LISTED) shown.push(quiet(`${found.length - MOST_LISTED} more: type a part of the name.`));
+    if (found.length === 0) shown.push(quiet("Not listed. Press Show to open it all the same."));
+    byId("connections").replaceChildren(...shown);
+  }
+
+  function tickBox(conn) {
+    const box = el("input", { type: "checkbox", value: conn, checked: chosen.ticked.has(conn) });
+    box.addEventListener("change", () => chosen.ticked[box.checked ? "add" : "delete"](conn));
+    return el("label", {}, box, el("span", {}, conn));
+  }
+
+  function closePicker() {
+    byId("picker").open = false;
+    byId("picker").querySelector("summary").focus();
+  }
+
+  function submitted(event) {
+    event.preventDefault();
+    // Some ids begin or end with a space; so does what a person types.
+    const typed = byId("connection").value;
+    const text = chosen.listed.includes(typed) ? typed : typed.trim();
+    const found = chosen.listed.filter((conn) => conn.toLowerCase().includes(text.toLowerCase()));
+    // What was typed is a part of the names that are listed, or the name of a connection that is not.
+    if (text && (chosen.listed.includes(text) || found.length === 0)) chosen.ticked.add(text);
+    const conns = [...chosen.ticked];
+    if (conns.length === 0 || conns.length > MOST_SHOWN) {
+      const most = `Choose at most ${MOST_SHOWN} connections.`;
+      byId("connection").setCustomValidity(conns.length ? most : "Choose a connection.");
+      byId("connection").reportValidity();
+      return;
+    }
+    closePicker();
+    choose(conns.sort(order));
+  }
+
+  function preparePicker() {
+    const [picker, input] = [byId("picker"), byId("connection")];
+    picker.addEventListener("toggle", () => {
+      if (!picker.open) return;
+      chosen.ticked = new Set(chosen.shown);
+      input.value = "";
+      list();
+      input.focus();
+    });
+    input.addEventListener("input", () => {
+      input.setCustomValidity("");
+      list();
+    });
+    picker.addEventListener("keydown", (event) => event.key === "Escape" && picker.open && closePicker());
+    byId("choose").addEventListener("submit", submitted);
+    byId("choose").addEventListener("change", () => input.setCustomValidity(""));
+    byId("cancel").addEventListener("click", closePicker);
   }
 
   // A browser may forbid storage. Then the connection is not remembered.
@@ -626,10 +852,7 @@
 
   async function start() {
     followTheme();
-    byId("choose").addEventListener("submit", (event) => {
-      event.preventDefault();
-      choose(byId("connection").value);
-    });
+    preparePicker();
     byId("refresh").addEventListener("click", () => refresh());
     let resized = 0;
     window.addEventListener("resize", () => {
@@ -637,12 +860,19 @@
       resized = setTimeout(plotAll, 150);
     });
     const listed = await fetchJson("api/connections").catch((error) => (say(error.message), null));
-    const all = listed ? [...new Set([...listed.connections, listed.default])] : [];
-    byId("connections").replaceChildren(...all.map((conn) => el("option", { value: conn })));
-    const stored = storage((store) => store.getItem(STORED_CONNECTION));
-    const wanted = new URLSearchParams(location.search).get("conn_id") ?? stored;
+    chosen.listed = listed?.connections ?? [];
+    if (byId("picker").open) list();
     // The viewer may have chosen a connection meanwhile.
-    if (!state.conn) choose(wanted || listed?.default || "whitebit_default");
+    if (chosen.shown.length === 0) choose(first(listed?.default));
+  }
+
+  // What is shown at first: what the address names, what was shown last, or the usual connection.
+  function first(usual) {
+    const named = new URLSearchParams(location.search).getAll("conn_id");
+    const stored = storage((store) => JSON.parse(store.getItem(STORED_CONNECTIONS))) ?? [];
+    const found = [named, stored].find((conns) => Array.isArray(conns) && conns.some(Boolean)) ?? [];
+    const conns = [...new Set(found.filter((conn) => typeof conn === "string" && conn))].slice(0, MOST_SHOWN);
+    return conns.length ? conns : [usual || "whitebit_default"];
   }
 
   // --- light and dark: Airflow's theme, or the system's outside of Airflow

@@ -33,7 +33,7 @@ RECEIPT = {
 
 def test_a_receipt_and_its_task(tables):
     tables.event({**RECEIPT, "note": "not a receipt's"}, run="manual__a+b/c", number=2)
-    (move,) = last_moves(tables.session, "whitebit_default", ["desk"])
+    (move,) = last_moves(tables.session, ["whitebit_default"], ["desk"])
     assert {name: move[name] for name in RECEIPT if name != "attempts"} == {
         name: value for name, value in RECEIPT.items() if name != "attempts"
     }
@@ -45,7 +45,7 @@ def test_a_receipt_and_its_task(tables):
 @pytest.mark.parametrize("amount", [{"a": 1}, "a lot", "NaN", [], True, None])
 def test_an_event_that_is_not_a_receipt_breaks_nothing(tables, amount):
     tables.event({"operation": ["x"], "amount": amount, "executed_at": 5, "plan_id": {}, "reconciled": "yes"})
-    (move,) = last_moves(tables.session, "whitebit_default", ["desk"])
+    (move,) = last_moves(tables.session, ["whitebit_default"], ["desk"])
     assert (move["operation"], move["amount"], move["executed_at"], move["plan_id"]) == (None, None, None, None)
     assert move["reconciled"] is False
 
@@ -55,7 +55,7 @@ def test_newest_first_and_each_once(tables):
     tables.event({**RECEIPT, "intent_id": "int-2"}, minute=2)
     # Cleared, and announced again.
     tables.event(RECEIPT, minute=3, run="manual__1")
-    moves = last_moves(tables.session, "whitebit_default", ["desk"])
+    moves = last_moves(tables.session, ["whitebit_default"], ["desk"])
     assert [(move["intent_id"], move["announced_at"][14:16]) for move in moves] == [
         ("int-2", "02"),
         ("int-1", "01"),
@@ -65,8 +65,8 @@ def test_newest_first_and_each_once(tables):
 def test_of_this_connection_and_of_dags_that_may_be_read(tables):
     tables.event(RECEIPT, conn="other")
     tables.event(RECEIPT, dag="secret")
-    assert last_moves(tables.session, "whitebit_default", ["desk"]) == []
-    assert last_moves(tables.session, "whitebit_default", []) == []
+    assert last_moves(tables.session, ["whitebit_default"], ["desk"]) == []
+    assert last_moves(tables.session, ["whitebit_default"], []) == []
 
 
 SINCE = pendulum.datetime(2026, 11, 23)

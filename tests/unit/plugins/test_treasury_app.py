@@ -30,7 +30,7 @@ PATHS = (
     "/api/treasury",
     "/api/treasury?conn_id=desk",
 )
-SHOWN = {"error": None, "problems": [], "positions": [], "host": "https://whitebit.com"}
+SHOWN = {"error": None, "problems": [], "positions": [], "earnings": None, "host": "https://whitebit.com"}
 
 
 class Manager:
@@ -97,7 +97,7 @@ def desk(tables, monkeypatch):
 def test_the_connection_of_a_team(desk, monkeypatch):
     from airflow_provider_whitebit.plugins.treasury_permissions import Permissions
 
-    monkeypatch.setattr(Permissions, "team_of", lambda self, conn_id: "lending")
+    monkeypatch.setattr(Permissions, "teams_of", lambda self, conn_ids: dict.fromkeys(conn_ids, "lending"))
     assert desk.client.get("/api/treasury?conn_id=desk").status_code == 200
     assert desk.loads == [("desk", "lending")]
 
@@ -187,6 +187,59 @@ def test_a_connection_that_the_user_may_not_read(desk):
     assert desk.loads == []
 
 
+def test_several_connections(desk):
+    desk.tables.event({"operation": "flex_invest", "intent_id": "int-0", "amount": "1"}, conn="desk")
+    desk.tables.event({"operation": "flex_invest", "intent_id": "int-1", "amount": "1"}, minute=1)
+    answer = desk.client.get("/api/treasury?conn_id=whitebit_default&conn_id=desk&conn_id=desk").json()
+    assert [(one["conn_id"], one["exchange"]) for one in answer["accounts"]] == [
+        ("whitebit_default", SHOWN),
+        ("desk", SHOWN),
+    ]
+    assert sorted(desk.loads) == ["desk", "whitebit_default"]
+    assert answer["sums"]["left_out"] == [{"conn_id": "desk", "why": "it is the account of whitebit_default"}]
+    assert [move["conn_id"] for move in answer["airflow"]["moves"]] == ["whitebit_default", "desk"]
+    assert desk.client.get("/api/treasury?conn_id=desk").json()["sums"] is None
+
+
+def test_a_connection_that_the_user_may_not_read_does_not_hide_the_others(desk):
+    desk.tables.event({"operation": "flex_invest", "intent_id": "int-0", "amount": "1"}, conn="secret")
+    answer = desk.client.get("/api/treasury?conn_id=secret&conn_id=desk").json()
+    refused, shown = answer["accounts"]
+    assert refused["exchange"]["error"] == {"message": "You are not allowed to read the connection 'secret'."}
+    assert (refused["exchange"]["positions"], shown["exchange"]) == (None, SHOWN)
+    assert answer["sums"]["counted"] == ["desk"]
+    assert (desk.loads, answer["airflow"]["moves"]) == (["desk"], [])
+    desk.manager.connections.clear()
+    answer = desk.client.get("/api/treasury?conn_id=secret&conn_id=desk")
+    assert (answer.status_code, answer.json()["detail"][-7:]) == (403, "'desk'.")
+
+
+def test_accounts_load_side_by_side(desk, monkeypatch):
+    desk.manager.connections |= {"one", "other"}
+    both = threading.Barrier(2, timeout=30)
+
+    def load_account(conn_id, team_name=None):
+        both.wait()
+        return Account(conn_id, SHOWN)
+
+    monkeypatch.setattr(desk.module, "load_account", load_account)
+    answer = desk.client.get("/api/treasury?conn_id=one&conn_id=other").json()
+    assert answer["sums"]["counted"] == ["one", "other"]
+
+
+def test_no_load_begins_after_the_time_that_a_viewer_waits(desk, monkeypatch):
+    monkeypatch.setattr(desk.module, "BUDGET", -1)
+    answer = desk.client.get("/api/treasury?conn_id=desk&conn_id=whitebit_default").json()
+    assert [one["exchange"] for one in answer["accounts"]] == [None, None]
+    assert [one["why"] for one in answer["sums"]["left_out"]] == ["still loading"] * 2
+    assert desk.loads == []
+
+
+def test_so_many_connections_and_no_more(desk):
+    many = "&".join(f"conn_id=c{number}" for number in range(desk.module.MOST_ACCOUNTS + 1))
+    assert desk.client.get(f"/api/treasury?{many}").status_code == 422
+
+
 def test_a_cached_account_needs_the_permission_too(desk):
     assert desk.client.get("/api/treasury?conn_id=desk").status_code == 200
     desk.manager.connections.clear()
@@ -200,14 +253,16 @@ def test_an_impossible_connection_name(desk, query):
 
 def test_many_viewers_load_once(desk):
     for _ in range(5):
-        assert desk.client.get("/api/treasury").json()["exchange"] == SHOWN
+        assert desk.client.get("/api/treasury").json()["accounts"] == [
+            {"conn_id": "whitebit_default", "exchange": SHOWN}
+        ]
     assert desk.loads == ["whitebit_default"]
 
 
 def test_while_another_viewer_loads(desk):
     desk.module.accounts = SingleFlightCache(concurrent=0)
     answer = desk.client.get("/api/treasury").json()
-    assert answer["exchange"] is None
+    assert answer["accounts"] == [{"conn_id": "whitebit_default", "exchange": None}]
     assert answer["airflow"]["doubts"] == []
 
 
@@ -241,7 +296,7 @@ def test_an_exchange_that_cannot_be_reached(desk, monkeypatch):
     monkeypatch.setattr(desk.module, "load_account", lambda conn_id, team_name: account)
     desk.tables.event({"operation": "flex_invest", "intent_id": "int-0", "amount": "1"})
     answer = desk.client.get("/api/treasury").json()
-    assert answer["exchange"]["error"] == error
+    assert answer["accounts"][0]["exchange"]["error"] == error
     assert len(answer["airflow"]["moves"]) == 1
 
 
@@ -265,7 +320,10 @@ def test_a_connection_with_any_id(desk, conn):
     desk.tables.event({"operation": "flex_invest", "intent_id": "int-0", "amount": "1"}, conn=conn)
     assert desk.client.get("/api/connections").json()["connections"] == [conn]
     answer = desk.client.get("/api/treasury", params={"conn_id": conn}).json()
-    assert (answer["conn_id"], [move["intent_id"] for move in answer["airflow"]["moves"]]) == (conn, ["int-0"])
+    assert (answer["accounts"][0]["conn_id"], [move["intent_id"] for move in answer["airflow"]["moves"]]) == (
+        conn,
+        ["int-0"],
+    )
 
 
 def test_an_address_that_this_package_did_not_write(desk):

@@ -19,6 +19,7 @@ from airflow_provider_whitebit.client.models import (
     FlexPlan,
     FlexTransaction,
 )
+from airflow_provider_whitebit.moves.allowance import LimitUse
 from airflow_provider_whitebit.plugins import treasury_data as data
 
 NOW = pendulum.datetime(2026, 11, 23, 16, 5)
@@ -203,6 +204,87 @@ def test_a_whole_account():
     assert (term["yearly_rate"], term["days_left"], term["payment_time"]) == ("0.243333", 10, "2026-12-03T17:05:00Z")
 
 
+def test_plans_on_offer():
+    terms = [replace(FIXED.plan, id=f"f{status}", status=status) for status in (1, 2, 3, 4)]
+    page = shown(answering(fixed_plans=[*terms, replace(FIXED.plan, id="short", duration=1440, percent=None)]))
+    listed = [(plan["ticker"], plan["kind"], plan["id"]) for plan in page["plans"]]
+    # Plans that are switched off are left out.
+    fixed = [("BTC", "fixed", name) for name in ("short", "f1", "f2", "f4")]
+    assert listed == [*fixed, ("USDT", "flex", "p1"), ("USDT", "flex", "p2")]
+    short, open_plan, *_ = page["plans"]
+    assert (short["rate"], short["percent"]) == (None, None)
+    assert (open_plan["rate"], open_plan["percent"], open_plan["minutes"]) == ("0.243333", "2", 43_200)
+    assert page["plans"][-1]["rate"] == "0.18"
+
+
+def test_a_key_that_may_not_read_fixed_investments_is_not_refused_twice():
+    client = answering(
+        fixed_investments=error_from_answer("/p", 403, {"code": 0, "message": "You don't have permission"})
+    )
+    assert [problem["what"] for problem in shown(client)["problems"]] == ["Fixed investments"]
+    assert "fixed_plans" not in client.calls
+
+
+class TestLimits:
+    USE = LimitUse("max_per_day", "USDT", Decimal(100), Decimal(25), Decimal(0), NOW)
+
+    def test_without_limits_over_time_nothing_is_read(self):
+        assert shown(answering())["limits_used"] == []
+
+    def test_how_much_is_used(self):
+        page = data.page_data(data.load_snapshot(answering(), 10, lambda: 0, lambda: [self.USE]))
+        (use,) = page["limits_used"]
+        assert (use["limit"], use["used"], use["most"], use["frees_at"]) == (
+            "max_per_day",
+            "25",
+            "100",
+            "2026-11-23T16:05:00Z",
+        )
+
+    def test_a_log_that_cannot_be_read_is_a_problem_of_its_own(self):
+        def unreadable():
+            raise e.WhiteBitJournalError("The spending log cannot be read.")
+
+        page = data.page_data(data.load_snapshot(answering(), 10, lambda: 0, unreadable))
+        assert page["limits_used"] is None
+        assert page["problems"][0]["what"] == "Limits used"
+
+    def test_the_log_of_tasks_in_the_database(self, monkeypatch):
+        """Without a task, the hook would look into the memory of this process."""
+        from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
+        from airflow_provider_whitebit.moves import drivers
+
+        monkeypatch.setenv(
+            "AIRFLOW_CONN_DESK",
+            '{"conn_type": "whitebit", "login": "k", "password": "s", "extra": {"max_moves_per_hour": 3}}',
+        )
+        monkeypatch.setattr(WhiteBitHook, "get_conn", lambda self, **options: answering())
+        asked = []
+        monkeypatch.setattr(drivers, "read_used_limits", lambda *given: asked.append(given) or [self.USE])
+        assert data.load_account("desk").shown["limits_used"][0]["used"] == "25"
+        ((limits, _, spending, margin_ms),) = asked
+        assert (limits.max_moves_per_hour, margin_ms) == (3, 10_000)
+        assert [type(log).__name__ for log in spending._logs] == ["SpendingInDatabase"]
+
+
+def test_what_is_known_of_an_asset_that_is_not_listed():
+    def elsewhere(**answers):
+        return data._elsewhere(data.load_snapshot(answering(**answers), 10, lambda: 0))
+
+    assert elsewhere() == {
+        **dict.fromkeys(("idle", "flex", "fixed", "total"), "0"),
+        "windows": {"30": {"earned": "0"}, "90": {"earned": "0"}},
+    }
+    refused = error_from_answer("/p", 403, {"code": 0, "message": "You don't have permission"})
+    found = elsewhere(fixed_investments=refused, flex_payments=refused)
+    assert (found["flex"], found["fixed"], found["total"], found["windows"]["30"]) == (
+        "0",
+        None,
+        None,
+        {"earned": None},
+    )
+
+
 def test_earnings_by_day_end_today():
     earned = shown(answering(flex_payments=[*daily("0.4", 2), *daily("0.001", 1, "i2", "BTC")]))["earnings"]
     assert (len(earned["days"]), earned["days"][0], earned["days"][-1]) == (90, "2026-08-26", "2026-11-23")
@@ -235,6 +317,7 @@ def test_after_a_missing_answer_no_request_is_sent():
     assert [problem["what"] for problem in page["problems"]] == [
         "Flex plans",
         "Fixed investments",
+        "Fixed plans",
         "Flex earnings",
         "Flex history",
     ]

@@ -19,9 +19,9 @@ from airflow_provider_whitebit.moves.intent import Attempt, Operation
 from airflow_provider_whitebit.plugins import treasury_records as records
 
 
-def doubts(tables, dag_ids=("desk",), account=ACCOUNT, variables=True):
+def doubts(tables, dag_ids=("desk",), accounts=(ACCOUNT,), variables=True):
     reader = Reader(dag_ids, lambda keys: set(keys) if variables else set())
-    return records.doubts(tables.session, reader, account=account)
+    return records.doubts(tables.session, reader, accounts=accounts)
 
 
 def document(**changes):
@@ -168,7 +168,7 @@ class TestDoubtsInTaskState:
         tables.task()
         tables.state(document(account="feedfeedfeedfeed"))
         assert [doubt["ours"] for doubt in doubts(tables)] == [False]
-        assert [doubt["ours"] for doubt in doubts(tables, account=None)] == [None]
+        assert [doubt["ours"] for doubt in doubts(tables, accounts=())] == [None]
 
     def test_only_what_the_user_may_read(self, tables):
         tables.task()

@@ -1,0 +1,108 @@
+"""Several accounts together: sums by asset. Pure, on what the page shows of each account."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from airflow_provider_whitebit.client.models import to_json
+from airflow_provider_whitebit.plugins.treasury_data import WINDOWS, Account, at_work
+from airflow_provider_whitebit.treasury.amounts import exact
+
+_COLUMNS = ("idle", "flex", "fixed", "total")
+
+
+def sums_of(accounts: Mapping[str, Account | None]) -> dict[str, Any]:
+    """Return the sums of several accounts, plain JSON.
+
+    A figure that is unknown in one of the counted accounts is unknown (``None``) in the sum.
+
+    :param accounts: by connection; ``None`` for one that is still being loaded.
+    :returns: ``counted``, the connections in the sums; ``left_out``, the others and why; ``positions`` by asset;
+        ``earnings`` by day, ``None`` if those of a counted account are unknown.
+    """
+    left_out = {conn_id: why for conn_id in accounts if (why := _left_out(conn_id, accounts)) is not None}
+    counted = {conn_id: one for conn_id, one in accounts.items() if one is not None and conn_id not in left_out}
+    with exact():
+        return {
+            "counted": list(counted),
+            "left_out": [{"conn_id": conn_id, "why": why} for conn_id, why in left_out.items()],
+            "positions": _positions(list(counted.values())),
+            "earnings": _earnings([one.shown["earnings"] for one in counted.values()]),
+        }
+
+
+def _left_out(conn_id: str, accounts: Mapping[str, Account | None]) -> str | None:
+    """Why an account is not in the sums; ``None`` if it is."""
+    own = accounts[conn_id]
+    if own is None:
+        return "still loading"
+    if own.shown["error"] is not None:
+        return "it cannot be shown"
+    for other_id, other in accounts.items():
+        if other_id == conn_id:
+            return None
+        if other is not None and other.shown["error"] is None and _same(conn_id, own, other_id, other):
+            return f"it is the account of {other_id}"
+    return None
+
+
+def _same(conn_id: str, own: Account, other_id: str, other: Account) -> bool:
+    """Whether two connections lead to one account: with the same API key, or with one that replaces the other."""
+    return own.fingerprint == other.fingerprint or own.previous_conn_id == other_id or other.previous_conn_id == conn_id
+
+
+def _positions(accounts: Sequence[Account]) -> list[dict[str, Any]]:
+    held: dict[str, list[dict[str, Any] | None]] = {}
+    for place, account in enumerate(accounts):
+        for line in account.shown["positions"] or ():
+            held.setdefault(line["ticker"], [None] * len(accounts))[place] = line
+    lines = [
+        _position(ticker, [line or account.elsewhere for line, account in zip(found, accounts, strict=True)])
+        for ticker, found in sorted(held.items())
+    ]
+    return sorted(lines, key=lambda line: (line["flex"] or "0", line["fixed"] or "0") == ("0", "0"))
+
+
+def _position(ticker: str, lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    amounts = {name: _sum(line[name] for line in lines) for name in _COLUMNS}
+    return {
+        "ticker": ticker,
+        **{name: to_json(amount) for name, amount in amounts.items()},
+        "at_work": to_json(at_work(amounts["total"], amounts["idle"])),
+        "windows": {
+            str(days): {"earned": to_json(_sum(line["windows"][str(days)]["earned"] for line in lines))}
+            for days in WINDOWS
+        },
+    }
+
+
+def _earnings(parts: Sequence[Mapping[str, Any] | None]) -> dict[str, Any] | None:
+    """What was credited on each day. Two accounts can be of different days around midnight: the latest days count."""
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts) or not known:
+        return None
+    days = max((part["days"] for part in known), key=lambda days: days[-1])
+    by_ticker: dict[str, dict[str, Decimal]] = {}
+    for part in known:
+        for ticker, amounts in part["by_ticker"].items():
+            earned = by_ticker.setdefault(ticker, dict.fromkeys(days, Decimal(0)))
+            for day, amount in zip(part["days"], amounts, strict=True):
+                if day in earned:
+                    earned[day] += Decimal(amount)
+    listed = {ticker: [by_ticker[ticker][day] for day in days] for ticker in sorted(by_ticker)}
+    return {
+        "days": days,
+        "by_ticker": {ticker: [to_json(amount) for amount in amounts] for ticker, amounts in listed.items()},
+        "totals": {
+            ticker: {str(length): to_json(sum(amounts[-length:], Decimal(0))) for length in WINDOWS}
+            for ticker, amounts in listed.items()
+        },
+    }
+
+
+def _sum(amounts: Any) -> Decimal | None:
+    """The sum of decimal strings; ``None`` if one is unknown."""
+    known = list(amounts)
+    return None if None in known else sum(map(Decimal, known), Decimal(0))
