@@ -12,6 +12,8 @@ from airflow_provider_whitebit.sandbox.assets import FIAT
 from airflow_provider_whitebit.sandbox.plans import AssetFacts, Market
 
 _FIAT_DECIMALS = 2
+#: ``BTC_PERP`` is a perpetual future, which is priced in USDT.
+_PERPETUAL, _PRICED_IN = "PERP", "USDT"
 
 
 def list_markets(markets: Mapping[str, Market], assets: Mapping[str, AssetFacts]) -> list[dict[str, Any]]:
@@ -22,7 +24,7 @@ def list_markets(markets: Mapping[str, Market], assets: Mapping[str, AssetFacts]
     """
     return [
         {
-            "name": f"{stock}_{money}",
+            "name": name,
             "stock": stock,
             "money": money,
             "stockPrec": _precision(stock, assets),
@@ -35,16 +37,17 @@ def list_markets(markets: Mapping[str, Market], assets: Mapping[str, AssetFacts]
             "maxTotal": "10000000",
             "tradesEnabled": not market.frozen,
             "isCollateral": True,
-            "type": "spot",
+            "type": "futures" if name.endswith(f"_{_PERPETUAL}") else "spot",
         }
-        for stock, money, market in _listed(markets, assets)
+        for name, market in _listed(markets, assets)
+        for stock, money in [_pair(name)]
     ]
 
 
 def list_prices(markets: Mapping[str, Market], assets: Mapping[str, AssetFacts]) -> dict[str, Any]:
     """Return the activity of the same markets, by name."""
     return {
-        f"{stock}_{money}": {
+        name: {
             "base_id": 0,
             "quote_id": 0,
             "last_price": format(market.last_price, "f"),
@@ -53,7 +56,7 @@ def list_prices(markets: Mapping[str, Market], assets: Mapping[str, AssetFacts])
             "isFrozen": market.frozen,
             "change": "0",
         }
-        for stock, money, market in _listed(markets, assets)
+        for name, market in _listed(markets, assets)
     }
 
 
@@ -63,15 +66,17 @@ def unknown_assets(market: str, assets: Iterable[str]) -> list[str]:
     :param market: its name, for example ``BTC_USDT``.
     :param assets: tickers.
     """
+    return [ticker for ticker in _pair(market) if ticker not in assets and ticker not in FIAT]
+
+
+def _pair(market: str) -> tuple[str, str]:
+    """The asset of a market, and what its price is in."""
     stock, _, money = market.partition("_")
-    return [ticker for ticker in (stock, money) if ticker not in assets and ticker not in FIAT]
+    return stock, _PRICED_IN if money == _PERPETUAL else money
 
 
-def _listed(markets: Mapping[str, Market], assets: Mapping[str, AssetFacts]) -> Iterator[tuple[str, str, Market]]:
-    for name, market in markets.items():
-        if not unknown_assets(name, assets):
-            stock, _, money = name.partition("_")
-            yield stock, money, market
+def _listed(markets: Mapping[str, Market], assets: Mapping[str, AssetFacts]) -> Iterator[tuple[str, Market]]:
+    return ((name, market) for name, market in markets.items() if not unknown_assets(name, assets))
 
 
 def _precision(ticker: str, assets: Mapping[str, AssetFacts]) -> str:

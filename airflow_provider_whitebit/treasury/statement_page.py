@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Any
 
@@ -12,7 +12,7 @@ from airflow_provider_whitebit.treasury.amounts import ZERO, exact
 from airflow_provider_whitebit.treasury.figures import AVERAGE_DECIMALS, Figures, PlanStatement, TickerStatement
 from airflow_provider_whitebit.treasury.html_page import render
 from airflow_provider_whitebit.treasury.statement import ReinvestedAs, Statement
-from airflow_provider_whitebit.treasury.valuation import VALUE_DECIMALS, Valuation
+from airflow_provider_whitebit.treasury.valuation import VALUE_DECIMALS, Price, Valuation
 
 _MINUS, _NO_RATE, _UNKNOWN = "\N{MINUS SIGN}", "\N{EN DASH}", "unknown"
 #: Values from here on are shown with two decimals.
@@ -43,8 +43,14 @@ _LINES = (
 )
 #: The columns of the table of Main.
 _MAIN = ("deposited", "withdrawn", "from_sub_accounts", "to_sub_accounts", "from_flex", "to_flex", "known_change")
-#: The columns of the table of values.
-_VALUES = {name: label for label, name, _, _ in (*_LINES[0], _LINES[1][0])}
+#: The columns of the table of values, and the figures that each adds up.
+_VALUES = (
+    ("Opening", ("opening",)),
+    ("Paid in", ("invested", "reinvested")),
+    ("Taken out", ("withdrawn", "closed")),
+    ("Closing", ("closing",)),
+    ("Earned", ("earned",)),
+)
 _READINGS = {
     ReinvestedAs.BOTH: "as a daily earning and a reinvestment of the same amount",
     ReinvestedAs.EARNING: "as a daily earning only; the balances show which ones were kept",
@@ -79,24 +85,31 @@ def render_page(statement: Statement, *, account: str = "") -> str:
             short_name=short_name,
             time=_time,
             valued=None if statement.valuation is None else _valued(statement.valuation),
-            values=_VALUES,
         )
 
 
 def _valued(valuation: Valuation) -> dict[str, Any]:
-    """The table of values: a row for each asset, and the totals."""
+    """The table of values: a row for each asset, the totals, and the prices in words."""
     totals = valuation.totals
     decimals = 2 if max(totals.values(), default=ZERO) >= _COARSE else VALUE_DECIMALS
 
-    def shown(value: Decimal | None) -> str:
-        return _UNKNOWN if value is None else _amount(value, decimals)
+    def cells(value: Callable[[str], Decimal | None]) -> list[str]:
+        columns = ([value(name) for name in names] for _, names in _VALUES)
+        sums = (None if None in column else sum(filter(None, column), ZERO) for column in columns)
+        return [_UNKNOWN if one is None else _amount(one, decimals) for one in sums]
 
     return {
-        "rows": [(one, [shown(one.value(name)) for name in _VALUES]) for one in valuation.assets],
-        "totals": [shown(totals[name]) for name in _VALUES],
+        "labels": [label for label, _ in _VALUES],
+        "rows": [(asset.ticker, cells(asset.value)) for asset in valuation.assets],
+        "totals": cells(totals.get),
         "left_out": list(dict.fromkeys((one.ticker, one.reason) for one in valuation.left_out)),
-        "price": lambda price: f"{_PRICE.plus(price.price):,f}",
+        "prices": [_price(asset.price) for asset in valuation.assets if asset.price is not None and asset.price.legs],
     }
+
+
+def _price(price: Price) -> str:
+    frozen = ", in which trading is disabled" if price.frozen else ""
+    return f"1 {price.ticker} = {_PRICE.plus(price.price):,f} {price.value_in} ({price.markets}{frozen})"
 
 
 def _columns(ticker: TickerStatement) -> list[Figures]:

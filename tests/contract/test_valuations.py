@@ -8,6 +8,8 @@ import pendulum
 import pytest
 
 from airflow_provider_whitebit.client import errors as e
+from airflow_provider_whitebit.control.moves import value_moves
+from airflow_provider_whitebit.hooks.statements import read_statement
 from airflow_provider_whitebit.hooks.valuation import read_prices, read_valuation
 from airflow_provider_whitebit.operators.valuation import WhiteBitValuationOperator
 from tests.sandbox_plans import Fixed, Flex
@@ -53,6 +55,8 @@ def test_everything_is_valued(sandbox, hook):
     sandbox.set_price("SOL_USDT", 0)
     sandbox.set_price("ETH_USDT", 0)
     sandbox.set_price("ETH_BTC", "0.04")
+    # Futures are no prices.
+    sandbox.set_price("SOL_PERP", "190")
     before = hook.get_conn().server_time()
     found = read_valuation(hook.get_conn(), "USDT")
     assert before.add(seconds=-1) <= found.valuation.read_at <= found.made_at <= hook.get_conn().server_time()
@@ -67,6 +71,29 @@ def test_everything_is_valued(sandbox, hook):
     assert by_ticker["ETH"].price.markets == "ETH_BTC, BTC_USDT"
     assert by_ticker["USDT"].amounts["flex"] == Decimal("1000.5")
     assert by_ticker["USDT"].amounts["fixed"] == 200
+
+
+def test_a_statement_and_a_valuation_agree(sandbox, hook):
+    """At one moment and at the same prices, to the last decimal."""
+    hook.flex_invest(plan_id=Flex.USDT, amount="1000.5", with_reinvest=True)
+    hook.flex_invest(plan_id=Flex.BTC, amount="0.25")
+    start = hook.get_conn().server_time().subtract(hours=1)
+    sandbox.advance(400 * 86_400)
+    client = hook.get_conn()
+    statement = read_statement(client, start=start, end=client.server_time(), value_in="EUR")
+    valuation = read_valuation(client, "EUR").valuation
+    assert statement.adds_up
+    closing = {one.ticker: one.figures.closing for one in statement.tickers}
+    assert closing == {one.ticker: one.amounts["flex"] for one in valuation.assets if "flex" in one.amounts}
+    assert statement.valuation.totals["closing"] == valuation.totals["flex"]
+    assert valuation.complete
+
+
+def test_moves_are_valued(sandbox, hook):
+    move = {"operation": "flex_invest", "ticker": "EURI", "amount": "10.5", "conn_id": "whitebit_default"}
+    found = value_moves([move, {**move, "amount": "0.5"}], "USDT")
+    assert found.to_json()["amounts"] == {"EURI": {"flex_invest": "11"}}
+    assert found.valuation.totals == {"flex_invest": Decimal("12.1")}
 
 
 def test_the_operator(sandbox, hook, tmp_path):

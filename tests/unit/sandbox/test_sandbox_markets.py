@@ -57,6 +57,13 @@ def test_prices_are_set_and_markets_opened_until_a_reset(bench):
     assert "ETH_BTC" not in public(exchange, "ticker")
 
 
+def test_a_perpetual_future_is_priced_in_usdt(bench):
+    bench.exchange.change_market("BTC_PERP", last_price="99000")
+    assert public(bench.exchange, "ticker")["BTC_PERP"]["last_price"] == "99000"
+    future = public(bench.exchange, "markets")[-1]
+    assert [future[name] for name in ("name", "stock", "money", "type")] == ["BTC_PERP", "BTC", "USDT", "futures"]
+
+
 @pytest.mark.parametrize(
     ("name", "changes", "error", "message"),
     [
