@@ -183,7 +183,11 @@ class _Worker:
             case e.WriteSpending(name, history, copy):
                 return execution.api_key.spending.write(name, history.to_json(), copy)
             case e.Resolve():
-                return self._resolve()
+                # Not a method: few frames lie between an operator and the bytes.
+                resolve = partial(execution.request.resolve, execution.account)
+                if isinstance(execution.request, (FlexWithdraw, FlexClose, FixedClose)):
+                    return find_although_late(resolve, execution.api_key.reconcile_margin_ms / 1000, self._sleep)
+                return resolve()
             case e.CheckPromise(move):
                 return None if execution.promise is None else execution.promise.check(execution.account, move)
             case e.CheckStop():
@@ -193,13 +197,6 @@ class _Worker:
             case e.ConfirmRun(plan):
                 return _confirm_run(execution, execution.journal.sibling(plan) if plan else execution.plan_journal)
         return ask_exchange(self._client, effect)
-
-    def _resolve(self) -> Move:
-        request = self._execution.request
-        resolve = partial(request.resolve, self._execution.account)
-        if isinstance(request, (FlexWithdraw, FlexClose, FixedClose)):
-            return find_although_late(resolve, self._execution.api_key.reconcile_margin_ms / 1000, self._sleep)
-        return resolve()
 
 
 def _with_its_key(execution: ExecutionRequest) -> ExecutionRequest:

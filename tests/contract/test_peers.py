@@ -125,7 +125,8 @@ def test_the_exchange_itself(reports, name):
         "ccxt": ("Time", "Ping", "PlatformStatus", "Ticker"),
         "aiowhitebit": ("server_time", "server_status", "maintenance_status", "market_activity"),
     }[name]
-    assert abs(int(report[time_]["time"]) - time.time()) < 60
+    # In seconds. The report may be old: installing a peer takes a while.
+    assert abs(int(report[time_]["time"]) - time.time()) < 3600
     assert report[ping] == ["pong"]
     assert report[status]["status"] == "system operational"
     assert Decimal(report[ticker]["BTC_USDT"]["last_price"]) > 0

@@ -142,7 +142,7 @@ def test_the_source_archive_is_the_whole_project(built):
     with tarfile.open(built[0]) as archive:
         names = {name.split("/", 1)[1] for name in archive.getnames()}
     wanted = {"Makefile", "LICENSE", "pyproject.toml", "PKG-INFO", ".gitignore", ".pre-commit-config.yaml", ".ci/run"}
-    wanted |= {"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"}
+    wanted |= {"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "mkdocs.yml"}
     for folder in (PACKAGE, "constraints", "dags_examples", "docs", "scripts", "tests"):
         wanted |= files_below(folder)
     assert names == wanted
