@@ -33,6 +33,7 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": [
                     "airflow_provider_whitebit.operators.account",
                     "airflow_provider_whitebit.operators.approval",
+                    "airflow_provider_whitebit.operators.digest",
                     "airflow_provider_whitebit.operators.doubts",
                     "airflow_provider_whitebit.operators.fixed",
                     "airflow_provider_whitebit.operators.flex",

@@ -46,6 +46,7 @@ __all__ = [
     "begun_by_a_task",
     "begun_by_hand",
     "boolean_option",
+    "can_list_variables",
     "clears_state_on_success",
     "current_context",
     "default_deferrable",
@@ -191,6 +192,13 @@ def variable_names(prefix: str) -> list[str]:
 
     keys = getattr(Variable, "keys", None)
     return [] if keys is None else [name for name in keys(prefix) if name.startswith(prefix)]
+
+
+def can_list_variables() -> bool:
+    """Whether this process can find Variables by the beginning of their names: a task, on 3.3 and later."""
+    from airflow.sdk import Variable
+
+    return runs_for_airflow() and hasattr(Variable, "keys")
 
 
 def never_expire() -> Any:

@@ -299,7 +299,7 @@ def make_forecast(
     fixed: Iterable[FixedInvestment],
     plans: Iterable[FlexPlan],
     *,
-    main: Mapping[str, Decimal | None],
+    main: Mapping[str, Decimal | None] | None,
     realised: Mapping[str, Decimal],
     now: datetime,
     until: datetime,
@@ -312,7 +312,7 @@ def make_forecast(
     :param flex: Flex investments as the exchange shows them now; closed ones are ignored.
     :param fixed: Fixed investments, likewise.
     :param plans: Flex plans on offer now, for their advertised rates.
-    :param main: Main balance by ticker; ``None`` for one that cannot be read.
+    :param main: Main balance by ticker; ``None`` for one that cannot be read, or if none can be.
     :param realised: rates by plan id, fractions per year: :func:`realised_rates`.
     :param now: when all this was read, an aware time.
     :param until: an aware time after ``now``.
@@ -329,7 +329,7 @@ def make_forecast(
         def walk(ticker: str) -> _Walk:
             if ticker not in walks:
                 wanted = policy.tickers.get(ticker) if policy else None
-                walks[ticker] = _Walk(ticker, main.get(ticker, ZERO), wanted, start, end)
+                walks[ticker] = _Walk(ticker, None if main is None else main.get(ticker, ZERO), wanted, start, end)
             return walks[ticker]
 
         for ticker in (*(policy.tickers if policy else ()), *(tickers or ())):

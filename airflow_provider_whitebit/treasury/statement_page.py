@@ -70,7 +70,7 @@ def render_page(statement: Statement, *, account: str = "") -> str:
             "statement.html.jinja",
             statement=statement,
             account=account,
-            period=_period(statement),
+            period=period_in_words(statement.start, statement.end),
             reading=_READINGS[statement.reinvested_as],
             lines=_LINES,
             charts={ticker.ticker: [_series(plan) for plan in ticker.plans] for ticker in statement.tickers},
@@ -163,9 +163,8 @@ def _percent(rate: Decimal | None, none: str = _NO_RATE) -> str:
     return f"{(rate * 100).quantize(Decimal('0.0001'), ROUND_HALF_EVEN):,f} %".replace("-", _MINUS)
 
 
-def _period(statement: Statement) -> str:
-    """The period as people write it: for whole days, including the last one."""
-    start, end = statement.start, statement.end
+def period_in_words(start: pendulum.DateTime, end: pendulum.DateTime) -> str:
+    """Return a period as people write it: for whole days, including the last one."""
     if start != start.start_of("day") or end != end.start_of("day"):
         return f"{_time(start)} to {_time(end)}"
     last = end - _ONE_SECOND

@@ -75,7 +75,8 @@ def test_operators_import_only_airflow_at_parse_time():
     source = (
         "import sys; import airflow.sdk; from airflow.sdk import BaseOperator; before = set(sys.modules); "
         "import airflow_provider_whitebit.operators.flex, airflow_provider_whitebit.operators.account, "
-        "airflow_provider_whitebit.operators.treasury, airflow_provider_whitebit.operators.forecast; "
+        "airflow_provider_whitebit.operators.treasury, airflow_provider_whitebit.operators.forecast, "
+        "airflow_provider_whitebit.operators.digest; "
         "own = ('airflow_provider_whitebit', 'airflow.sdk.'); "
         "print(sorted(m for m in set(sys.modules) - before if not m.startswith(own)))"
     )

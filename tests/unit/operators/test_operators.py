@@ -11,6 +11,7 @@ from airflow_provider_whitebit.hooks.airflow_compat import AirflowFailException
 from airflow_provider_whitebit.operators import (
     account,
     approval,
+    digest,
     fixed,
     flex,
     forecast,
@@ -47,6 +48,7 @@ OPERATORS = [
     sub_accounts.WhiteBitSubAccountTransferOperator,
     treasury.WhiteBitFlexStatementOperator,
     forecast.WhiteBitForecastOperator,
+    digest.WhiteBitDigestOperator,
     valuation.WhiteBitValuationOperator,
 ]
 NEEDED = {
@@ -83,7 +85,7 @@ def test_every_user_value_is_templated(operator):
         "days", "investment_id", "source", "target", "output_path", "output_format", "output_conn_id",
         "tickers", "start", "end", "reinvested_as", "full_history", "fail_on_discrepancy",
         "policy", "approved_plan", "accept_less", "kind", "sub_account_id", "direction", "search",
-        "main_changes", "until", "rate_days", "value_in",
+        "main_changes", "until", "rate_days", "period", "ahead_days", "fail_on_notifier_error", "value_in",
     }  # fmt: skip
     assert own == set(operator.template_fields)
     assert operator.__doc__

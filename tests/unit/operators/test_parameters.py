@@ -24,6 +24,7 @@ from airflow_provider_whitebit.moves.requests import InvalidRequest
 from airflow_provider_whitebit.operators import (
     account,
     approval,
+    digest,
     fixed,
     flex,
     forecast,
@@ -60,6 +61,7 @@ KINDS = {
     treasury.WhiteBitRaiseLiquidityOperator: {"ticker": "USDT", "amount": "1"},
     treasury.WhiteBitFlexStatementOperator: {},
     forecast.WhiteBitForecastOperator: {},
+    digest.WhiteBitDigestOperator: {},
     valuation.WhiteBitValuationOperator: {"value_in": "USDT"},
     account.WhiteBitMainHistoryOperator: {},
     sub_accounts.WhiteBitSubAccountsOperator: {},

@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from airflow.providers.smtp.notifications.smtp import SmtpNotifier
 from airflow.sdk import DAG, Asset, AssetWatcher, ObjectStoragePath, TriggerRule, task
 
 from airflow_provider_whitebit.client.models import FlexActionType, InvestmentStatus
@@ -16,6 +17,7 @@ from airflow_provider_whitebit.operators.account import (
     WhiteBitTransferOperator,
 )
 from airflow_provider_whitebit.operators.approval import WhiteBitApprovalOperator, WhiteBitApprovedPlanOperator
+from airflow_provider_whitebit.operators.digest import WhiteBitDigestOperator
 from airflow_provider_whitebit.operators.doubts import WhiteBitDoubtOperator
 from airflow_provider_whitebit.operators.fixed import (
     WhiteBitFixedCloseOperator,
@@ -167,6 +169,7 @@ with DAG("correct", default_args={"retries": 2}) as dag:
     WhiteBitFlexStatementOperator(
         task_id="statement", tickers=["USDT"], start=date(2026, 1, 1), end="2026-02-01", full_history=False
     )
+    WhiteBitDigestOperator(task_id="digest", notifiers=[SmtpNotifier(to="a@example.com")], period="week")
     WhiteBitForecastOperator(task_id="forecast", until=date(2027, 1, 1), policy=POLICY, output_path=Path("forecasts"))
     WhiteBitValuationOperator(task_id="worth", value_in="EUR", tickers="USDT, BTC", output_path=Path("worth.json"))
     WhiteBitBalanceSensor(task_id="rich", ticker="USDT", at_least=100, timeout=3600, poke_interval=60, deferrable=True)
