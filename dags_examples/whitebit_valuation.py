@@ -1,9 +1,7 @@
 """Each morning, write down what the account is worth in euros.
 
-The file has a row for each asset and place (Main, Flex, Fixed): the exact amount, and beside it price and
-value.
-What has no price is in no total: the task ``check`` fails then, so that a missing asset is noticed. Nothing
-moves money.
+The file has a row for each asset and place (Main, Flex, Fixed): the exact amount, and beside it price and value. What
+has no price is in no total: the task ``check`` fails then, so that a missing asset is noticed. Nothing moves money.
 """
 
 from __future__ import annotations
