@@ -71,7 +71,9 @@ def moves(options: Any) -> None:
             found = moves_between(session, options.since, options.until, conn_id=options.conn_id, dag_id=options.dag_id)
         except ValueError as error:
             raise SystemExit(f"--conn-id: {error}") from None
-    valued = None if options.value_in is None else value_moves(found, options.value_in, options.conn_id)
+    # Before Airflow 3.2, log lines would be among the output.
+    with redirect_stdout(sys.stderr):
+        valued = None if options.value_in is None else value_moves(found, options.value_in, options.conn_id)
     rows = [_flat(move) for move in found]
     if options.output in ("table", "plain"):
         shown = [{**row, "place": _place(move)} for row, move in zip(rows, found, strict=True)]
