@@ -350,7 +350,7 @@ class WhiteBitHook(BaseHook):
         plan, asset = parsing.exactly_one(plan_id, ticker)
         on, dry = parsing.read_boolean("enabled", enabled), parsing.read_boolean("dry_run", dry_run)
         find = partial(self._account.flex_investment, plan, asset, [], None)
-        investment = known.find_although_late(find, self.settings.reconcile_margin_ms / 1000, self._executor.sleep)
+        investment = known.find_although_late(find, self._wait_for_lists)
         self.settings.limits.check(AUTO_REINVEST, investment.currency, None)
         if not dry:
             check_stop()
@@ -576,9 +576,12 @@ class WhiteBitHook(BaseHook):
         if unseen.plan_id is not None:
             (known.require_fixed_plan if fixed else known.require_flex_plan)(client, unseen.plan_id)
         if unseen.investment_id is not None:
-            margin = self.settings.reconcile_margin_ms / 1000
-            known.require_fixed_investment(client, unseen.investment_id, lambda: self._executor.sleep(margin))
+            known.require_fixed_investment(client, unseen.investment_id, self._wait_for_lists)
         self._known.add((question, names))
+
+    def _wait_for_lists(self) -> None:
+        """Wait until what was invested before is in the exchange's lists."""
+        self._executor.sleep(self.settings.reconcile_margin_ms / 1000)
 
     @cached_property
     def _known(self) -> set[tuple[Question, Names]]:

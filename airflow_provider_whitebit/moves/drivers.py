@@ -186,7 +186,8 @@ class _Worker:
                 # Not a method: few frames lie between an operator and the bytes.
                 resolve = partial(execution.request.resolve, execution.account)
                 if isinstance(execution.request, (FlexWithdraw, FlexClose, FixedClose)):
-                    return find_although_late(resolve, execution.api_key.reconcile_margin_ms / 1000, self._sleep)
+                    wait = partial(self._sleep, execution.api_key.reconcile_margin_ms / 1000)
+                    return find_although_late(resolve, wait)
                 return resolve()
             case e.CheckPromise(move):
                 return None if execution.promise is None else execution.promise.check(execution.account, move)

@@ -20,20 +20,19 @@ log = logging.getLogger(__name__)
 FoundT = TypeVar("FoundT")
 
 
-def find_although_late(find: Callable[[], FoundT], wait_s: float, sleep: Callable[[float], object]) -> FoundT:
+def find_although_late(find: Callable[[], FoundT], wait: Callable[[], object]) -> FoundT:
     """Find an investment in the exchange's lists, which may not show yet what an earlier task has invested.
 
     :param find: reads the lists. It is called again if the investment is not there.
-    :param wait_s: how late the lists may be, in seconds.
-    :param sleep: waits so many seconds.
+    :param wait: waits until a new investment is certainly in the lists.
     :returns: the result of ``find``.
     :raises WhiteBitValidationError: the investment is not there, also after waiting.
     """
     try:
         return find()
     except WhiteBitValidationError as error:
-        log.info("Looking again in %g s, in case the list of investments is late: %s", wait_s, error.message)
-        sleep(wait_s)
+        log.info("Waiting and looking again, in case the list of investments is late: %s", error.message)
+        wait()
         return find()
 
 
