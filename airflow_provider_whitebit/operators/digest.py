@@ -160,6 +160,8 @@ class WhiteBitDigestOperator(WhiteBitOperator):
     def _period(
         self, given: Mapping[str, Any], context: Mapping[str, Any]
     ) -> tuple[pendulum.DateTime, pendulum.DateTime]:
+        import pendulum
+
         from airflow_provider_whitebit.client.errors import WhiteBitValidationError, shown
         from airflow_provider_whitebit.moves.parsing import read_time
 
@@ -177,5 +179,6 @@ class WhiteBitDigestOperator(WhiteBitOperator):
             raise WhiteBitValidationError(f"period is {shown(given['period'])}: write one of {', '.join(_PERIODS)}.")
         run = context.get("dag_run")
         moment = getattr(run, "run_after", None) or self.hook.get_conn().server_time()
-        last = moment.in_timezone("UTC").start_of("day")
+        # Airflow gives a task datetimes of Python.
+        last = pendulum.instance(moment).in_timezone("UTC").start_of("day")
         return last.subtract(days=days), last

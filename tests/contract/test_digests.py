@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from decimal import Decimal
 from types import SimpleNamespace
 
@@ -66,7 +67,8 @@ def operator(hook, **arguments):
 def test_a_week_by_a_notifier(week, hook):
     sent, (begin, end) = [], week
     task = operator(hook, notifiers=Notifier(sent), period="week", value_in="USDT")
-    run = SimpleNamespace(run_after=end.add(hours=5))
+    # Airflow gives a task datetimes of Python.
+    run = SimpleNamespace(run_after=datetime.fromtimestamp(end.add(hours=5).timestamp(), tz=UTC))
     result = json.loads(json.dumps(task.execute({"dag_run": run})))
     [(subject, html, text, count)] = sent
     assert (subject, html, text) == (result["subject"], result["html"], result["text"])

@@ -116,11 +116,23 @@ def test_fixed_plans_transfers_and_export(airflow):
     assert (airflow.home / "flex.parquet").stat().st_size > 0
 
 
-@pytest.mark.parametrize("dag_id", ["whitebit_fixed_term", "whitebit_bring_home", "whitebit_sub_account"])
+@pytest.mark.parametrize(
+    "dag_id", ["whitebit_fixed_term", "whitebit_bring_home", "whitebit_sub_account", "whitebit_valuation"]
+)
 def test_the_other_examples(airflow, dag_id):
     airflow.sandbox.clear_faults()
     run = airflow.run(dag_id)
     assert run["state"] == "success", airflow.problems(dag_id)
+
+
+def test_the_digest_example_mails_a_digest(airflow):
+    airflow.mail.clear()
+    run = airflow.run("whitebit_digest_of_the_day")
+    assert run["state"] == "success", airflow.problems("whitebit_digest_of_the_day")
+    digest = airflow.returned("whitebit_digest_of_the_day", run["dag_run_id"], "digest")
+    [mail] = airflow.mail
+    assert mail["subject"] == digest["subject"]
+    assert mail.get_body(("html",)).get_content().split() == digest["html"].split()
 
 
 def test_a_cleared_task_returns_its_old_receipt(airflow):
