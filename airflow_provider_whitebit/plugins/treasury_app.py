@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,6 +25,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from pydantic import StringConstraints
 
+from airflow_provider_whitebit.client.errors import WhiteBitValidationError
 from airflow_provider_whitebit.control.connections import known_connections
 from airflow_provider_whitebit.control.journals import keeps_states_elsewhere, release
 from airflow_provider_whitebit.control.moves import last_moves
@@ -36,6 +38,8 @@ from airflow_provider_whitebit.plugins.treasury_load import Places, pace
 from airflow_provider_whitebit.plugins.treasury_permissions import Permissions
 from airflow_provider_whitebit.plugins.treasury_records import doubts
 from airflow_provider_whitebit.plugins.treasury_sums import sums_of
+from airflow_provider_whitebit.plugins.treasury_values import Prices, load_prices, values_of
+from airflow_provider_whitebit.treasury.valuation import read_value_in
 
 DEFAULT_CONNECTION = "whitebit_default"
 
@@ -45,6 +49,8 @@ _PAGE = _STATIC / "treasury" / "treasury.html"
 _FILES = {
     "treasury/treasury.css": "text/css",
     "treasury/doubts.js": "text/javascript",
+    "treasury/forecast.js": "text/javascript",
+    "treasury/values.js": "text/javascript",
     "treasury/treasury.js": "text/javascript",
     "treasury/icon.svg": "image/svg+xml",
     "uplot/uPlot.min.css": "text/css",
@@ -72,6 +78,8 @@ _ConnId = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_CONN
 
 #: Accounts by connection, shared by all users. Every request checks the user's permission first.
 accounts: SingleFlightCache[Account] = SingleFlightCache(concurrent=CONCURRENT)
+#: Last prices by host. They are public.
+last_prices: SingleFlightCache[Prices] = SingleFlightCache()
 router = APIRouter(dependencies=[Depends(get_user)])
 
 
@@ -121,18 +129,23 @@ def treasury(
     session: SessionDep,
     user: GetUserDep,
     conn_id: Annotated[list[_ConnId], Query(min_length=1, max_length=MOST_ACCOUNTS)] = [DEFAULT_CONNECTION],  # noqa: B006
+    value_in: Annotated[str, Query(max_length=50)] = "",
 ) -> dict[str, Any]:
     """Return everything that the page shows of some connections.
 
     :param conn_id: the Airflow connections. One that the user may not read is shown as an error beside the others.
+    :param value_in: also return what the amounts are worth in this currency.
     """
     response.headers.update(_NO_STORE)
     wanted = list(dict.fromkeys(conn_id))
     try:
         for one in wanted:
             encode_conn_id(one)
+        currency = read_value_in(value_in) if value_in else None
     except ValueError as error:
         raise HTTPException(422, str(error)) from None
+    except WhiteBitValidationError as error:
+        raise HTTPException(422, error.message) from None
     permissions = Permissions(user, session)
     with pace.turn():
         readable = permissions.connections(wanted)
@@ -142,18 +155,21 @@ def treasury(
     # The exchange comes first, so that no database transaction is open meanwhile.
     found = load_accounts([one for one in wanted if one in readable], teams)
     found |= {one: Account(None, failed({"message": _not_allowed([one])})) for one in wanted if one not in readable}
+    prices = {} if currency is None else load_all_prices(found, teams)
     keys = {one.fingerprint for one in found.values() if one is not None and one.fingerprint is not None}
     with pace.turn():
         known = _records(session, permissions, sorted(readable), keys)
         switch = treasury_stop.state(session, permissions)
         release(session)
     in_order = {one: found[one] for one in wanted}
+    sums = sums_of(in_order) if len(in_order) > 1 else None
     return {
         "accounts": [
             {"conn_id": one, "exchange": None if account is None else account.shown}
             for one, account in in_order.items()
         ],
-        "sums": sums_of(in_order) if len(in_order) > 1 else None,
+        "sums": sums,
+        "values": None if currency is None else values_of(in_order, sums, prices, currency),
         "airflow": known,
         "switch": switch,
     }
@@ -177,6 +193,24 @@ def load_accounts(conn_ids: Sequence[str], teams: Mapping[str, str | None]) -> d
         return {conn_id: load(conn_id) for conn_id in conn_ids}
     with ThreadPoolExecutor(min(CONCURRENT, len(conn_ids)), thread_name_prefix="treasury") as loaders:
         return dict(zip(conn_ids, loaders.map(load, conn_ids), strict=True))
+
+
+def load_all_prices(found: Mapping[str, Account | None], teams: Mapping[str, str | None]) -> dict[str, Prices]:
+    """Load the last prices of each exchange, with the first connection that leads there.
+
+    :param found: the accounts.
+    :param teams: the teams that own their connections.
+    :returns: by host; those that are not loaded yet are missing.
+    """
+    hosts: dict[str, str] = {}
+    for conn_id, one in found.items():
+        if one is not None and "host" in one.shown:
+            hosts.setdefault(one.shown["host"], conn_id)
+    known = {
+        host: last_prices.get(host, partial(load_prices, conn_id, team_name=teams[conn_id]))
+        for host, conn_id in hosts.items()
+    }
+    return {host: prices for host, prices in known.items() if prices is not None}
 
 
 def _not_allowed(conn_ids: Sequence[str]) -> str:

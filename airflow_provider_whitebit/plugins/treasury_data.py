@@ -39,6 +39,7 @@ from airflow_provider_whitebit.client.models import (
 )
 from airflow_provider_whitebit.client.records import group_movements
 from airflow_provider_whitebit.client.unreadable import UnreadableRecord
+from airflow_provider_whitebit.plugins.treasury_forecast import forecast_data
 from airflow_provider_whitebit.treasury.amounts import exact, shortest
 from airflow_provider_whitebit.treasury.rates import RATE_DECIMALS, YEAR, realised_rate, unit_warning
 
@@ -92,6 +93,15 @@ class ExchangeSnapshot:
     history: Grouped | None = None
     problems: list[dict[str, Any]] = field(default_factory=list)
     unreadable: dict[str, list[UnreadableRecord]] = field(default_factory=dict)
+    _paid: dict[str, list[tuple[int, Decimal]]] | None = None
+
+    @property
+    def paid(self) -> dict[str, list[tuple[int, Decimal]]]:
+        """The Unix second and the amount of each Flex earning, by investment id. Thousands are looked at many times."""
+        if self._paid is None:
+            every = (self.payments or {}).items()
+            self._paid = {name: [(_second(one), one.amount) for one in payments] for name, payments in every}
+        return self._paid
 
     @property
     def active(self) -> list[FlexInvestment] | None:
@@ -131,18 +141,13 @@ def load_account(
     :param monotonic: seconds that only go forward.
     :returns: the account; ``shown["error"]`` says why there is nothing to show.
     """
-    from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
-
-    hook = WhiteBitHook(conn_id)
     try:
-        if team_name is not None:
-            hook.settings = _settings_of_team(conn_id, team_name)
-        settings = hook.settings
-        client = hook.get_conn(timeout=ANSWER_TIMEOUT, retries=0, all_calls=BUDGET + ANSWER_TIMEOUT)
+        hook, client = open_account(conn_id, team_name)
     except WhiteBitError as error:
         return Account(None, failed(facts_of(error)))
     except Exception as error:
-        return Account(None, failed({"message": _unreadable(conn_id, error)}))
+        return Account(None, failed({"message": unreadable(conn_id, error)}))
+    settings = hook.settings
     about = {"site": hook.lending_url, "host": settings.base_url, "limits": settings.limits.in_words}
     previous = settings.previous_conn_id
     try:
@@ -153,6 +158,22 @@ def load_account(
         return Account(settings.account, about | failed(facts_of(error)), previous_conn_id=previous)
     finally:
         client.close()
+
+
+def open_account(conn_id: str, team_name: str | None = None) -> tuple[WhiteBitHook, WhiteBitClient]:
+    """Return the hook of a connection, and a client for a person who waits.
+
+    :param conn_id: the Airflow connection.
+    :param team_name: the team that owns it.
+    :raises WhiteBitConfigurationError: which field of the connection is wrong.
+    :raises Exception: of Airflow: there is no such connection.
+    """
+    from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
+
+    hook = WhiteBitHook(conn_id)
+    # Checked before a client is made.
+    hook.settings = hook.settings if team_name is None else _settings_of_team(conn_id, team_name)
+    return hook, hook.get_conn(timeout=ANSWER_TIMEOUT, retries=0, all_calls=BUDGET + ANSWER_TIMEOUT)
 
 
 def _limits_used(hook: WhiteBitHook, client: WhiteBitClient) -> list[LimitUse]:
@@ -328,6 +349,7 @@ def _page_data(snapshot: ExchangeSnapshot) -> dict[str, Any]:
         "flex": None if active is None else [_flex(held, snapshot) for held in active],
         "fixed": None if fixed is None else [_fixed(held, snapshot.now) for held in sorted(fixed, key=_end)],
         "earnings": _earnings(snapshot),
+        "forecast": forecast_data(snapshot),
         "plans": _plans(snapshot),
         "limits_used": None if snapshot.limits_used is None else [use.to_json() for use in snapshot.limits_used],
     }
@@ -347,20 +369,21 @@ def window_rate(snapshot: ExchangeSnapshot, investments: Sequence[FlexInvestment
     earned = _earned_since(begin, investments, snapshot)
     if not earned:
         return None
-    end = max(_second(paid) for paid in earned)
+    end = max(second for second, _ in earned)
     history = snapshot.history or {}
     first = min(_born(held, begin) for held in investments)
     if end - max(begin, first) < _DAY:
         return None
     invested = (_invested_seconds(held, history.get(held.id, ()), begin, end) for held in investments)
-    return realised_rate(sum((paid.amount for paid in earned), Decimal(0)), sum(invested, Decimal(0)))
+    return realised_rate(sum((amount for _, amount in earned), Decimal(0)), sum(invested, Decimal(0)))
 
 
 def _earned_since(
     begin: int, investments: Iterable[FlexInvestment], snapshot: ExchangeSnapshot
-) -> list[FlexTransaction]:
-    payments = snapshot.payments or {}
-    return [paid for held in investments for paid in payments.get(held.id, ()) if _second(paid) > begin]
+) -> list[tuple[int, Decimal]]:
+    """The Unix second and the amount of each earning after a moment."""
+    paid = snapshot.paid
+    return [one for held in investments for one in paid.get(held.id, ()) if one[0] > begin]
 
 
 def _invested_seconds(held: FlexInvestment, moved: Sequence[FlexTransaction], begin: int, end: int) -> Decimal:
@@ -515,7 +538,7 @@ def _windows(investments: list[FlexInvestment], snapshot: ExchangeSnapshot) -> d
         unclear = any(snapshot.unclear("payments", plan_id=held.plan_id) for held in investments)
         if snapshot.payments is not None and snapshot.flex is not None and not unclear:
             paid = _earned_since(_midnight(snapshot.now) - days * _DAY, investments, snapshot)
-            earned = sum((entry.amount for entry in paid), Decimal(0))
+            earned = sum((amount for _, amount in paid), Decimal(0))
             rate = None if snapshot.history is None else window_rate(snapshot, investments, days)
         shown[str(days)] = {"earned": to_json(earned), "realised_rate": to_json(rate)}
     return shown
@@ -563,7 +586,8 @@ def _earnings(snapshot: ExchangeSnapshot) -> dict[str, Any] | None:
     }
 
 
-def _unreadable(conn_id: str, error: Exception) -> str:
+def unreadable(conn_id: str, error: Exception) -> str:
+    """Return why a connection cannot be read, in one sentence."""
     if type(error).__name__ == "AirflowNotFoundException":
         return f"There is no connection {conn_id!r}."
     return f"Connection {conn_id!r} cannot be read ({type(error).__name__})."
@@ -585,7 +609,7 @@ def failed(error: Mapping[str, Any]) -> dict[str, Any]:
 
     :param error: its facts, see :func:`facts_of`.
     """
-    lists = dict.fromkeys(("as_of", "positions", "flex", "fixed", "earnings", "plans", "limits_used"))
+    lists = dict.fromkeys(("as_of", "positions", "flex", "fixed", "earnings", "forecast", "plans", "limits_used"))
     return {"error": error, "problems": [], "warnings": [], **lists}
 
 

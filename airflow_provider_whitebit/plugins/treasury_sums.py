@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow_provider_whitebit.client.models import to_json
 from airflow_provider_whitebit.plugins.treasury_data import WINDOWS, Account, at_work
+from airflow_provider_whitebit.plugins.treasury_forecast import text_of, totals
 from airflow_provider_whitebit.treasury.amounts import exact
 
 _COLUMNS = ("idle", "flex", "fixed", "total")
@@ -20,7 +21,7 @@ def sums_of(accounts: Mapping[str, Account | None]) -> dict[str, Any]:
 
     :param accounts: by connection; ``None`` for one that is still being loaded.
     :returns: ``counted``, the connections in the sums; ``left_out``, the others and why; ``positions`` by asset;
-        ``earnings`` by day, ``None`` if those of a counted account are unknown.
+        ``earnings`` by day and the ``forecast``, ``None`` if those of a counted account are unknown.
     """
     left_out = {conn_id: why for conn_id in accounts if (why := _left_out(conn_id, accounts)) is not None}
     counted = {conn_id: one for conn_id, one in accounts.items() if one is not None and conn_id not in left_out}
@@ -30,6 +31,7 @@ def sums_of(accounts: Mapping[str, Account | None]) -> dict[str, Any]:
             "left_out": [{"conn_id": conn_id, "why": why} for conn_id, why in left_out.items()],
             "positions": _positions(list(counted.values())),
             "earnings": _earnings([one.shown["earnings"] for one in counted.values()]),
+            "forecast": _forecast([one.shown["forecast"] for one in counted.values()]),
         }
 
 
@@ -100,6 +102,56 @@ def _earnings(parts: Sequence[Mapping[str, Any] | None]) -> dict[str, Any] | Non
             for ticker, amounts in listed.items()
         },
     }
+
+
+def _forecast(parts: Sequence[Mapping[str, Any] | None]) -> dict[str, Any] | None:
+    """What is expected on each day. Around midnight, the days of the earliest forecast count."""
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts) or not known:
+        return None
+    days = min((part["days"] for part in known), key=lambda days: days[0])
+    tickers = sorted({ticker for part in known for ticker in part["by_ticker"]})
+    return {
+        "days": days,
+        "by_ticker": {ticker: _expected(ticker, days, known) for ticker in tickers},
+        "calendar": _calendar(known),
+        "unknown": [text for part in known for text in part["unknown"]],
+    }
+
+
+def _expected(ticker: str, days: Sequence[str], parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    found = [(part["days"], part["by_ticker"][ticker]) for part in parts if ticker in part["by_ticker"]]
+    lists: dict[str, list[Decimal | None]] = {}
+    for name in ("earned", "interest"):
+        of_days = [dict(zip(own, expected[name], strict=True)) for own, expected in found]
+        lists[name] = [_sum(amounts.get(day, "0") for amounts in of_days) for day in days]
+    return {
+        **{name: [text_of(amount) for amount in amounts] for name, amounts in lists.items()},
+        "advertised": any(expected["advertised"] for _, expected in found),
+        "complete": all(expected["complete"] for _, expected in found),
+        "totals": totals(lists["earned"], lists["interest"]),
+    }
+
+
+def _calendar(parts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    found: dict[tuple[str | None, str], list[Mapping[str, Any]]] = {}
+    for line in (line for part in parts for line in part["calendar"]):
+        found.setdefault((line["date"], line["ticker"]), []).append(line)
+    return [
+        {
+            "date": date,
+            "ticker": ticker,
+            "terms": sum(line["terms"] for line in lines),
+            "amount": text_of(_sum(line["amount"] for line in lines)),
+            "interest": {
+                name: text_of(_sum(line["interest"].get(name, "0") for line in lines))
+                for name in sorted({name for line in lines for name in line["interest"]})
+            },
+        }
+        for (date, ticker), lines in sorted(
+            found.items(), key=lambda one: (one[0][0] is None, one[0][0] or "", one[0][1])
+        )
+    ]
 
 
 def _sum(amounts: Any) -> Decimal | None:

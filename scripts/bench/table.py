@@ -33,6 +33,7 @@ ROWS = (
     ("planning", "", "", ()),
     ("backtesting", "", "backtest: ", ("moves",)),
     ("forecasting", "", "forecast: ", ()),
+    ("treasury_page", "", "", ()),
     ("simulation", "", "simulation: ", ()),
 )
 

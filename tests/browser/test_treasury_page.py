@@ -338,6 +338,27 @@ def test_plans_on_offer(visitor, scene):
     assert {("Flex", "15.00 %"), ("Fixed, 180 days", "18.25 %")} <= rates
 
 
+def test_values_and_forecast(visitor, site, scene):
+    visitor = visitor(viewport={"width": 400, "height": 800}, color_scheme="dark").log_in()
+    page = visitor.open()
+    page.get_by_label("Values in").select_option("EUR")
+    page.get_by_role("heading", name="Value in EUR").wait_for()
+    assert page.url.endswith(f"?conn_id={scenes.CONNECTION}&value_in=EUR")
+    values = {row["Asset"]: row for row in rows(page, "Value in EUR by asset")}
+    total = figure(page.locator(".value").inner_text())
+    assert abs(sum(figure(row["Value"]) for row in values.values()) - total) <= Decimal("0.05")
+    assert values["USDT"]["Market"] == "USDT_EUR"
+    (term,) = rows(page, "Terms that end, by day")
+    assert (term["Amount"], term["Interest"]) == ("1,000.00", "90.00 USDT")
+    picture = page.locator("#forecast [role=img]").last
+    assert picture.get_attribute("aria-label").startswith("USDT expected until")
+    page.locator("#forecast").get_by_role("button", name="90 days").click()
+    page.locator("#forecast summary").last.click()
+    assert len(rows(page, "USDT expected by day")) == 90
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    assert visitor.complaints == []
+
+
 def test_no_secret_reaches_the_browser(visitor, site, scene):
     page = visitor().log_in().page
     for address in ADDRESSES:

@@ -3,7 +3,10 @@
   "use strict";
 
   const STORED_CONNECTIONS = "whitebit_treasury_connections";
-  const SECTIONS = "switch doubts trouble positions limits earnings flex fixed plans moves".split(" ");
+  const STORED_CURRENCY = "whitebit_treasury_value_in";
+  const SECTIONS = "switch doubts trouble positions values limits earnings forecast flex fixed plans moves".split(" ");
+  // Currencies that are offered for values; the address may name any other.
+  const CURRENCIES = ["USDT", "USDC", "EUR", "UAH", "BTC", "ETH"];
   // Most connections that are listed at once, and most that are shown together.
   const MOST_LISTED = 200;
   const MOST_SHOWN = 20;
@@ -14,7 +17,7 @@
 
   const byId = (id) => document.getElementById(id);
   // The connections that are shown, those that are listed, and those that are ticked in the list.
-  const chosen = { shown: [], listed: [], ticked: new Set() };
+  const chosen = { shown: [], listed: [], ticked: new Set(), valueIn: "" };
   const state = { days: 30, timer: 0, request: 0, latest: null, drawn: {}, charts: [], open: new Map() };
   // The form that is open: stop, resume, or none.
   state.order = null;
@@ -457,6 +460,9 @@
     return [card("Fixed investments", null, content)];
   }
 
+  // Of the only account, or of all that are in the sums.
+  const forecastOf = ({ accounts, sums }) => (sums ? sums.forecast : accounts[0]?.exchange?.forecast);
+
   // --- plans on offer: those of assets that the accounts hold, and all others on request
 
   const STATUSES = { 2: "no coins left", 4: "paused" };
@@ -562,23 +568,23 @@
     const content = tickers.length
       ? el("div", { class: "charts" }, ...tickers.map((ticker) => chart(ticker, all)))
       : quiet("No Flex earnings in the last 90 days.");
-    return [card("Flex earnings per day", windowSwitch(), content)];
+    return [card("Flex earnings per day", windowSwitch("earnings"), content)];
   }
 
-  function windowSwitch() {
+  function windowSwitch(section) {
     const buttons = [30, 90].map((days) => {
       const button = el("button", { type: "button", "aria-pressed": String(days === state.days) }, `${days} days`);
-      button.addEventListener("click", () => showDays(days));
+      button.addEventListener("click", () => showDays(days, section));
       return button;
     });
     return el("div", { class: "switch", role: "group", "aria-label": "Days shown" }, ...buttons);
   }
 
-  function showDays(days) {
+  function showDays(days, section) {
     state.days = days;
     state.drawn = {};
     draw();
-    document.querySelector('.switch button[aria-pressed="true"]')?.focus();
+    byId(section).querySelector('.switch button[aria-pressed="true"]')?.focus();
   }
 
   function chart(ticker, all) {
@@ -683,11 +689,14 @@
     const listed = (name) => [accounts.map(({ conn_id: conn, exchange }) => [conn, exchange?.[name]])];
     fill("trouble", [listed("error"), listed("problems"), listed("warnings")], () => trouble(accounts));
     fill("positions", [listed("positions"), sums], () => positions(state.latest));
+    fill("values", [listed("positions"), state.latest.values], () => parts.values(state.latest));
     fill("limits", listed("limits_used"), () => limits(accounts));
     fill("flex", listed("flex"), () => flex(accounts));
     fill("fixed", listed("fixed"), () => fixed(accounts));
     fill("plans", [listed("plans"), listed("positions")], () => plans(accounts));
     fill("moves", airflow?.moves, () => moves(airflow, accounts));
+    const expected = forecastOf(state.latest);
+    fill("forecast", expected, () => parts.forecast(expected, state.days));
     const earned = earningsOf(state.latest);
     const changed = fill("earnings", earned, () => {
       removeCharts();
@@ -731,7 +740,7 @@
       state.latest = answer;
       draw();
       const loading = answer.accounts.filter(({ exchange }) => !exchange).map(({ conn_id: conn }) => conn);
-      if (loading.length) next = RETRY_MS;
+      if (loading.length || lacksPrices(answer)) next = RETRY_MS;
       // The oldest of them.
       const asOf = answer.accounts.map(({ exchange }) => exchange?.as_of).filter(Boolean).sort()[0];
       const whose = loading.length < answer.accounts.length ? ` for ${loading.join(", ")}` : "";
@@ -750,6 +759,11 @@
     }
   }
 
+  // Another viewer is loading them.
+  function lacksPrices({ accounts, values }) {
+    return values && accounts.some(({ conn_id: conn, exchange }) => exchange?.positions && !values.accounts[conn]);
+  }
+
   function refreshIfVisible() {
     if (document.hidden) state.timer = setTimeout(refreshIfVisible, REFRESH_MS);
     else refresh();
@@ -761,9 +775,13 @@
     for (const name of ["about", ...SECTIONS]) byId(name).replaceChildren();
   }
 
-  const queryOf = (conns) => conns.map((conn) => `conn_id=${encodeURIComponent(conn)}`).join("&");
+  function queryOf(conns) {
+    const names = conns.map((conn) => `conn_id=${encodeURIComponent(conn)}`);
+    return [...names, ...(chosen.valueIn ? [`value_in=${encodeURIComponent(chosen.valueIn)}`] : [])].join("&");
+  }
 
-  function choose(conns) {
+  // keep: what is shown stays until the answer is here.
+  function choose(conns, { keep = false } = {}) {
     chosen.shown = conns;
     chosen.ticked = new Set(conns);
     byId("chosen").textContent = conns.length > 1 ? `${conns[0]} and ${conns.length - 1} more` : conns[0];
@@ -772,9 +790,17 @@
     // Within Airflow's frame the address is the frame's own. There the link below the page is what can be shared.
     history.replaceState(null, "", `?${queryOf(conns)}`);
     storage((store) => store.setItem(STORED_CONNECTIONS, JSON.stringify(conns)));
-    clear();
+    if (!keep) clear();
     say("Loading data from the exchange …");
     refresh();
+  }
+
+  function chooseCurrency(currency) {
+    chosen.valueIn = currency;
+    const all = [...new Set([...CURRENCIES, currency].filter(Boolean))];
+    const options = all.map((one) => el("option", { value: one, selected: one === currency }, one));
+    byId("value-in").replaceChildren(el("option", { value: "" }, "none"), ...options);
+    storage((store) => store.setItem(STORED_CURRENCY, currency));
   }
 
   // --- the list of connections
@@ -847,12 +873,20 @@
     }
   }
 
-  const tools = { el, table, column, numbers, amount, time, code, sub, facts, operation, taskLink, fetchJson };
+  const tools = { el, card, quiet, table, tableOr, column, numbers, kept, isOpen, windowSwitch };
+  Object.assign(tools, { missing, amount, grouped, time, code, sub, facts, operation, taskLink, fetchJson });
   const oneDoubt = window.treasuryDoubts(tools);
+  const parts = { values: window.treasuryValues(tools), forecast: window.treasuryForecast(tools) };
 
   async function start() {
     followTheme();
     preparePicker();
+    const named = new URLSearchParams(location.search).get("value_in");
+    chooseCurrency((named ?? storage((store) => store.getItem(STORED_CURRENCY)) ?? "").trim().toUpperCase());
+    byId("value-in").addEventListener("change", (event) => {
+      chooseCurrency(event.target.value);
+      if (chosen.shown.length) choose(chosen.shown, { keep: true });
+    });
     byId("refresh").addEventListener("click", () => refresh());
     let resized = 0;
     window.addEventListener("resize", () => {

@@ -10,6 +10,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
+import pendulum
 import pytest
 from treasury_rows import ACCOUNT, history, intent
 
@@ -17,6 +18,7 @@ from airflow_provider_whitebit.moves.doubts import RECORD_STEPS, TRANSFER_STEPS
 from airflow_provider_whitebit.plugins.treasury_cache import SingleFlightCache
 from airflow_provider_whitebit.plugins.treasury_data import Account
 from airflow_provider_whitebit.plugins.whitebit import HAS_PAGES, WhiteBitPlugin
+from airflow_provider_whitebit.treasury.valuation import MarketPrices
 
 pytestmark = pytest.mark.skipif(not HAS_PAGES, reason="Airflow 3.0 shows no pages of plugins")
 
@@ -24,13 +26,22 @@ PATHS = (
     "/treasury",
     "/static/treasury/treasury.js",
     "/static/treasury/doubts.js",
+    "/static/treasury/forecast.js",
+    "/static/treasury/values.js",
     "/static/treasury/treasury.css",
     "/static/uplot/uPlot.iife.min.js",
     "/api/connections",
     "/api/treasury",
     "/api/treasury?conn_id=desk",
 )
-SHOWN = {"error": None, "problems": [], "positions": [], "earnings": None, "host": "https://whitebit.com"}
+SHOWN = {
+    "error": None,
+    "problems": [],
+    "positions": [],
+    "earnings": None,
+    "forecast": None,
+    "host": "https://whitebit.com",
+}
 
 
 class Manager:
@@ -238,6 +249,34 @@ def test_no_load_begins_after_the_time_that_a_viewer_waits(desk, monkeypatch):
 def test_so_many_connections_and_no_more(desk):
     many = "&".join(f"conn_id=c{number}" for number in range(desk.module.MOST_ACCOUNTS + 1))
     assert desk.client.get(f"/api/treasury?{many}").status_code == 422
+
+
+class TestValues:
+    """What the amounts are worth, beside them."""
+
+    @pytest.fixture
+    def priced(self, desk, monkeypatch):
+        prices = MarketPrices((), pendulum.datetime(2026, 11, 23))
+        asked = []
+        monkeypatch.setattr(desk.module, "last_prices", SingleFlightCache())
+        monkeypatch.setattr(desk.module, "load_prices", lambda conn_id, team_name: asked.append(conn_id) or prices)
+        return SimpleNamespace(get=desk.client.get, asked=asked, desk=desk)
+
+    def test_none_unless_a_currency_is_chosen(self, priced):
+        assert priced.get("/api/treasury").json()["values"] is None
+        assert priced.asked == []
+
+    def test_prices_are_read_once_for_each_exchange(self, priced):
+        priced.desk.manager.connections |= {"another"}
+        several = "conn_id=desk&conn_id=another&conn_id=secret"
+        found = priced.get(f"/api/treasury?{several}&value_in=usdt").json()["values"]
+        assert (priced.asked, found["value_in"], list(found["accounts"])) == (["desk"], "USDT", ["desk", "another"])
+        assert "no market" in found["sums"]["error"]["message"]
+
+    def test_what_is_no_currency(self, priced):
+        answer = priced.get("/api/treasury?value_in=a%20b")
+        assert (answer.status_code, priced.desk.loads) == (422, [])
+        assert "value_in" in answer.json()["detail"]
 
 
 def test_a_cached_account_needs_the_permission_too(desk):

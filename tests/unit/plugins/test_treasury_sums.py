@@ -21,7 +21,9 @@ def line(ticker, idle="0", flex="0", fixed="0", total=None, earned="0"):
 def account(key, *positions, earned=None, days=DAYS, elsewhere=NOTHING, previous=""):
     by_ticker = {ticker: ["0"] * (len(days) - 1) + [amount] for ticker, amount in (earned or {}).items()}
     earnings = {"days": days, "by_ticker": by_ticker, "totals": {}}
-    return Account(key, {"error": None, "positions": list(positions), "earnings": earnings}, elsewhere, previous)
+    return Account(
+        key, {"error": None, "positions": list(positions), "earnings": earnings, "forecast": None}, elsewhere, previous
+    )
 
 
 BROKEN = Account("gone", failed({"message": "No answer."}))
