@@ -43,6 +43,7 @@ def dag(name: str, **params: Param) -> DAG:
 
 if can_ask_people():
     with dag("whitebit_approval"):
+        # [START approval]
         plan = WhiteBitRebalanceOperator(task_id="plan", policy=POLICY, dry_run=True)
         ask = WhiteBitApprovalOperator(
             task_id="ask",
@@ -51,6 +52,7 @@ if can_ask_people():
             response_timeout=timedelta(hours=8),
         )
         WhiteBitApprovedPlanOperator(task_id="carry_out", approved_plan=ask.output)
+        # [END approval]
 
     with dag("whitebit_approval_two_people", above_two=Param("10000", description="Ask two people above this amount")):
         plan = WhiteBitRebalanceOperator(task_id="plan", policy=POLICY, dry_run=True)

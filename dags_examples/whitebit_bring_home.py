@@ -24,12 +24,18 @@ with DAG(
     default_args={"retries": 3, "retry_delay": timedelta(minutes=1)},
     tags=["whitebit"],
 ):
+    # [START out]
     out = WhiteBitTransferOperator(
         task_id="out", ticker="{{ params.ticker }}", amount="{{ params.amount }}", source="main", target="spot"
     )
+    # [END out]
+    # [START spot]
     spot = WhiteBitBalanceOperator(task_id="spot", account="spot", ticker="{{ params.ticker }}")
+    # [END spot]
+    # [START home]
     home = WhiteBitTransferOperator(
         task_id="home", ticker="{{ params.ticker }}", amount=out.output["amount"], source="spot", target="main"
     )
+    # [END home]
     main = WhiteBitBalanceOperator(task_id="main", account="main", ticker="{{ params.ticker }}")
     out >> spot >> home >> main

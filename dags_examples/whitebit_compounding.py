@@ -22,10 +22,12 @@ from airflow_provider_whitebit.operators.flex import (
 )
 from airflow_provider_whitebit.triggers.events import WhiteBitFlexEarningTrigger
 
+# [START earned]
 earned = Asset(
     "whitebit_flex_earned",
     watchers=[AssetWatcher(name="whitebit_flex_earned", trigger=WhiteBitFlexEarningTrigger(poke_interval=60))],
 )
+# [END earned]
 
 with DAG(
     "whitebit_compounding",

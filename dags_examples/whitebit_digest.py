@@ -31,9 +31,11 @@ for period, schedule in (("day", "0 6 * * *"), ("week", "5 6 * * 1")):
         default_args={"retries": 3, "retry_delay": timedelta(minutes=5)},
         tags=["whitebit"],
     ):
+        # [START digest]
         WhiteBitDigestOperator(
             task_id="digest",
             notifiers=[MAIL],
             period=period,
             policy={"USDT": {"reserve": "5000"}},
         )
+        # [END digest]

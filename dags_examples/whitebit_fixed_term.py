@@ -31,10 +31,18 @@ with DAG(
     default_args={"retries": 3, "retry_delay": timedelta(minutes=1)},
     tags=["whitebit"],
 ):
+    # [START plans]
     plans = WhiteBitFixedPlansOperator(task_id="plans", ticker="{{ params.ticker }}")
+    # [END plans]
+    # [START invest]
     invest = WhiteBitFixedInvestOperator(
         task_id="invest", ticker="{{ params.ticker }}", amount="{{ params.amount }}", days="{{ params.days }}"
     )
+    # [END invest]
+    # [START investments]
     status = WhiteBitFixedInvestmentsOperator(task_id="status", investment_id=invest.output["investment_id"])
+    # [END investments]
+    # [START payments]
     interest = WhiteBitFixedPaymentsOperator(task_id="interest", plan_id=invest.output["plan_id"])
+    # [END payments]
     plans >> invest >> status >> interest

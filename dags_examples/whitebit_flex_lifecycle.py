@@ -31,19 +31,29 @@ with DAG(
     },
     default_args={"retries": 2, "retry_delay": timedelta(seconds=30)},
 ):
+    # [START balance]
     balance_before = WhiteBitBalanceOperator(task_id="balance_before", ticker="{{ params.ticker }}")
+    # [END balance]
 
+    # [START plans]
     plans = WhiteBitFlexPlansOperator(task_id="plans", ticker="{{ params.ticker }}")
+    # [END plans]
 
+    # [START invest]
     # With a ticker, the open plan with the highest rate that admits the amount is chosen.
     invest = WhiteBitFlexInvestOperator(task_id="invest", ticker="{{ params.ticker }}", amount="{{ params.amount }}")
+    # [END invest]
 
+    # [START investments]
     # The result of one task is passed to the next one with .output.
     status = WhiteBitFlexInvestmentsOperator(
         task_id="status", plan_id=invest.output["plan_id"], investment_status="active"
     )
+    # [END investments]
 
+    # [START withdraw]
     withdraw = WhiteBitFlexWithdrawOperator(task_id="withdraw", plan_id=invest.output["plan_id"], amount="all")
+    # [END withdraw]
 
     balance_after = WhiteBitBalanceOperator(task_id="balance_after", ticker="{{ params.ticker }}")
 

@@ -17,10 +17,12 @@ from airflow_provider_whitebit.triggers.events import WhiteBitFixedMaturityTrigg
 
 RETRIES: dict[str, Any] = {"retries": 3, "retry_delay": timedelta(minutes=1)}
 
+# [START matured]
 matured = Asset(
     "whitebit_fixed_matured",
     watchers=[AssetWatcher(name="whitebit_fixed_matured", trigger=WhiteBitFixedMaturityTrigger(poke_interval=300))],
 )
+# [END matured]
 
 with DAG(
     "whitebit_ladder_build",

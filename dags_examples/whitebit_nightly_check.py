@@ -38,9 +38,11 @@ with DAG(
     default_args={"retries": 3, "retry_delay": timedelta(minutes=5)},
     tags=["whitebit"],
 ):
+    # [START platform]
     operational = WhiteBitPlatformSensor(
         task_id="exchange_is_operational", deferrable=True, poke_interval=30, timeout=4 * 3600
     )
+    # [END platform]
     history = WhiteBitFlexHistoryOperator(
         task_id="history",
         # Two days, so that a night whose run failed is checked again.

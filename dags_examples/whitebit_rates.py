@@ -18,6 +18,7 @@ from airflow_provider_whitebit.triggers.events import WhiteBitPlanTrigger, White
 TICKER = "USDT"
 POLICY = {TICKER: {"reserve": "5000", "min_move": "100", "plans": {"min_rate": "0.05", "leave_below": "0.03"}}}
 
+# [START offers]
 offers = Asset(
     "whitebit_offers",
     watchers=[
@@ -25,6 +26,7 @@ offers = Asset(
         AssetWatcher(name="whitebit_plans", trigger=WhiteBitPlanTrigger(ticker=TICKER)),
     ],
 )
+# [END offers]
 
 with DAG(
     "whitebit_rates",

@@ -1,4 +1,4 @@
-"""Give a sub-account its allowance, and read what it holds.
+"""List sub-accounts, give one of them its allowance, and read what it holds and got.
 
 The idempotency key names the allowance: however often a run is retried, cleared or made again, it is paid once a day.
 To try it without money, use ``make ui`` or your own sandbox (``whitebit-sandbox serve``).
@@ -12,7 +12,9 @@ from airflow.sdk import DAG, Param
 
 from airflow_provider_whitebit.operators.sub_accounts import (
     WhiteBitSubAccountBalancesOperator,
+    WhiteBitSubAccountsOperator,
     WhiteBitSubAccountTransferOperator,
+    WhiteBitSubAccountTransfersOperator,
 )
 
 with DAG(
@@ -30,6 +32,7 @@ with DAG(
     default_args={"retries": 3, "retry_delay": timedelta(minutes=1)},
     tags=["whitebit"],
 ):
+    # [START pay]
     pay = WhiteBitSubAccountTransferOperator(
         task_id="pay",
         sub_account_id="{{ params.sub_account_id }}",
@@ -38,7 +41,18 @@ with DAG(
         amount="{{ params.amount }}",
         idempotency_key="allowance of {{ params.sub_account_id }} on {{ dag_run.run_after | ds }}",
     )
+    # [END pay]
+    # [START read]
     read = WhiteBitSubAccountBalancesOperator(
         task_id="read", sub_account_id=pay.output["sub_account_id"], ticker=pay.output["ticker"]
     )
-    pay >> read
+    # [END read]
+    # [START transfers]
+    transfers = WhiteBitSubAccountTransfersOperator(
+        task_id="transfers", sub_account_id=pay.output["sub_account_id"], direction="main_to_sub", limit=10
+    )
+    # [END transfers]
+    # [START sub_accounts]
+    sub_accounts = WhiteBitSubAccountsOperator(task_id="sub_accounts")
+    # [END sub_accounts]
+    sub_accounts >> pay >> [read, transfers]

@@ -15,10 +15,12 @@ from airflow.sdk import DAG, Param, task
 from airflow_provider_whitebit.operators.treasury import WhiteBitRebalanceOperator, WhiteBitSweepOperator
 from airflow_provider_whitebit.treasury.policy_schema import policy_schema
 
+# [START policy]
 POLICY = {
     "USDT": {"reserve": "5000", "min_move": "100", "plans": {"max_share": "0.5"}},
     "BTC": {"reserve_share": "0.2", "min_move": "0.01"},
 }
+# [END policy]
 RETRIES: dict[str, Any] = {"retries": 5, "retry_delay": timedelta(minutes=1)}
 
 with DAG(
@@ -33,7 +35,9 @@ with DAG(
     default_args=RETRIES,
     tags=["whitebit"],
 ):
+    # [START rebalance]
     WhiteBitRebalanceOperator(task_id="rebalance", policy="{{ params.policy | tojson }}")
+    # [END rebalance]
 
 with DAG(
     "whitebit_treasury_many",
@@ -52,7 +56,9 @@ with DAG(
     def connections(params: Any = None) -> list[str]:
         return params["connections"]
 
+    # [START sweep]
     # Each API key is an account of its own, so one key names one sweep for each connection.
     WhiteBitSweepOperator.partial(task_id="sweep", policy=POLICY, idempotency_key="sweep {{ run_id }}").expand(
         whitebit_conn_id=connections()
     )
+    # [END sweep]

@@ -266,6 +266,8 @@ class MoveExecutor:
             holdings = self._hook.holdings(*request.accounts) if request.reads_holdings else _NO_HOLDINGS
             plan = request.plan(holdings, pendulum.now("UTC"), run.receipts)
             limits = self._hook.settings.limits
+            if not plan.moves:
+                log.info("Planned: no moves")
             for planned in plan.moves:
                 log.info("Planned: %s", planned)
                 if not send:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,16 @@ def test_a_section_is_shown_without_its_marks_and_its_indentation(tmp_path):
     assert examples.section(example, None) == "with a:\n    b()\n    c()\n"
     with pytest.raises(ValueError, match=r"example\.py has no section three"):
         examples.section(example, "three")
+
+
+def test_each_operator_sensor_and_trigger_has_a_how_to_with_lines_of_an_example():
+    listed = (REPO / "tests" / "unit" / "public_api.txt").read_text()
+    modules, kinds = r"(?:operators\.\w+|sensors\.\w+|triggers\.events)", r"(WhiteBit\w+(?:Operator|Sensor|Trigger))"
+    found = re.findall(rf"^{modules}\.{kinds}\((\w+)\)$", listed, re.MULTILINE)
+    names = {name for name, _ in found} - {base for _, base in found}
+    shown = set()
+    for document in (REPO / "docs" / "how-to").glob("*.md"):
+        for text in document.read_text().split("\n## ")[1:]:
+            words, _, code = text.partition("<!-- example:")
+            shown |= {name for name in names if f"`{name}`" in words and f"{name}(" in code.replace(".partial(", "(")}
+    assert names - shown == set(), "write a section in docs/how-to"
