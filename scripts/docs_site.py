@@ -60,17 +60,34 @@ class TableLabels(Extension):
         md.treeprocessors.register(_Labels(md), "labels", 5)
 
 
+def _comment(attribute: griffe.Object) -> str:
+    """The ``#:`` comment above an attribute."""
+    above = Path(attribute.filepath).read_text().splitlines()[: (attribute.lineno or 1) - 1]
+    lines: list[str] = []
+    while above and above[-1].strip().startswith("#:"):
+        lines.insert(0, above.pop().strip().removeprefix("#:").strip())
+    return " ".join(lines)
+
+
 class Roles(griffe.Extension):
-    """Shows what docstrings say to Sphinx as Markdown."""
+    """Shows what docstrings and comments say to Sphinx."""
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
-        """Rewrite the docstring of an object."""
+        """Rewrite the docstring of an object. ``#:`` comments become docstrings."""
+        if obj.is_attribute and not obj.docstring and (comment := _comment(obj)):
+            obj.docstring = griffe.Docstring(comment, parent=obj)
         if obj.docstring:
             text = _ROLE.sub(r"`\1`", obj.docstring.value)
             text = re.sub(r"^::$", "", text, flags=re.MULTILINE).replace("::\n", ":\n")
             # The fields of pydantic's models have no signature.
             fields = obj.is_class and any(str(base) == "Fields" for base in obj.bases)
             obj.docstring.value = text.replace(":param ", ":ivar ") if fields else text
+
+    def on_class_members(self, *, cls: griffe.Class, **_: Any) -> None:
+        """List the members of an enumeration in its docstring."""
+        if cls.docstring and any(str(base).endswith("Enum") for base in cls.bases):
+            members = [f"- `{one.name}`: `{one.value}`" for one in cls.attributes.values() if one.value is not None]
+            cls.docstring.value = "\n".join([cls.docstring.value, "", *members])
 
 
 def on_config(config: MkDocsConfig) -> None:
