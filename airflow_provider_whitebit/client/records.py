@@ -27,6 +27,7 @@ _PARTNERS: dict[int, int] = {
     FlexAction.OPEN_INVESTMENT: FlexAction.INVEST,
     FlexAction.CLOSE_INVESTMENT: FlexAction.WITHDRAW_FROM_INVESTMENT,
 }
+_PARTNER_ACTIONS = frozenset(_PARTNERS.values())
 _PRINCIPAL = frozenset({*_PARTNERS, *_PARTNERS.values(), FlexAction.REINVEST})
 
 
@@ -84,15 +85,7 @@ def group_movements(records: Iterable[FlexTransaction]) -> list[FlexMovement]:
     :returns: in the order of their main records.
     """
     records = list(records)
-    partners: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for place, record in enumerate(records):
-        if record.action_type in _PARTNERS.values():
-            partners[record.action_type, record.created_at.int_timestamp].append(place)
-    taken: dict[int, FlexTransaction] = {}
-    for record in records:
-        partner = _partner(record, records, partners, taken) if record.action_type in _PARTNERS else None
-        if partner is not None:
-            taken[partner] = record
+    taken = {place: main for main, place in paired_records(records)}
     of_main = {id(main): records[place] for place, main in taken.items()}
     return [
         FlexMovement((record, of_main[id(record)]) if id(record) in of_main else (record,))
@@ -101,11 +94,38 @@ def group_movements(records: Iterable[FlexTransaction]) -> list[FlexMovement]:
     ]
 
 
+def paired_records(records: list[FlexTransaction]) -> Iterator[tuple[FlexTransaction, int]]:
+    """Yield the movements of which :func:`group_movements` finds two records.
+
+    :param records: in any order.
+    :returns: the record that opens or closes, and the place of the other one.
+    """
+    mains = [record for record in records if record.action_type in _PARTNERS]
+    if not mains:
+        return
+    # Only what is near one that opens or closes can belong to it.
+    near = {
+        record.created_at.int_timestamp + apart
+        for record in mains
+        for apart in range(-SECONDS_APART, SECONDS_APART + 1)
+    }
+    partners: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for place, record in enumerate(records):
+        if record.action_type in _PARTNER_ACTIONS and (second := record.created_at.int_timestamp) in near:
+            partners[record.action_type, second].append(place)
+    taken: set[int] = set()
+    for record in mains:
+        partner = _partner(record, records, partners, taken)
+        if partner is not None:
+            taken.add(partner)
+            yield record, partner
+
+
 def _partner(
     record: FlexTransaction,
     records: list[FlexTransaction],
     partners: dict[tuple[int, int], list[int]],
-    taken: dict[int, FlexTransaction],
+    taken: set[int],
 ) -> int | None:
     """The place of the record that describes the same movement, the most similar one if there are several."""
     action, second = _PARTNERS[record.action_type], record.created_at.int_timestamp

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from decimal import Decimal
     from typing import Unpack
 
-    import pendulum
     from airflow.sdk import XComArg
 
     from airflow_provider_whitebit.operators.arguments import BaseOperatorKwargs, StoragePath
@@ -351,6 +350,7 @@ class WhiteBitFlexStatementOperator(WhiteBitOperator):
         from airflow_provider_whitebit.hooks.statements import read_statement
         from airflow_provider_whitebit.moves.parsing import read_boolean, read_optional, read_plan_id, read_tickers
         from airflow_provider_whitebit.operators.export import file_format
+        from airflow_provider_whitebit.operators.periods import read_period
         from airflow_provider_whitebit.treasury.statement import read_reinvested_as
         from airflow_provider_whitebit.treasury.valuation import read_value_in
 
@@ -360,7 +360,7 @@ class WhiteBitFlexStatementOperator(WhiteBitOperator):
         tickers, plan_id = read_optional(read_tickers, given["tickers"]), read_optional(read_plan_id, given["plan_id"])
         reinvested_as = read_reinvested_as(given["reinvested_as"])
         full_history = read_boolean("full_history", given["full_history"])
-        start, end = self._period(given, context)
+        start, end = read_period(self.hook, given["start"], given["end"], context)
         return read_statement(
             self.hook.get_conn(),
             start=start,
@@ -372,23 +372,6 @@ class WhiteBitFlexStatementOperator(WhiteBitOperator):
             main=read_boolean("main_changes", self.main_changes),
             value_in=read_optional(read_value_in, given["value_in"]),
         )
-
-    def _period(
-        self, given: Mapping[str, Any], context: Mapping[str, Any]
-    ) -> tuple[pendulum.DateTime, pendulum.DateTime]:
-        from airflow_provider_whitebit.client.errors import WhiteBitValidationError
-        from airflow_provider_whitebit.moves.parsing import read_time
-        from airflow_provider_whitebit.treasury.statement import previous_month
-
-        start, end = read_time("start", given["start"]), read_time("end", given["end"])
-        if (start is None) != (end is None):
-            raise WhiteBitValidationError("Give both start and end, or neither of them.")
-        if start is None:
-            start, end = context.get("data_interval_start"), context.get("data_interval_end")
-        if start is not None and end is not None and start != end:
-            return start, end
-        run = context.get("dag_run")
-        return previous_month(getattr(run, "run_after", None) or self.hook.get_conn().server_time())
 
     def _write(self, statement: Statement, given: Mapping[str, Any]) -> dict[str, str]:
         from airflow_provider_whitebit.operators.export import file_format, replace_file, write_records, write_table

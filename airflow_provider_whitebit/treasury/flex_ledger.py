@@ -11,7 +11,7 @@ import calendar
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
@@ -25,6 +25,7 @@ from airflow_provider_whitebit.treasury.discrepancies import Discrepancy, Discre
 
 HOUR = 3_600_000_000
 DAY = 24 * HOUR
+_EPOCH = date(1970, 1, 1).toordinal()
 #: One nightly run makes an earning and its REINVEST; half a day separates one night from the next.
 _SAME_NIGHT = 12 * HOUR
 
@@ -75,6 +76,7 @@ class InvestmentLedger:
 
     :param now: what is invested now. A closed investment holds nothing, whatever the exchange still shows of it.
     :param complete: whether the records begin with the investment's first.
+    :param adds_up: whether it is known that its balances add up.
     """
 
     ticker: str
@@ -85,6 +87,7 @@ class InvestmentLedger:
     auto_reinvest: bool = False
     listed: bool = False
     complete: bool = False
+    adds_up: bool = False
     records: list[FlexTransaction] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
 
@@ -117,6 +120,10 @@ class InvestmentLedger:
 
 def micros(moment: datetime) -> int:
     """Return the microseconds since 1970 of an aware time, exactly."""
+    if moment.tzinfo is pendulum.UTC:
+        # Nearly all are, and a history has millions.
+        seconds = moment.hour * 3600 + moment.minute * 60 + moment.second
+        return (moment.toordinal() - _EPOCH) * DAY + seconds * 1_000_000 + moment.microsecond
     return calendar.timegm(moment.utctimetuple()) * 1_000_000 + moment.microsecond
 
 
@@ -171,10 +178,13 @@ def open_ledgers(
         plan_id = record.plan_id or plans.get(investment_id, "")
         ledger(record.currency or "", plan_id, investment_id).records.append(record)
     for held in ledgers.values():
+        if records_from is None:
+            held.complete = True
+            continue
         moves = (one.main.action_type for one in group_movements(held.records) if SIGNS.get(one.main.action_type))
         named = held.plan_id not in nameless
         opened = next(moves, None) == FlexAction.OPEN_INVESTMENT
-        held.complete = records_from is None or (named and (held.complete or opened))
+        held.complete = named and (held.complete or opened)
     return [ledgers[key] for key in sorted(ledgers)]
 
 

@@ -7,12 +7,19 @@ the right one: a missing record makes none of them add up, except by chance.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
 from airflow_provider_whitebit.client.models import FlexAction, plain
-from airflow_provider_whitebit.client.records import ROUNDING_UNIT, SECONDS_APART, group_movements, unsigned
+from airflow_provider_whitebit.client.records import (
+    ROUNDING_UNIT,
+    SECONDS_APART,
+    FlexMovement,
+    paired_records,
+    unsigned,
+)
 from airflow_provider_whitebit.treasury.amounts import ZERO
 from airflow_provider_whitebit.treasury.discrepancies import Discrepancy, DiscrepancyKind
 from airflow_provider_whitebit.treasury.flex_checks import check_balances
@@ -31,14 +38,15 @@ def choose_reading(ledger: InvestmentLedger, reinvested_as: ReinvestedAs, found:
     :param reinvested_as: how reinvested earnings are recorded.
     :param found: discrepancies are added to it.
     """
-    readings = list(_readings(ledger))
-    if len(readings) == 1:
-        return readings[0]
+    readings = _readings(ledger)
+    first = next(readings)
 
     def adds_up(entries: list[Entry]) -> bool:
         return not any(check_balances(replace(ledger, entries=entries, listed=True), reinvested_as))
 
-    chosen = next(filter(adds_up, readings), readings[0])
+    # Most ledgers add up in the first one: the others are made only if they are needed.
+    ledger.adds_up = adds_up(first)
+    chosen = first if ledger.adds_up else next(filter(adds_up, readings), first)
     with_interest = [entry for entry in chosen if entry.earned and entry.record.action_type in _OUT]
     if with_interest:
         total = sum((entry.earned for entry in with_interest), ZERO)
@@ -65,25 +73,32 @@ def _readings(ledger: InvestmentLedger) -> Iterator[list[Entry]]:
 def _grouped(entries: Sequence[Entry]) -> list[Entry]:
     """Count each movement once: of two records, the one that opens or closes bears the amount."""
     changes: dict[int, Decimal] = {}
-    for movement in group_movements(entry.record for entry in entries):
-        for partner in movement.records[1:]:
-            changes[id(partner)] = ZERO
-            closing = unsigned(movement.main) if movement.main.action_type in _OUT else ZERO
-            amount = closing or movement.amount
-            changes[id(movement.main)] = -amount if movement.main.action_type in _OUT else amount
-    return [replace(entry, change=changes.get(id(entry.record), entry.change)) for entry in entries]
+    records = [entry.record for entry in entries]
+    for main, place in paired_records(records):
+        partner = records[place]
+        changes[id(partner)] = ZERO
+        closing = unsigned(main) if main.action_type in _OUT else ZERO
+        amount = closing or FlexMovement((main, partner)).amount
+        changes[id(main)] = -amount if main.action_type in _OUT else amount
+    if not changes:
+        return list(entries)
+    return [
+        replace(entry, change=changes[id(entry.record)]) if id(entry.record) in changes else entry for entry in entries
+    ]
 
 
 def _without_earnings(entries: Sequence[Entry]) -> list[Entry]:
     """Take an earning that is paid to Main together with a withdrawal out of the withdrawal's amount."""
     paid = [entry for entry in entries if entry.earned > entry.kept]
+    times, taken = [entry.at for entry in paid], set[int]()
     changed = []
     for entry in entries:
         if entry.change < 0:
-            near = next((one for one in paid if abs(one.at - entry.at) <= _APART and one.earned <= -entry.change), None)
-            if near is not None:
-                paid.remove(near)
-                entry = replace(entry, change=entry.change + near.earned)
+            near = range(bisect_left(times, entry.at - _APART), bisect_right(times, entry.at + _APART))
+            place = next((one for one in near if one not in taken and paid[one].earned <= -entry.change), None)
+            if place is not None:
+                taken.add(place)
+                entry = replace(entry, change=entry.change + paid[place].earned)
         changed.append(entry)
     return changed
 
@@ -104,8 +119,9 @@ def _rounded(ledger: InvestmentLedger, entries: list[Entry]) -> list[Entry]:
     """Give the first movement what is missing because the records' amounts are rounded to 8 decimals."""
     moving = [place for place, entry in enumerate(entries) if entry.change]
     rest = ledger.now - sum((entry.change for entry in entries), ZERO)
-    decimals = [len(plain(entry.record.amount).partition(".")[2]) for entry in entries]
-    if not (ledger.complete and moving and 0 < abs(rest) <= len(moving) * ROUNDING_UNIT and max(decimals) == 8):
+    if not (ledger.complete and moving and 0 < abs(rest) <= len(moving) * ROUNDING_UNIT):
+        return entries
+    if max(len(plain(entry.record.amount).partition(".")[2]) for entry in entries) != 8:
         return entries
     first = entries[moving[0]]
     return [*entries[: moving[0]], replace(first, change=first.change + rest), *entries[moving[0] + 1 :]]

@@ -15,7 +15,7 @@ Vendor page: Lending (Flex plans). Assumptions, and where they come from:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any, TypeVar
@@ -229,21 +229,19 @@ def make_statement(
     :param unreadable: what cannot be read of all these. Each is named.
     :raises WhiteBitValidationError: the times do not make a period that is over.
     """
-    _check_period(start, end, made_at, records_from)
+    check_period(start, end, made_at, records_from)
     offered, unreadable = list(plans), list(unreadable)
     of_plan = {plan.id: plan.ticker for plan in offered}
     held = _of_tickers(investments, of_plan, tickers)
     of_plan |= {entry.plan_id: entry.currency for entry in held}
     period = (micros(start), micros(end))
-    found, warnings = _name_unreadable(unreadable, of_plan, tickers)
-    found += (_unknown_status(entry) for entry in held if not entry.active and not entry.closed)
+    found, warnings = name_unreadable(unreadable, of_plan, tickers)
+    found += unknown_statuses(held)
     with exact():
         records = oldest_first(_of_tickers(history, of_plan, tickers))
-        ledgers = open_ledgers(records, held, records_from)
         known = {record.known.get("id") for record in unreadable}
-        for ledger in ledgers:
-            ledger.listed = ledger.listed or ledger.investment_id in known
-        found += _check(ledgers, reinvested_as, period, records_from)
+        ledgers, faults = read_ledgers(records, held, reinvested_as, period, records_from=records_from, known=known)
+        found += faults
         if payments is not None:
             names = {ledger.plan_id: ledger.ticker for ledger in ledgers}
             found += check_payments(records, _of_tickers(payments, of_plan, tickers), period, names)
@@ -269,10 +267,14 @@ def make_statement(
     )
 
 
-def _name_unreadable(
+def name_unreadable(
     records: Iterable[UnreadableRecord], of_plan: Mapping[str, str], tickers: Sequence[str] | None
 ) -> tuple[list[Discrepancy], list[str]]:
-    """The unreadable records that may change a figure, and in words those that do not: plans, closed investments."""
+    """Return the unreadable records that may change a figure, and in words those that do not.
+
+    :param of_plan: asset by plan.
+    :param tickers: only these assets; all by default.
+    """
     found: list[Discrepancy] = []
     warnings: list[str] = []
     for record in records:
@@ -289,30 +291,49 @@ def _name_unreadable(
     return found, warnings
 
 
-def _unknown_status(entry: FlexInvestment) -> Discrepancy:
-    message = (
-        f"investment {entry.id} in plan {entry.plan_id}: its status {entry.status} is unknown, so it is neither active "
-        f"nor closed. The {entry.invested:f} {entry.currency} that it shows count as invested."
-    )
-    where = (entry.currency, entry.plan_id, entry.id)
-    return Discrepancy(DiscrepancyKind.UNKNOWN_STATUS, message, *where, at=entry.updated_at, found=entry.invested)
+def unknown_statuses(investments: Iterable[FlexInvestment]) -> Iterator[Discrepancy]:
+    """Yield the investments that are neither active nor closed."""
+    for entry in investments:
+        if entry.active or entry.closed:
+            continue
+        message = (
+            f"investment {entry.id} in plan {entry.plan_id}: its status {entry.status} is unknown, so it is neither "
+            f"active nor closed. The {entry.invested:f} {entry.currency} that it shows count as invested."
+        )
+        where = (entry.currency, entry.plan_id, entry.id)
+        yield Discrepancy(DiscrepancyKind.UNKNOWN_STATUS, message, *where, at=entry.updated_at, found=entry.invested)
 
 
-def _check(
-    ledgers: Iterable[InvestmentLedger], reading: ReinvestedAs, period: Period, records_from: datetime | None
-) -> list[Discrepancy]:
-    """Fill the ledgers, and return what does not add up in them.
+def read_ledgers(
+    records: Sequence[FlexTransaction],
+    investments: Sequence[FlexInvestment],
+    reading: ReinvestedAs,
+    period: Period,
+    *,
+    records_from: datetime | None = None,
+    known: Collection[object] = (),
+) -> tuple[list[InvestmentLedger], list[Discrepancy]]:
+    """Return the ledger of each investment, and what does not add up in them.
 
     Balances are checked over all records, because each of them affects the balances of the period. Earnings are
     checked within the period.
+
+    :param records: of some plans, oldest first. All records of a plan must be among them.
+    :param investments: in these plans.
+    :param reading: how reinvested earnings are recorded.
+    :param records_from: since when the records are complete; ``None``: from the very first.
+    :param known: ids of investments that are listed but cannot be read.
     """
     found: list[Discrepancy] = []
+    ledgers = open_ledgers(records, investments, records_from)
     for ledger in ledgers:
+        ledger.listed = ledger.listed or ledger.investment_id in known
         ledger.entries = read_entries(ledger, reading, period, found)
         ledger.entries = choose_reading(ledger, reading, found)
-        found += check_balances(ledger, reading)
+        if not (ledger.adds_up and ledger.listed):
+            found += check_balances(ledger, reading)
         found += check_earnings(ledger, period, records_from)
-    return found
+    return ledgers, found
 
 
 EntryT = TypeVar("EntryT", FlexInvestment, FlexTransaction)
@@ -326,7 +347,11 @@ def _of_tickers(entries: Iterable[EntryT], of_plan: Mapping[str, str], tickers: 
     return [entry for entry in named if tickers is None or entry.currency in tickers]
 
 
-def _check_period(start: datetime, end: datetime, made_at: datetime, records_from: datetime | None) -> None:
+def check_period(start: datetime, end: datetime, made_at: datetime, records_from: datetime | None = None) -> None:
+    """Check the times of a statement.
+
+    :raises WhiteBitValidationError: they do not make a period that is over.
+    """
     for name, moment in (("start", start), ("end", end), ("made_at", made_at), ("records_from", records_from)):
         if moment is not None and moment.tzinfo is None:
             raise WhiteBitValidationError(f"{name} has no time zone: give an aware time, for example in UTC.")
