@@ -84,6 +84,7 @@ check: lint
 test: lint
 	@scripts/browser.sh
 	@scripts/services.sh
+	@scripts/hledger.sh
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -rs tests $(NOT_BESIDE_OTHERS:%=--ignore %)
 
 test-unit: .venv/ready

@@ -37,6 +37,7 @@ def get_provider_info() -> dict[str, Any]:
                     "airflow_provider_whitebit.operators.doubts",
                     "airflow_provider_whitebit.operators.fixed",
                     "airflow_provider_whitebit.operators.flex",
+                    "airflow_provider_whitebit.operators.journal_entries",
                     "airflow_provider_whitebit.operators.forecast",
                     "airflow_provider_whitebit.operators.sub_accounts",
                     "airflow_provider_whitebit.operators.treasury",

@@ -42,6 +42,10 @@ class DiscrepancyKind(StrEnum):
     NOT_IN_HISTORY = "not_in_history"
     #: Money was invested for two days, and no earning was credited.
     NO_EARNING = "no_earning"
+    #: A closed Fixed investment and the list of payments name different interest. Only of journal entries.
+    FIXED_INTEREST = "fixed_interest"
+    #: The entries of a period do not lead from the balance at its start to that at its end. Only of journal entries.
+    BOOK_BALANCE = "book_balance"
 
 
 @dataclass(frozen=True, slots=True)

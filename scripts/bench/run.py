@@ -28,7 +28,8 @@ from peers import DISTRIBUTIONS, version_of
 
 BENCHMARKS = (
     *("calls", "one_key", "refused_nonces", "signing", "importing", "parsing", "moves", "journal", "waiting"),
-    *("latency", "exporting", "planning", "backtesting", "forecasting", "treasury_page", "simulation"),
+    *("latency", "exporting", "journal_entries", "planning", "backtesting", "forecasting", "treasury_page"),
+    "simulation",
 )
 PACKAGES = ("airflow-provider-whitebit", "apache-airflow", "pendulum", "pyarrow", "requests", "urllib3")
 

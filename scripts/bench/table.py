@@ -30,6 +30,7 @@ ROWS = (
     ("latency", "", "", ()),
     ("exporting", "pages in memory", "export, ", ("by processor time",)),
     ("exporting", "out of the sandbox", "export, ", ()),
+    ("journal_entries", "", "", ()),
     ("planning", "", "", ()),
     ("backtesting", "", "backtest: ", ("moves",)),
     ("forecasting", "", "forecast: ", ()),

@@ -15,6 +15,7 @@ from airflow_provider_whitebit.operators import (
     fixed,
     flex,
     forecast,
+    journal_entries,
     sub_accounts,
     treasury,
     valuation,
@@ -47,11 +48,13 @@ OPERATORS = [
     sub_accounts.WhiteBitSubAccountTransfersOperator,
     sub_accounts.WhiteBitSubAccountTransferOperator,
     treasury.WhiteBitFlexStatementOperator,
+    journal_entries.WhiteBitJournalEntriesOperator,
     forecast.WhiteBitForecastOperator,
     digest.WhiteBitDigestOperator,
     valuation.WhiteBitValuationOperator,
 ]
 NEEDED = {
+    journal_entries.WhiteBitJournalEntriesOperator: {"output_path": "books"},
     valuation.WhiteBitValuationOperator: {"value_in": "USDT"},
     approval.WhiteBitApprovedPlanOperator: {"approved_plan": {}},
     treasury.WhiteBitSweepOperator: {"policy": {"USDT": {}}},
@@ -85,6 +88,7 @@ def test_every_user_value_is_templated(operator):
         "days", "investment_id", "source", "target", "output_path", "output_format", "output_conn_id",
         "tickers", "start", "end", "reinvested_as", "full_history", "fail_on_discrepancy",
         "policy", "approved_plan", "accept_less", "kind", "sub_account_id", "direction", "search",
+        "formats", "accounts", "prices", "tax_rate", "continues", "replace", "fixed", "sub_accounts",
         "main_changes", "until", "rate_days", "period", "ahead_days", "fail_on_notifier_error", "value_in",
     }  # fmt: skip
     assert own == set(operator.template_fields)
@@ -98,7 +102,7 @@ def test_a_float_is_refused_when_the_dag_is_read(operator):
 
 
 def test_plan_and_ticker_exclude_each_other():
-    without = {module.__name__ for module in (account, approval, sub_accounts, treasury, valuation)}
+    without = {module.__name__ for module in (account, approval, journal_entries, sub_accounts, treasury, valuation)}
     for operator, needed in NEEDED.items():
         if operator.__module__ in without:
             continue

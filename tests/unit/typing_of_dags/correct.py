@@ -37,6 +37,7 @@ from airflow_provider_whitebit.operators.flex import (
     WhiteBitFlexWithdrawOperator,
 )
 from airflow_provider_whitebit.operators.forecast import WhiteBitForecastOperator
+from airflow_provider_whitebit.operators.journal_entries import WhiteBitJournalEntriesOperator
 from airflow_provider_whitebit.operators.retries import WhiteBitRetryPolicy
 from airflow_provider_whitebit.operators.sub_accounts import (
     WhiteBitSubAccountBalancesOperator,
@@ -165,6 +166,13 @@ with DAG("correct", default_args={"retries": 2}) as dag:
     execute >> WhiteBitDoubtOperator(task_id="doubt", assigned_users=["alice"], task_ids=["execute"])
     WhiteBitRaiseLiquidityOperator(
         task_id="raise", ticker="USDT", amount=Decimal(5), target="spot", policy=POLICY, accept_less="{{ x }}"
+    )
+    WhiteBitJournalEntriesOperator(
+        task_id="books",
+        output_path=Path("books"),
+        formats="beancount, xero",
+        prices={"USDT": "0.92"},
+        start=date(2026, 1, 1),
     )
     WhiteBitFlexStatementOperator(
         task_id="statement", tickers=["USDT"], start=date(2026, 1, 1), end="2026-02-01", full_history=False

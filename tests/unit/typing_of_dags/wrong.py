@@ -22,6 +22,7 @@ from airflow_provider_whitebit.operators.flex import (
     WhiteBitFlexPlansOperator,
     WhiteBitFlexWithdrawOperator,
 )
+from airflow_provider_whitebit.operators.journal_entries import WhiteBitJournalEntriesOperator
 from airflow_provider_whitebit.operators.treasury import (
     WhiteBitFlexStatementOperator,
     WhiteBitRaiseLiquidityOperator,
@@ -83,5 +84,7 @@ with DAG("wrong"):
     WhiteBitFlexPlansOperator()  # wrong
     WhiteBitFlexInvestOperator(task_id="32", ticker="USDT")  # wrong
     WhiteBitValuationOperator(task_id="39")  # wrong
+    WhiteBitJournalEntriesOperator(task_id="41")  # wrong
+    WhiteBitJournalEntriesOperator(task_id="42", output_path="books", prices={"USDT": 0.92})  # wrong
     WhiteBitValuationOperator(task_id="40", value_in="USDT", ticker="BTC")  # wrong
     WhiteBitBalanceSensor(task_id="33", ticker="USDT", at_least=1, timeout="long")  # wrong

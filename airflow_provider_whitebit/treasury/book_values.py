@@ -1,0 +1,82 @@
+"""Values of flows in one currency, in cents that add up. Pure.
+
+A day's earning can be worth less than a cent. Rounding each alone would lose it, or double it. So the running total of
+each way from account to account is rounded, and a flow has the difference: totals are right to half a cent.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from decimal import ROUND_HALF_EVEN, Decimal
+
+from airflow_provider_whitebit.client.errors import WhiteBitValidationError
+from airflow_provider_whitebit.moves.parsing import read_limit, read_ticker
+from airflow_provider_whitebit.treasury.chart_of_accounts import read_mapping
+from airflow_provider_whitebit.treasury.journal_entries import Flow, JournalEntry, Role
+
+_CENT = Decimal("0.01")
+
+
+def read_book_prices(raw: object) -> dict[str, Decimal]:
+    """Read prices: what one unit of each asset is worth in the currency of the books.
+
+    :param raw: asset to price; ``None``: none.
+    :raises WhiteBitValidationError: what is wrong with them.
+    """
+    if raw is None:
+        return {}
+    given = read_mapping("prices", raw, '{"USDT": "0.92"}')
+    found = {read_ticker(ticker): read_limit(f"prices.{ticker}", price) for ticker, price in given.items()}
+    if zero := [ticker for ticker, price in found.items() if not price]:
+        raise WhiteBitValidationError(f"prices.{zero[0]} is 0: it must be above zero.")
+    return found
+
+
+def require_prices(prices: Mapping[str, Decimal], tickers: Iterable[str]) -> None:
+    """Check that there is a price for each of these assets.
+
+    :raises WhiteBitValidationError: names those that have none.
+    """
+    if lacking := sorted(set(tickers) - set(prices)):
+        raise WhiteBitValidationError(
+            f"prices names no price for {', '.join(lacking)}.",
+            next_step=(
+                "Xero and QuickBooks Online keep one currency with two decimals, so each asset needs its price in "
+                "the currency of the books.",
+                'Write for example prices={"USDT": "0.92"}.',
+            ),
+        )
+
+
+class Values:
+    """What flows are worth. Use within :func:`.exact`, for the entries of a period in order.
+
+    :param prices: by asset.
+    """
+
+    def __init__(self, prices: Mapping[str, Decimal]) -> None:
+        self._prices = prices
+        self._exact: dict[tuple[Role, Role, str], Decimal] = defaultdict(Decimal)
+        self._booked: dict[tuple[Role, Role, str], Decimal] = defaultdict(Decimal)
+
+    def lines(self, entry: JournalEntry) -> list[tuple[Role, str, Decimal, Decimal]]:
+        """Return role, asset, value and amount of each line of an entry; the values add up to zero.
+
+        :returns: without lines of no value; nothing if the entry is worth less than a cent.
+        """
+        values: dict[tuple[Role, str], Decimal] = defaultdict(Decimal)
+        for flow in entry.flows:
+            value = self._value(flow)
+            values[flow.target, flow.ticker] += value
+            values[flow.source, flow.ticker] -= value
+        amounts = {(role, ticker): amount for role, ticker, amount in entry.legs()}
+        return [(*key, value, amounts.get(key, Decimal(0))) for key, value in values.items() if value]
+
+    def _value(self, flow: Flow) -> Decimal:
+        key = (flow.source, flow.target, flow.ticker)
+        self._exact[key] += flow.amount * self._prices[flow.ticker]
+        booked = self._exact[key].quantize(_CENT, ROUND_HALF_EVEN)
+        value = booked - self._booked[key]
+        self._booked[key] = booked
+        return value
