@@ -35,6 +35,7 @@ from airflow_provider_whitebit.client.models import (
     to_json,
 )
 from airflow_provider_whitebit.moves.intent import Operation, Receipt
+from airflow_provider_whitebit.moves.parsing import ACCOUNTS
 from airflow_provider_whitebit.treasury.amounts import ZERO, shortest
 from airflow_provider_whitebit.treasury.discrepancies import Discrepancy, DiscrepancyKind
 from airflow_provider_whitebit.treasury.flex_ledger import DAY, Entry, InvestmentLedger, micros
@@ -333,8 +334,9 @@ def sub_account_entries(transfers: Iterable[SubAccountTransaction], origins: Ori
 def transfer_entries(origins: Origins) -> Iterator[JournalEntry]:
     """Yield the transfers between Main, spot and collateral of which there is a receipt."""
     for receipt, task in origins.transfers:
-        if receipt.executed_at is not None and receipt.amount and receipt.source and receipt.target:
-            flow = Flow(Role(receipt.source), Role(receipt.target), receipt.ticker, receipt.amount)
+        source, target = receipt.source or "", receipt.target or ""
+        if receipt.executed_at is not None and receipt.amount and {source, target} <= set(ACCOUNTS):
+            flow = Flow(Role(source), Role(target), receipt.ticker, receipt.amount)
             at, intent = micros(receipt.executed_at), receipt.intent_id or ""
             yield JournalEntry(at, EntryKind.TRANSFER, (flow,), (), "", "", intent, task)
 

@@ -150,7 +150,10 @@ class TestOthers:
         transfer = receipt("i1", source="main", target="spot")
         sub = receipt("i2", operation="sub_account_transfer", transaction_id="s")
         planned = receipt("i3", source="main", target="spot", status="planned")
-        origins = Origins([(transfer, "d/r/t"), (transfer, "d/r2/t"), (sub, "d/r/u"), (planned, "d/r/v")])
+        elsewhere = receipt("i4", source="main", target="bank")
+        origins = Origins(
+            [(transfer, "d/r/t"), (elsewhere, "d/r/w"), (transfer, "d/r2/t"), (sub, "d/r/u"), (planned, "d/r/v")]
+        )
         [entry] = transfer_entries(origins)
         assert (flows(entry), entry.intent_id, entry.task) == ([("main", "spot", "3")], "i1", "d/r/t")
         moved = SubAccountTransaction(NIGHT, "s", "sub_to_main", "USDT", Decimal(1))
