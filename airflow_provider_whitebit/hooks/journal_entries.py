@@ -1,8 +1,7 @@
 """Reads from the exchange what journal entries need, and keeps them on disk in order of time. Moves no money.
 
-A history of a million records would fill the memory. So its records pass through a temporary SQLite database that
-brings those of one plan together, and the entries through another one that sorts them. SQLite keeps both in a file that
-is gone when the process ends.
+A history of a million records would fill the memory. So its records pass through a :class:`.FlexStore` that brings
+those of one plan together, and the entries through a temporary SQLite database that sorts them.
 """
 
 from __future__ import annotations
@@ -14,10 +13,6 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
-from functools import lru_cache
-from itertools import groupby
-from operator import itemgetter
-from time import gmtime
 from typing import TYPE_CHECKING, Any
 
 import pendulum
@@ -26,7 +21,6 @@ from airflow_provider_whitebit.client.api import Report, WhiteBitClient
 from airflow_provider_whitebit.client.errors import WhiteBitRefusedError, WhiteBitUnavailableError
 from airflow_provider_whitebit.client.models import (
     FixedInvestment,
-    FlexAction,
     FlexInvestment,
     FlexTransaction,
     InterestPayment,
@@ -36,6 +30,7 @@ from airflow_provider_whitebit.client.models import (
 from airflow_provider_whitebit.client.unreadable import UnreadableRecord
 from airflow_provider_whitebit.hooks.airflow_compat import asset_events
 from airflow_provider_whitebit.hooks.assets import address
+from airflow_provider_whitebit.hooks.flex_store import CACHE, FlexStore, tickers_of
 from airflow_provider_whitebit.moves.intent import Receipt
 from airflow_provider_whitebit.treasury.amounts import ZERO, exact
 from airflow_provider_whitebit.treasury.discrepancies import Discrepancy, DiscrepancyKind
@@ -73,9 +68,6 @@ if TYPE_CHECKING:
 
 #: How many times the records are read if balances change meanwhile.
 _READINGS = 3
-#: Kilobytes of memory for each database. More goes to its file.
-_CACHE = 8_000
-_FLEX = "at INTEGER, plan TEXT, investment TEXT, currency TEXT, amount TEXT, id TEXT, action INTEGER"
 _ENTRY = "at INTEGER, kind INTEGER, flows TEXT, ids TEXT, plan TEXT, investment TEXT, intent TEXT, task TEXT, note TEXT"
 _ENTRY_NAMES = ", ".join(column.split()[0] for column in _ENTRY.split(", "))
 _KINDS, _ROLES = tuple(EntryKind), {role.value: role for role in Role}
@@ -137,9 +129,9 @@ def read_books(
     made_at = client.server_time()
     check_period(start, end, made_at)
     check_days(start, end)
-    reading = _Reading(client, tickers, fixed=fixed, sub_accounts=sub_accounts)
-    with closing(sqlite3.connect("")) as records, closing(sqlite3.connect("")) as sorted_entries:
-        reading.read_all(records, micros(start), micros(end))
+    period = (micros(start), micros(end))
+    reading = _Reading(client, period, tickers, fixed=fixed, sub_accounts=sub_accounts)
+    with closing(reading.read_all()) as records, closing(sqlite3.connect("")) as sorted_entries:
         with exact():
             books = _make_books(
                 reading, records, sorted_entries, Origins(receipts), start, end, reinvested_as, previous
@@ -151,12 +143,17 @@ class _Reading:
     """The exchange's records of one moment. Those of Flex are in a database."""
 
     def __init__(
-        self, client: WhiteBitClient, tickers: Sequence[str] | None, *, fixed: bool, sub_accounts: bool
+        self,
+        client: WhiteBitClient,
+        period: Period,
+        tickers: Sequence[str] | None,
+        *,
+        fixed: bool,
+        sub_accounts: bool,
     ) -> None:
         self._client, self._fixed, self._sub_accounts = client, fixed, sub_accounts
-        self.tickers = tickers
+        self.period, self.tickers = period, tickers
         self.of_plan: dict[str, str] = {}
-        self._plan_of: dict[str, str] = {}
         self.flex: list[FlexInvestment] = []
         self.main: Mapping[str, Decimal | None] = {}
         self.investments: list[FixedInvestment] = []
@@ -169,13 +166,13 @@ class _Reading:
         self.transactions: list[MainTransaction] = []
         self.transfers: list[SubAccountTransaction] = []
 
-    def read_all(self, db: sqlite3.Connection, start: int, end: int) -> None:
+    def read_all(self) -> FlexStore:
         """Read until balances and investments are the same before and after."""
         before = self._holdings(lambda record: None)
         for _ in range(_READINGS):
             self._clear()
-            self._read_flex(db, start, end)
             report = self.unreadable.append
+            store = self._read_flex(report)
             self.transactions = list(self._client.main_history(on_unreadable=report))
             if self._fixed:
                 self.interest = list(self._client.fixed_payments(on_unreadable=report))
@@ -183,7 +180,11 @@ class _Reading:
                 self._read_sub_accounts(report)
             last, before = before, self._holdings(report)
             if last == before:
-                return
+                self.flex = [
+                    replace(one, currency=one.currency or self.of_plan.get(one.plan_id, "")) for one in self.flex
+                ]
+                return store
+            store.close()
         raise WhiteBitUnavailableError(
             f"Balances changed each of the {_READINGS} times that the records were read, so no entries could be made "
             "of them. Make them when no moves are on their way."
@@ -196,35 +197,16 @@ class _Reading:
         flex = {(one.id, one.invested, one.status, one.with_auto_reinvest) for one in self.flex}
         return flex, {(one.id, one.status) for one in self.investments}, {k: v for k, v in self.main.items() if v}
 
-    def _read_flex(self, db: sqlite3.Connection, start: int, end: int) -> None:
-        plans = self._client.flex_plans(on_unreadable=self.unreadable.append)
-        self.of_plan = {plan.id: plan.ticker for plan in plans}
-        self.flex = [
-            one if one.currency else replace(one, currency=self.of_plan.get(one.plan_id, "")) for one in self.flex
-        ]
-        self.of_plan |= {one.plan_id: one.currency for one in self.flex}
-        self._plan_of = {one.id: one.plan_id for one in self.flex}
-        db.executescript(
-            f"PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-{_CACHE};"
-            f"DROP TABLE IF EXISTS history; CREATE TABLE history ({_FLEX}, by_plan TEXT);"
-            f"DROP TABLE IF EXISTS payment; CREATE TABLE payment ({_FLEX}, by_plan TEXT);"
-        )
-        report = self.unreadable.append
-        insert = "INSERT INTO {} VALUES (?,?,?,?,?,?,?,?)"
-        history = self._client.flex_history(on_unreadable=report)
-        db.executemany(insert.format("history"), map(self._row, history))
+    def _read_flex(self, report: Report) -> FlexStore:
+        self.of_plan = tickers_of(self._client.flex_plans(on_unreadable=report), self.flex)
+        store = FlexStore(self.of_plan, self.flex, self.period)
         # Only the payments of the period are compared with the history.
-        begin, until = start // 1_000_000, -(-end // 1_000_000)
-        payments = self._client.flex_payments(date_from=begin, date_to=until, on_unreadable=report)
-        db.executemany(insert.format("payment"), map(self._row, payments))
-
-    def _row(self, one: FlexTransaction) -> tuple[Any, ...]:
-        """A Flex record as a row. The last column is the plan that it belongs to, as a ledger names it."""
-        plan = one.plan_id or self._plan_of.get(one.investment_id or "", "")
-        return (
-            *(micros(one.created_at), one.plan_id, one.investment_id, one.currency or self.of_plan.get(plan, "")),
-            *(str(one.amount), one.transaction_id, one.action_type, plan),
+        begin, until = self.period[0] // 1_000_000, -(-self.period[1] // 1_000_000)
+        store.add(
+            self._client.flex_history(on_unreadable=report),
+            self._client.flex_payments(date_from=begin, date_to=until, on_unreadable=report),
         )
+        return store
 
     def _read_sub_accounts(self, report: Report) -> None:
         for account in self._client.sub_accounts(on_unreadable=report):
@@ -239,46 +221,6 @@ class _Reading:
         """Whether entries of an asset are wanted."""
         return self.tickers is None or ticker in self.tickers
 
-    def plans(self, db: sqlite3.Connection) -> Iterator[tuple[str, list[FlexTransaction]]]:
-        """Yield the id and the history, oldest first, of each plan that has records or investments."""
-        # The exchange gives records of one moment newest first.
-        rows = db.execute("SELECT * FROM history ORDER BY by_plan, at, rowid DESC")
-        found = {name: None for name in sorted({one.plan_id for one in self.flex})}
-        for name, group in groupby(rows, key=itemgetter(-1)):
-            found.pop(name, None)
-            yield name, [_record(row) for row in group]
-        yield from ((name, []) for name in found)
-
-    def payments(self, db: sqlite3.Connection, plan: str) -> list[FlexTransaction]:
-        """Return the payments of a plan."""
-        return [_record(row) for row in db.execute("SELECT * FROM payment WHERE by_plan = ?", (plan,))]
-
-    def unequal_plans(self, db: sqlite3.Connection, start: int, end: int) -> set[str]:
-        """Return the plans whose earnings of the period may differ between history and payments, by their texts."""
-        columns = "SELECT by_plan, plan, investment, at, amount, COUNT(*) FROM"
-        of_period = f"WHERE action = {FlexAction.DAILY_EARNING:d} AND at >= {start} AND at < {end}"
-        one, other = (f"{columns} {table} {of_period} GROUP BY 1, 2, 3, 4, 5" for table in ("history", "payment"))
-        return {row[0] for sides in ((one, other), (other, one)) for row in db.execute(" EXCEPT ".join(sides))}
-
-
-def _record(row: tuple[Any, ...]) -> FlexTransaction:
-    at, plan, investment, currency, amount, transaction, action, _ = row
-    return FlexTransaction(_time(at), plan, investment, currency, Decimal(amount), transaction, action)
-
-
-@lru_cache(maxsize=1024)
-def _day(day: int) -> tuple[int, int, int]:
-    year, month, day_of_month, *_ = gmtime(day * 86_400)
-    return year, month, day_of_month
-
-
-def _time(at: int) -> pendulum.DateTime:
-    """The time of a number of microseconds since 1970, in a tenth of pendulum's time."""
-    seconds, micro = divmod(at, 1_000_000)
-    day, second = divmod(seconds, 86_400)
-    hour, rest = divmod(second, 3600)
-    return pendulum.DateTime(*_day(day), hour, rest // 60, rest % 60, micro, pendulum.UTC)
-
 
 class _Sorter:
     """Keeps entries on disk, and yields them oldest first. Those of one moment have a fixed order too."""
@@ -288,7 +230,7 @@ class _Sorter:
         self.before, self.period, self.after = Tally(), Tally(), Tally()
         self.decimals: dict[str, int] = defaultdict(int)
         db.executescript(
-            f"PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-{_CACHE}; CREATE TABLE e ({_ENTRY})"
+            f"PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-{CACHE}; CREATE TABLE e ({_ENTRY})"
         )
 
     def add(self, entries: Iterable[JournalEntry]) -> None:
@@ -326,7 +268,7 @@ class _Sorter:
 
 def _make_books(
     reading: _Reading,
-    records: sqlite3.Connection,
+    records: FlexStore,
     sorted_entries: sqlite3.Connection,
     origins: Origins,
     start: datetime,
@@ -334,7 +276,7 @@ def _make_books(
     reinvested_as: ReinvestedAs,
     previous: Balances | None,
 ) -> Books:
-    sorter = _Sorter(sorted_entries, micros(start), micros(end))
+    sorter = _Sorter(sorted_entries, *reading.period)
     now: dict[tuple[Role, str], Decimal] = defaultdict(Decimal)
     found, warnings = name_unreadable(reading.unreadable, reading.of_plan, reading.tickers)
     found += unknown_statuses(one for one in reading.flex if reading.wants(one.currency))
@@ -389,7 +331,7 @@ def _make_books(
 
 def _read_flex_entries(
     reading: _Reading,
-    records: sqlite3.Connection,
+    records: FlexStore,
     sorter: _Sorter,
     origins: Origins,
     now: dict[tuple[Role, str], Decimal],
@@ -397,33 +339,28 @@ def _read_flex_entries(
 ) -> list[Discrepancy]:
     """Add the entries of all plans and what they hold now; return what does not add up in them."""
     found: list[Discrepancy] = []
-    period = (sorter._start, sorter._end)
     known = {record.known.get("id") for record in reading.unreadable}
     held: dict[str, list[FlexInvestment]] = defaultdict(list)
     for one in reading.flex:
         if reading.wants(one.currency):
             held[one.plan_id].append(one)
-    unequal = reading.unequal_plans(records, *period)
-    for plan, history in reading.plans(records):
-        history = _wanted(history, reading.tickers)
-        ledgers, faults = read_ledgers(history, held[plan], reinvested_as, period, known=known)
-        found += faults
-        if plan in unequal:
-            unequal.discard(plan)
-            found += _compare(reading, records, plan, history, period)
+
+    def read_plan(history: list[FlexTransaction], invested: list[FlexInvestment]) -> None:
+        ledgers, faults = read_ledgers(history, invested, reinvested_as, reading.period, known=known)
+        found.extend(faults)
         for ledger in ledgers:
             now[Role.FLEX, ledger.ticker] += ledger.now
             sorter.add(flex_entries(ledger, origins))
-    for plan in sorted(unequal):
-        found += _compare(reading, records, plan, [], period)
+
+    for plan, history, payments in records.by_plan():
+        wanted = _wanted(history, reading.tickers)
+        read_plan(wanted, held.pop(plan, []))
+        if payments is not None:
+            names = {plan: reading.of_plan.get(plan, "")}
+            found += check_payments(wanted, _wanted(payments, reading.tickers), reading.period, names)
+    for invested in held.values():
+        read_plan([], invested)
     return found
-
-
-def _compare(
-    reading: _Reading, records: sqlite3.Connection, plan: str, history: list[FlexTransaction], period: Period
-) -> Iterator[Discrepancy]:
-    payments = _wanted(reading.payments(records, plan), reading.tickers)
-    return check_payments(history, payments, period, {plan: reading.of_plan.get(plan, "")})
 
 
 def _wanted(records: list[FlexTransaction], tickers: Collection[str] | None) -> list[FlexTransaction]:

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import TypeVar
 
-from airflow_provider_whitebit.client.api import WhiteBitClient
+from airflow_provider_whitebit.client.api import Report, WhiteBitClient
 from airflow_provider_whitebit.client.errors import WhiteBitRefusedError, WhiteBitUnavailableError
 from airflow_provider_whitebit.client.models import FlexInvestment, FlexTransaction, SubAccountTransaction
 from airflow_provider_whitebit.client.unreadable import UnreadableRecord
+from airflow_provider_whitebit.hooks.flex_store import FlexStore, tickers_of
 from airflow_provider_whitebit.hooks.valuation import read_prices
+from airflow_provider_whitebit.treasury.flex_ledger import micros
 from airflow_provider_whitebit.treasury.main_changes import main_changes
 from airflow_provider_whitebit.treasury.statement import (
     ReinvestedAs,
     Statement,
-    make_statement,
+    check_period,
+    make_statement_by_plan,
     value_statement,
 )
 
 #: How many times the records are read if investments change meanwhile.
 _READINGS = 3
+
+ReadT = TypeVar("ReadT")
 
 
 def read_statement(
@@ -57,19 +63,29 @@ def read_statement(
         prices.check_currency(value_in)
     made_at = client.server_time()
     records_from = None if full_history else start.replace(microsecond=0)
-    history, payments, investments, unreadable = read_flex(client, plan_id, records_from)
-    statement = make_statement(
-        history,
+    check_period(start, end, made_at, records_from)
+    unread_plans: list[UnreadableRecord] = []
+    plans = list(client.flex_plans(on_unreadable=unread_plans.append))
+
+    def read(held: Sequence[FlexInvestment], report: Report) -> FlexStore:
+        store = FlexStore(tickers_of(plans, held), held, (micros(start), micros(end)))
+        history = client.flex_history(plan=plan_id, date_from=records_from, on_unreadable=report)
+        paid = client.flex_payments(plan=plan_id, date_from=records_from, on_unreadable=report)
+        store.add(history, paid)
+        return store
+
+    store, investments, unreadable = _of_one_moment(client, plan_id, read)
+    statement = make_statement_by_plan(
+        store,
         investments,
-        list(client.flex_plans(on_unreadable=unreadable.append)),
+        plans,
         start=start,
         end=end,
         made_at=made_at,
         tickers=tickers,
         reinvested_as=reinvested_as,
         records_from=records_from,
-        payments=payments,
-        unreadable=unreadable,
+        unreadable=[*unreadable, *unread_plans],
     )
     if main:
         statement = _with_main(client, statement, tickers)
@@ -110,16 +126,28 @@ def read_flex(
     :raises WhiteBitUnavailableError: investments changed each time they were read, or there was no usable answer.
     :raises WhiteBitError: the exchange refused a call.
     """
+
+    def read(held: Sequence[FlexInvestment], report: Report) -> tuple[list[FlexTransaction], list[FlexTransaction]]:
+        history = list(client.flex_history(plan=plan_id, date_from=records_from, on_unreadable=report))
+        paid = client.flex_payments(plan=plan_id, date_from=records_from, on_unreadable=report) if payments else ()
+        return history, list(paid)
+
+    (history, listed), investments, unreadable = _of_one_moment(client, plan_id, read)
+    return history, listed, investments, unreadable
+
+
+def _of_one_moment(
+    client: WhiteBitClient, plan_id: str | None, read: Callable[[Sequence[FlexInvestment], Report], ReadT]
+) -> tuple[ReadT, list[FlexInvestment], list[UnreadableRecord]]:
+    """What is read while no investment changes, the investments, and what cannot be read of both."""
     investments = list(client.flex_investments(plan=plan_id, on_unreadable=_ignore))
     for _ in range(_READINGS):
         unreadable: list[UnreadableRecord] = []
+        found = read(investments, unreadable.append)
         report = unreadable.append
-        history = list(client.flex_history(plan=plan_id, date_from=records_from, on_unreadable=report))
-        paid = client.flex_payments(plan=plan_id, date_from=records_from, on_unreadable=report) if payments else ()
-        listed = list(paid)
         before, investments = investments, list(client.flex_investments(plan=plan_id, on_unreadable=report))
         if _holdings(before) == _holdings(investments):
-            return history, listed, investments, unreadable
+            return found, investments, unreadable
     raise WhiteBitUnavailableError(
         f"Flex investments changed each of the {_READINGS} times that their records were read, so nothing could "
         "be made of them. Try again when no moves are on their way."

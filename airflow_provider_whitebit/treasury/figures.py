@@ -108,22 +108,31 @@ class TickerStatement:
     plans: tuple[PlanStatement, ...]
 
 
-def figures_by_ticker(
+def plan_figures(
     ledgers: Iterable[InvestmentLedger], rates: Mapping[str, Decimal | None], period: Period
-) -> list[TickerStatement]:
-    """Return the figures of each asset that has any.
+) -> Iterator[tuple[PlanStatement, Decimal]]:
+    """Yield the figures of each plan that has any, and its area: the balance multiplied by microseconds.
 
-    :param ledgers: of all investments.
+    :param ledgers: of all investments in some plans.
     :param rates: advertised rates by plan.
     """
     by_plan: dict[tuple[str, str], list[InvestmentLedger]] = defaultdict(list)
     for ledger in ledgers:
         by_plan[ledger.ticker, ledger.plan_id].append(ledger)
-    plans: dict[str, list[tuple[PlanStatement, Decimal]]] = defaultdict(list)
-    for (ticker, plan_id), held in sorted(by_plan.items()):
+    for (ticker, plan_id), held in by_plan.items():
         figures, days, area = _figures(held, rates.get(plan_id), period)
         if area or figures != Figures(advertised_rate=figures.advertised_rate):
-            plans[ticker].append((PlanStatement(plan_id, ticker, figures, days), area))
+            yield PlanStatement(plan_id, ticker, figures, days), area
+
+
+def figures_by_ticker(shown: Iterable[tuple[PlanStatement, Decimal]], period: Period) -> list[TickerStatement]:
+    """Return the figures of each asset.
+
+    :param shown: of all plans, as :func:`plan_figures` yields them.
+    """
+    plans: dict[str, list[tuple[PlanStatement, Decimal]]] = defaultdict(list)
+    for plan, area in sorted(shown, key=lambda one: (one[0].ticker, one[0].plan_id)):
+        plans[plan.ticker].append((plan, area))
     return [
         TickerStatement(ticker, _together(listed, period), tuple(plan for plan, _ in listed))
         for ticker, listed in plans.items()

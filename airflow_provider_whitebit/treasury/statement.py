@@ -15,10 +15,12 @@ Vendor page: Lending (Flex plans). Assumptions, and where they come from:
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
-from typing import Any, TypeVar
+from decimal import Decimal
+from typing import Any, Protocol, TypeVar
 
 import pendulum
 
@@ -27,7 +29,14 @@ from airflow_provider_whitebit.client.models import FlexInvestment, FlexPlan, Fl
 from airflow_provider_whitebit.client.unreadable import UnreadableRecord
 from airflow_provider_whitebit.treasury.amounts import exact
 from airflow_provider_whitebit.treasury.discrepancies import Discrepancy, DiscrepancyKind
-from airflow_provider_whitebit.treasury.figures import Day, Figures, PlanStatement, TickerStatement, figures_by_ticker
+from airflow_provider_whitebit.treasury.figures import (
+    Day,
+    Figures,
+    PlanStatement,
+    TickerStatement,
+    figures_by_ticker,
+    plan_figures,
+)
 from airflow_provider_whitebit.treasury.flex_checks import check_balances, check_earnings, check_payments
 from airflow_provider_whitebit.treasury.flex_ledger import (
     InvestmentLedger,
@@ -50,6 +59,7 @@ __all__ = [
     "Discrepancy",
     "DiscrepancyKind",
     "Figures",
+    "FlexRecords",
     "MainChanges",
     "PlanStatement",
     "ReinvestedAs",
@@ -57,6 +67,7 @@ __all__ = [
     "StatementRow",
     "TickerStatement",
     "make_statement",
+    "make_statement_by_plan",
     "previous_month",
     "read_reinvested_as",
     "value_statement",
@@ -104,7 +115,7 @@ class Statement:
     records_from: pendulum.DateTime | None
     payments_compared: bool
     tickers: tuple[TickerStatement, ...]
-    movements: tuple[FlexTransaction, ...]
+    movements: Sequence[FlexTransaction]
     discrepancies: tuple[Discrepancy, ...]
     warnings: tuple[str, ...] = ()
     main: tuple[MainChanges, ...] | None = None
@@ -229,6 +240,85 @@ def make_statement(
     :param unreadable: what cannot be read of all these. Each is named.
     :raises WhiteBitValidationError: the times do not make a period that is over.
     """
+    held, offered = list(investments), list(plans)
+    return make_statement_by_plan(
+        _Lists(history, payments, held, offered, (micros(start), micros(end))),
+        held,
+        offered,
+        start=start,
+        end=end,
+        made_at=made_at,
+        tickers=tickers,
+        reinvested_as=reinvested_as,
+        records_from=records_from,
+        compared=payments is not None,
+        unreadable=unreadable,
+    )
+
+
+class FlexRecords(Protocol):
+    """Flex records that are read plan by plan, so that not all of them need to be in memory."""
+
+    def by_plan(self) -> Iterator[tuple[str, list[FlexTransaction], list[FlexTransaction] | None]]:
+        """Yield each plan that has records: its id, its history, oldest first, and its payments if these may differ."""
+
+    def movements(self, tickers: Sequence[str] | None) -> Sequence[FlexTransaction]:
+        """Return the history of the period, oldest first."""
+
+
+class _Lists:
+    """Records in memory."""
+
+    def __init__(
+        self,
+        history: Iterable[FlexTransaction],
+        payments: Iterable[FlexTransaction] | None,
+        investments: Sequence[FlexInvestment],
+        plans: Sequence[FlexPlan],
+        period: Period,
+    ) -> None:
+        self._plan_of, self._period = {one.id: one.plan_id for one in investments}, period
+        named = ((one.plan_id, one.currency) for one in investments if one.currency)
+        of_plan = {plan.id: plan.ticker for plan in plans} | dict(named)
+        self._history = oldest_first(_of_tickers(history, of_plan, None))
+        self._payments = None if payments is None else list(payments)
+
+    def by_plan(self) -> Iterator[tuple[str, list[FlexTransaction], list[FlexTransaction] | None]]:
+        history, payments = self._grouped(self._history), self._grouped(self._payments or ())
+        for plan in {**history, **payments}:
+            yield plan, history.get(plan, []), None if self._payments is None else payments.get(plan, [])
+
+    def _grouped(self, records: Iterable[FlexTransaction]) -> dict[str, list[FlexTransaction]]:
+        found: dict[str, list[FlexTransaction]] = defaultdict(list)
+        for one in records:
+            found[one.plan_id or self._plan_of.get(one.investment_id or "", "")].append(one)
+        return found
+
+    def movements(self, tickers: Sequence[str] | None) -> Sequence[FlexTransaction]:
+        wanted = (one for one in self._history if tickers is None or one.currency in tickers)
+        return tuple([one for one in wanted if within(one, self._period)])
+
+
+def make_statement_by_plan(
+    records: FlexRecords,
+    investments: Iterable[FlexInvestment],
+    plans: Iterable[FlexPlan],
+    *,
+    start: datetime,
+    end: datetime,
+    made_at: datetime,
+    tickers: Sequence[str] | None = None,
+    reinvested_as: ReinvestedAs = ReinvestedAs.BOTH,
+    records_from: datetime | None = None,
+    compared: bool = True,
+    unreadable: Iterable[UnreadableRecord] = (),
+) -> Statement:
+    """Make the statement of a period from records that are read plan by plan. See :func:`make_statement`.
+
+    :param records: the records.
+    :param compared: whether the list of payments was read.
+    :raises WhiteBitValidationError: the times do not make a period that is over.
+    """
     check_period(start, end, made_at, records_from)
     offered, unreadable = list(plans), list(unreadable)
     of_plan = {plan.id: plan.ticker for plan in offered}
@@ -237,15 +327,33 @@ def make_statement(
     period = (micros(start), micros(end))
     found, warnings = name_unreadable(unreadable, of_plan, tickers)
     found += unknown_statuses(held)
+    known = {record.known.get("id") for record in unreadable}
+    advertised = {plan.id: plan.max_rate for plan in offered}
+    in_plan: dict[str, list[FlexInvestment]] = defaultdict(list)
+    for entry in held:
+        in_plan[entry.plan_id].append(entry)
+    faults: list[Discrepancy] = []
+    unequal: list[Discrepancy] = []
+    shown: list[tuple[PlanStatement, Decimal]] = []
+
+    def read_plan(history: list[FlexTransaction], invested: list[FlexInvestment]) -> list[InvestmentLedger]:
+        ledgers, some = read_ledgers(history, invested, reinvested_as, period, records_from=records_from, known=known)
+        faults.extend(some)
+        shown.extend(plan_figures(ledgers, advertised, period))
+        return ledgers
+
     with exact():
-        records = oldest_first(_of_tickers(history, of_plan, tickers))
-        known = {record.known.get("id") for record in unreadable}
-        ledgers, faults = read_ledgers(records, held, reinvested_as, period, records_from=records_from, known=known)
-        found += faults
-        if payments is not None:
-            names = {ledger.plan_id: ledger.ticker for ledger in ledgers}
-            found += check_payments(records, _of_tickers(payments, of_plan, tickers), period, names)
-        by_ticker = figures_by_ticker(ledgers, {plan.id: plan.max_rate for plan in offered}, period)
+        for plan_id, history, payments in records.by_plan():
+            some = _of_tickers(history, of_plan, tickers)
+            ledgers = read_plan(some, in_plan.pop(plan_id, []))
+            if payments is not None:
+                names = {ledger.plan_id: ledger.ticker for ledger in ledgers}
+                unequal += check_payments(some, _of_tickers(payments, of_plan, tickers), period, names)
+        for invested in in_plan.values():
+            read_plan([], invested)
+        found += sorted(faults, key=lambda one: (one.ticker, one.plan_id))
+        found += sorted(unequal, key=lambda one: (one.kind == DiscrepancyKind.NOT_IN_HISTORY, one.plan_id))
+        by_ticker = figures_by_ticker(shown, period)
         plans_shown = [(one.plan_id, one.figures) for ticker in by_ticker for one in ticker.plans]
         rates = ((name, figures.advertised_rate, figures.realised_rate) for name, figures in plans_shown)
         if (warning := unit_warning(rates)) is not None:
@@ -259,9 +367,9 @@ def make_statement(
         made_at=_utc(made_at),
         reinvested_as=reinvested_as,
         records_from=None if records_from is None else _utc(records_from),
-        payments_compared=payments is not None,
+        payments_compared=compared,
         tickers=tuple(sorted(by_ticker, key=lambda ticker: ticker.ticker)),
-        movements=tuple(record for record in records if within(record, period)),
+        movements=records.movements(tickers),
         discrepancies=tuple(found),
         warnings=tuple(warnings),
     )

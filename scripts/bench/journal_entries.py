@@ -1,8 +1,8 @@
-"""Journal entries of a long history from pages in memory, against an export of the same records.
+"""Journal entries and statements of a long history from pages in memory, against an export of the same records.
 
 The pages are those of :mod:`exporting`, with plans whose records add up: each opens, earns, adds and takes out. What is
-exported is what entries read: the history, and the list of payments that it is compared with. Entries and export take
-turns in the same process; each size has a process of its own.
+exported is what both read: the history, and the list of payments that it is compared with. They and the export take
+turns in the same process; each size has a process of its own. A statement is written with its page and its movements.
 """
 
 from __future__ import annotations
@@ -23,12 +23,17 @@ from airflow_provider_whitebit.client.signing import Credentials
 from airflow_provider_whitebit.client.transport import Transport
 from airflow_provider_whitebit.client.transport_http import HttpAnswer
 from airflow_provider_whitebit.hooks.journal_entries import read_books
+from airflow_provider_whitebit.hooks.statements import read_statement
 from airflow_provider_whitebit.moves.parsing import read_time
 from airflow_provider_whitebit.operators.book_files import BookFolder, BookWriter
 from airflow_provider_whitebit.operators.export import write_records
 from airflow_provider_whitebit.treasury.chart_of_accounts import BookFormat, read_chart
+from airflow_provider_whitebit.treasury.statement_page import render_page
 
-FORMS = ("beancount", "hledger", "xero", "quickbooks")
+STATEMENT = "statement"
+FORMS = ("beancount", "hledger", "xero", "quickbooks", STATEMENT)
+#: What is measured by size.
+NAMES = {"beancount": "journal entries as beancount", STATEMENT: "statement"}
 TURNS, RECORDS_IN_A_TURN = 5, 20_000
 RECORDS = (10_000, 100_000, 1_000_000)
 #: Most time of entries against an export, and most megabytes that a million records add.
@@ -106,11 +111,18 @@ def client_of(count: int) -> WhiteBitClient:
     return WhiteBitClient(Transport("http://memory", Credentials("k", "s"), wire=Account(count)))
 
 
-def write_entries(count: int, form: str, folder: str) -> None:
-    """Read an account, and write its entries in one format."""
+def write(count: int, form: str, folder: str) -> None:
+    """Read an account, and write its entries in one format, or its statement."""
     end = read_time("end", END)
     assert end is not None
     start = end.subtract(days=30)
+    if form == STATEMENT:
+        statement = read_statement(client_of(count), start=start, end=end)
+        if statement.discrepancies:
+            raise RuntimeError(statement.discrepancies[0].message)
+        write_records(statement.movements, f"{folder}/movements.csv")
+        Path(f"{folder}/statement.html").write_text(render_page(statement))
+        return
     chart = read_chart(None if form in ("beancount", "hledger") else ACCOUNTS, BookFormat(form))
     with (
         read_books(client_of(count), start=start, end=end, fixed=False, sub_accounts=False) as books,
@@ -139,7 +151,7 @@ def against_export() -> dict[str, float]:
             least = time.process_time() - begin
             for form in FORMS:
                 begin = time.process_time()
-                write_entries(RECORDS_IN_A_TURN, form, folder)
+                write(RECORDS_IN_A_TURN, form, folder)
                 # The first turn loads modules.
                 if turn:
                     ratios[form].append((time.process_time() - begin) / least)
@@ -149,26 +161,30 @@ def against_export() -> dict[str, float]:
 def once(form: str, count: int) -> dict[str, float]:
     """Write entries once, after a few that load all modules, and return what that took."""
     with tempfile.TemporaryDirectory() as folder:
-        write_entries(1_000, form, folder)
+        write(1_000, form, folder)
         before, cpu = peak_mb(), time.process_time()
-        write_entries(count, form, folder)
+        write(count, form, folder)
         return {"rate": count / (time.process_time() - cpu), "added_mb": peak_mb() - before}
 
 
 def figures(home: Path) -> list[Figure]:
     """Time against an export, records a second, and memory added."""
     ratios = child("journal_entries.py", "against", home=home)
-    name = "journal entries as {}: time against an export of the same records to csv"
-    found = [Figure(name.format(form), ratios[form], "ratio", goal=GOAL) for form in FORMS]
+    name = "{}: time against an export of the same records to csv"
+    found = [
+        Figure(name.format(NAMES.get(form, f"journal entries as {form}")), ratios[form], "ratio", goal=GOAL)
+        for form in FORMS
+    ]
     # The formats differ in what they write, not in what they keep.
-    name, added = "journal entries as beancount", 0.0
-    for count in RECORDS:
-        result = child("journal_entries.py", "beancount", count, home=home)
-        rate, added = result["rate"], result["added_mb"]
-        found.append(Figure(f"{name}: by processor time", rate, "records/s", count, "records", "higher"))
-        found.append(Figure(f"{name}: memory added", added, "MB", count, "records"))
-    share = f"{name}: memory added by {RECORDS[-1]:,} records, of {MEMORY_GOAL} MB"
-    found.append(Figure(share, added / MEMORY_GOAL, "ratio", goal=1))
+    for form, name in NAMES.items():
+        added = 0.0
+        for count in RECORDS:
+            result = child("journal_entries.py", form, count, home=home)
+            rate, added = result["rate"], result["added_mb"]
+            found.append(Figure(f"{name}: by processor time", rate, "records/s", count, "records", "higher"))
+            found.append(Figure(f"{name}: memory added", added, "MB", count, "records"))
+        share = f"{name}: memory added by {RECORDS[-1]:,} records, of {MEMORY_GOAL} MB"
+        found.append(Figure(share, added / MEMORY_GOAL, "ratio", goal=1))
     return found
 
 
