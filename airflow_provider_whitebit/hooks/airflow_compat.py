@@ -183,7 +183,9 @@ def asset_events(uri: str, since: Any) -> list[Any]:
     if supervisor is None:
         return []
     period = {"after": since} if "after" in GetAssetEventByAsset.model_fields else {}
-    return list(getattr(supervisor.send(GetAssetEventByAsset(name=None, uri=uri, **period)), "asset_events", ()))
+    # By its address alone, Airflow finds an asset only if a DAG has declared it. The name is the address.
+    question = GetAssetEventByAsset(name=uri, uri=uri, **period)
+    return list(getattr(supervisor.send(question), "asset_events", ()))
 
 
 def variable_names(prefix: str) -> list[str]:

@@ -178,3 +178,19 @@ def test_failing_lineage_is_logged(monkeypatch, caplog):
 def test_openlineage():
     found = assets.convert_to_openlineage(assets.create_asset(conn_id="desk", path="flex/USDT"), None)
     assert (found.namespace, found.name) == ("whitebit://desk", "flex/USDT")
+
+
+def test_events_are_found_of_an_asset_that_no_dag_has_declared(monkeypatch):
+    """Asked by its address alone, Airflow shows only events of declared assets."""
+    from airflow.sdk.execution_time import task_runner
+
+    asked = []
+
+    def send(question):
+        asked.append(question)
+        return SimpleNamespace(asset_events=["event"])
+
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", SimpleNamespace(send=send), raising=False)
+    uri = assets.address("desk")
+    assert airflow_compat.asset_events(uri, pendulum.datetime(2026, 1, 1)) == ["event"]
+    assert asked[0].name == asked[0].uri == uri == assets.create_asset(conn_id="desk", path="moves").name
