@@ -12,6 +12,7 @@ import os
 import random
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +21,8 @@ from airflow_provider_whitebit.client.api import WhiteBitClient
 from airflow_provider_whitebit.client.errors import WhiteBitError
 from airflow_provider_whitebit.client.models import Record, to_json
 from airflow_provider_whitebit.client.unreadable import warn
+from airflow_provider_whitebit.hooks.digests import read_digest
+from airflow_provider_whitebit.hooks.forecasts import read_forecast
 from airflow_provider_whitebit.hooks.statements import read_statement
 from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
 from airflow_provider_whitebit.moves.account import Account
@@ -32,6 +35,7 @@ from airflow_provider_whitebit.treasury.conditions import (
     FlexEarningCondition,
     FlexInvestmentCondition,
 )
+from airflow_provider_whitebit.treasury.digest_page import render_digest
 from airflow_provider_whitebit.treasury.occurrences import FixedMaturities, FlexClosures, FlexEarnings, WatchState
 from airflow_provider_whitebit.treasury.planning import plan_raise, plan_rebalance, plan_sweep
 from airflow_provider_whitebit.treasury.policy import read_policy
@@ -225,6 +229,23 @@ def make_statement_of_main(client: WhiteBitClient) -> None:
     render_page(statement).encode()
 
 
+def forecast(client: WhiteBitClient) -> None:
+    found = read_forecast(client, days=400, policy=POLICY)
+    json.dumps(found.to_json())
+    list(found.days())
+
+
+def digest(client: WhiteBitClient) -> None:
+    limits = SimpleNamespace(limits=SimpleNamespace(in_words="no limits"), account="account")
+    hook: Any = SimpleNamespace(
+        get_conn=lambda: client, limits_used=list, settings=limits, whitebit_conn_id="whitebit_default"
+    )
+    found = read_digest(hook, start=moment(7), end=moment(0), policy=POLICY)
+    json.dumps(found.to_json())
+    for text in render_digest(found).values():
+        text.encode()
+
+
 FLEX_LISTS = frozenset(path for path in ANSWERS if path.startswith(FLEX))
 #: What reads, and the paths of the answers that are mutated, one or all of them.
 READERS: dict[str, tuple[Callable[[WhiteBitClient], Any], frozenset[str]]] = {
@@ -240,13 +261,15 @@ READERS: dict[str, tuple[Callable[[WhiteBitClient], Any], frozenset[str]]] = {
         make_statement_of_main,
         frozenset(path for path in ANSWERS if "sub-account" in path or path.endswith("main-account/history")),
     ),
+    "forecast": (forecast, frozenset(path for path in ANSWERS if "time" not in path)),
+    "digest": (digest, frozenset(path for path in ANSWERS if "time" not in path)),
     "plans": (plan, frozenset(path for path in ANSWERS if "time" not in path)),
     "requests": (resolve, frozenset(path for path in ANSWERS if "time" not in path)),
     "sensors and triggers": (wait, frozenset(path for path in ANSWERS if "time" not in path)),
 }
 
 
-RENDERED = {"statement's page", "statement of Main"}
+RENDERED = {"statement's page", "statement of Main", "forecast", "digest"}
 
 
 def checked(error: WhiteBitError) -> None:
