@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
-from functools import partial
 from itertools import takewhile
 from typing import TYPE_CHECKING, TypeVar
 
@@ -124,7 +123,7 @@ def read_digest(
     )
     limits = problems.tried("Limits over time", hook.limits_used)
     stopped = problems.stop()
-    doubts = problems.tried("Moves in doubt", lambda: _doubts(hook, problems))
+    doubts = _doubts(hook, problems)
     return Digest(
         account=hook.whitebit_conn_id,
         statement=statement,
@@ -186,7 +185,11 @@ def _doubts(hook: WhiteBitHook, problems: _Problems) -> tuple[DigestDoubt, ...] 
         return None
     account, found = hook.settings.account, []
     for name in variable_names(DOUBT):
-        report = problems.tried(f"The Variable {name}", partial(read_report, name.removeprefix(DOUBT)))
+        try:
+            report = read_report(name.removeprefix(DOUBT))
+        except WhiteBitJournalError as error:
+            problems.found.append(error.message)
+            continue
         if report is not None and report.intent.account == account:
             found.append(_doubt(report))
     return tuple(sorted(found, key=lambda one: one.sent_at, reverse=True))

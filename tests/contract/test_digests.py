@@ -141,7 +141,7 @@ def test_receipts_doubts_and_a_stop(week, hook, monkeypatch):
 
     def read(name):
         if name not in reports:
-            raise WhiteBitJournalError("it cannot be read")
+            raise WhiteBitJournalError(f"The Variable whitebit_doubt__{name} cannot be read")
         return reports[name]
 
     receipt = {
@@ -170,7 +170,7 @@ def test_receipts_doubts_and_a_stop(week, hook, monkeypatch):
     assert [one.intent_id for one in digest.doubts] == ["int-1"]
     assert digest.problems == (
         "alice has stopped all moves.",
-        "The Variable whitebit_doubt__int-4 could not be read: it cannot be read",
+        "The Variable whitebit_doubt__int-4 cannot be read",
     )
     assert [one.task for one in digest.moves if one.operation == "transfer"] == ["task to_spot of d, run r"]
     assert len(digest.moves) == 5
