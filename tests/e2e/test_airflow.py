@@ -117,7 +117,15 @@ def test_fixed_plans_transfers_and_export(airflow):
 
 
 @pytest.mark.parametrize(
-    "dag_id", ["whitebit_fixed_term", "whitebit_bring_home", "whitebit_sub_account", "whitebit_valuation"]
+    "dag_id",
+    [
+        "whitebit_fixed_term",
+        "whitebit_bring_home",
+        "whitebit_sub_account",
+        "whitebit_valuation",
+        "whitebit_unwind",
+        "whitebit_reports",
+    ],
 )
 def test_the_other_examples(airflow, dag_id):
     airflow.sandbox.clear_faults()
