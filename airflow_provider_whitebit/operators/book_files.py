@@ -337,10 +337,19 @@ def _digest(path: ObjectStoragePath) -> str:
 
 
 def _first_difference(old: IO[bytes], new: IO[bytes]) -> str:
-    for number, (was, now) in enumerate(zip_longest(old, new), 1):
+    for number, (was, now) in enumerate(zip_longest(_lines(old), _lines(new)), 1):
         if was != now:
             return f"line {number} {_line(was, 'was')}, {_line(now, 'is now')}."
     return "the digest that was kept differs, because the file was changed since."
+
+
+def _lines(file: IO[bytes]) -> Iterator[bytes]:
+    """The lines of a file. Those of ObjectStoragePath are not iterable before Airflow 3.1."""
+    rest = b""
+    while data := file.read(1 << 20):
+        *lines, rest = (rest + data).split(b"\n")
+        yield from lines
+    yield rest
 
 
 def _line(line: bytes | None, verb: str) -> str:

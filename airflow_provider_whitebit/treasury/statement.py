@@ -280,7 +280,9 @@ class _Lists:
         self._plan_of, self._period = {one.id: one.plan_id for one in investments}, period
         named = ((one.plan_id, one.currency) for one in investments if one.currency)
         of_plan = {plan.id: plan.ticker for plan in plans} | dict(named)
-        self._history = oldest_first(_of_tickers(history, of_plan, None))
+        self._history = oldest_first(
+            one if one.currency else replace(one, currency=of_plan.get(self._plan(one), "")) for one in history
+        )
         self._payments = None if payments is None else list(payments)
 
     def by_plan(self) -> Iterator[tuple[str, list[FlexTransaction], list[FlexTransaction] | None]]:
@@ -291,8 +293,11 @@ class _Lists:
     def _grouped(self, records: Iterable[FlexTransaction]) -> dict[str, list[FlexTransaction]]:
         found: dict[str, list[FlexTransaction]] = defaultdict(list)
         for one in records:
-            found[one.plan_id or self._plan_of.get(one.investment_id or "", "")].append(one)
+            found[self._plan(one)].append(one)
         return found
+
+    def _plan(self, one: FlexTransaction) -> str:
+        return one.plan_id or self._plan_of.get(one.investment_id or "", "")
 
     def movements(self, tickers: Sequence[str] | None) -> Sequence[FlexTransaction]:
         wanted = (one for one in self._history if tickers is None or one.currency in tickers)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from decimal import Decimal
-from pathlib import Path
 
 import pendulum
 import pytest
@@ -49,6 +46,7 @@ from airflow_provider_whitebit.treasury.journal_entries import (
 )
 from airflow_provider_whitebit.treasury.statement import ReinvestedAs, read_ledgers
 from airflow_provider_whitebit.treasury.valued_csv import ValuedCsv
+from tests.missing import need_module
 
 START, END = pendulum.datetime(2026, 1, 1), pendulum.datetime(2026, 2, 1)
 PERIOD = (micros(START), micros(END))
@@ -284,6 +282,7 @@ class TestTexts:
         with exact():
             path.write_text("".join(beancount_text.beancount_lines(made, read_chart(None, BookFormat.BEANCOUNT))))
             text = "".join(hledger_text.hledger_lines(made, read_chart(None, BookFormat.HLEDGER)))
+        need_module("beancount", "BOOKS NOT CHECKED BY BEANCOUNT: it is not installed")
         from beancount import loader
 
         found, faults, _ = loader.load_file(str(path))
@@ -292,9 +291,6 @@ class TestTexts:
         assert (moved.meta["transaction"], moved.meta["note"]) == (NASTY, "line break")
         assert "note:line break\n" in text
         assert 'Assets:WhiteBIT:Main  1.25 "1INCH"\n' in text
-
-    def test_bean_check_is_the_one_of_this_environment(self):
-        assert subprocess.run([Path(sys.executable).with_name("bean-check"), "--version"]).returncode == 0
 
 
 class TestValues:
