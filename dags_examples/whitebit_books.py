@@ -34,6 +34,7 @@ with DAG(
     operational = WhiteBitPlatformSensor(
         task_id="exchange_is_operational", deferrable=True, poke_interval=60, timeout=12 * 3600
     )
+    # [START books]
     books = WhiteBitJournalEntriesOperator(
         task_id="books",
         output_path="{{ params.folder }}",
@@ -43,4 +44,5 @@ with DAG(
         start="{{ (dag_run.run_after.replace(day=1) - macros.timedelta(days=1)).replace(day=1).strftime('%Y-%m-%d') }}",
         end="{{ dag_run.run_after.replace(day=1).strftime('%Y-%m-%d') }}",
     )
+    # [END books]
     operational >> books
