@@ -349,10 +349,19 @@ def _page_data(snapshot: ExchangeSnapshot) -> dict[str, Any]:
         "flex": None if active is None else [_flex(held, snapshot) for held in active],
         "fixed": None if fixed is None else [_fixed(held, snapshot.now) for held in sorted(fixed, key=_end)],
         "earnings": _earnings(snapshot),
-        "forecast": forecast_data(snapshot),
+        "forecast": _forecast(snapshot),
         "plans": _plans(snapshot),
         "limits_used": None if snapshot.limits_used is None else [use.to_json() for use in snapshot.limits_used],
     }
+
+
+def _forecast(snapshot: ExchangeSnapshot) -> dict[str, Any] | None:
+    """The forecast. Records that contradict each other must not hide the rest of the account."""
+    try:
+        return forecast_data(snapshot)
+    except WhiteBitError as error:
+        snapshot.problems.append({"what": "Forecast", **facts_of(error)})
+        return None
 
 
 def window_rate(snapshot: ExchangeSnapshot, investments: Sequence[FlexInvestment], days: int) -> Decimal | None:

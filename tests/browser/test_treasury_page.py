@@ -273,7 +273,7 @@ def test_by_keyboard(visitor):
                 " return [node.id || node.textContent, style.outlineStyle] })()"
             )
         )
-    assert [name for name, _ in seen][:2] == [f"Connections: {scenes.CONNECTION}", "refresh"]
+    assert [name for name, _ in seen][:3] == [f"Connections: {scenes.CONNECTION}", "value-in", "refresh"]
     assert [name for name, _ in seen if name.endswith("days")] == ["30 days", "90 days"]
     assert {outline for _, outline in seen} == {"solid"}
 

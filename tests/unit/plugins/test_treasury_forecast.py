@@ -7,6 +7,8 @@ from decimal import Decimal
 
 from test_treasury_data import FIXED, NOW, PLAN, answering, daily, data, error_from_answer, investment
 
+from airflow_provider_whitebit.client.errors import WhiteBitValidationError
+from airflow_provider_whitebit.plugins import treasury_forecast
 from airflow_provider_whitebit.plugins.treasury_data import Account
 from airflow_provider_whitebit.plugins.treasury_sums import sums_of
 
@@ -64,6 +66,16 @@ def test_without_earnings_or_history_there_is_none():
     refused = error_from_answer("/p", 403, {"code": 0, "message": "You don't have permission"})
     assert page(flex_payments=refused)["forecast"] is None
     assert page(flex_history=refused)["forecast"] is None
+
+
+def test_a_forecast_that_cannot_be_made_hides_nothing_else(monkeypatch):
+    def fail(*args, **options):
+        raise WhiteBitValidationError("The records contradict each other.")
+
+    monkeypatch.setattr(treasury_forecast, "realised_rates", fail)
+    shown = page()
+    assert (shown["forecast"], shown["positions"] == page()["positions"]) == (None, True)
+    assert [problem["what"] for problem in shown["problems"]] == ["Forecast"]
 
 
 def test_nothing_is_invested():
