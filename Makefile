@@ -107,6 +107,7 @@ test-scale: .venv/ready
 
 test-compat: $(OLDER:%=.venv-%/ready)
 	@scripts/browser.sh
+	@scripts/hledger.sh
 	@set -e; for version in $(OLDER); do \
 		echo "== Airflow $$version"; \
 		.venv-$$version/bin/python -m pytest $(SIDE_BY_SIDE) $(COMPAT); \

@@ -89,7 +89,8 @@ def announced_receipts(hook: WhiteBitHook, since: datetime) -> Iterator[tuple[Re
             # Anyone who may create asset events could write a receipt that is none. Events of tasks name the task.
             if event.source_task_id:
                 with suppress(ValueError, TypeError):
-                    mapped = f"/{event.source_map_index}" if event.source_map_index >= 0 else ""
+                    index = event.source_map_index
+                    mapped = "" if index is None or index < 0 else f"/{index}"
                     task = f"{event.source_dag_id}/{event.source_run_id}/{event.source_task_id}{mapped}"
                     found.append((event.timestamp, Receipt.from_json(event.extra), task))
     found.sort(key=lambda one: one[0])

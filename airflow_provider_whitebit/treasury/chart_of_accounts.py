@@ -116,17 +116,18 @@ def read_chart(raw: object, form: BookFormat) -> Chart:
     """Read the accounts of one format.
 
     :param raw: role to account; or role to asset to account, with ``default`` for all other assets. Below the name of
-        a format, likewise, those of that format alone. ``None``: the default accounts.
+        a format, likewise, those of that format alone, which replace the others. ``None``: the default accounts.
     :raises WhiteBitValidationError: a role does not exist, or a name cannot be one of the format.
     """
     names: dict[Role, dict[str, str]] = {}
     if form in EXACT_FORMATS:
         names = {role: {_OTHERS: name} for role, name in DEFAULT_ACCOUNTS.items()}
     given = _mapping("accounts", {} if raw is None else raw)
-    own = given.get(form, {})
-    shared = {key: value for key, value in given.items() if key not in tuple(BookFormat)}
+    own = _mapping(f"accounts.{form}", given.get(form, {}))
+    # A name of another format need not fit this one, if this one has its own.
+    shared = {key: value for key, value in given.items() if key not in (*BookFormat, *own)}
     for place, accounts in (("accounts", shared), (f"accounts.{form}", own)):
-        for role, value in _mapping(place, accounts).items():
+        for role, value in accounts.items():
             if role not in tuple(Role):
                 raise WhiteBitValidationError(
                     f"{place} has {shown(role)}: write one of {', '.join(Role)}"

@@ -60,7 +60,7 @@ def announced(monkeypatch):
 def test_events_of_both_connections_in_order(announced):
     found = announced(
         now=[event(5, {**RECEIPT, "intent_id": "c"}, number=3), event(2, {**RECEIPT, "intent_id": "b"})],
-        before=[event(1, {**RECEIPT, "intent_id": "a"})],
+        before=[event(1, {**RECEIPT, "intent_id": "a"}, number=None)],
     )
     assert found == [("a", "desk/run/move"), ("b", "desk/run/move"), ("c", "desk/run/move/3")]
 

@@ -208,7 +208,7 @@ class TestAccounts:
         assert chart.name(Role.FIXED, "BTC") == DEFAULT_ACCOUNTS[Role.FIXED]
         with pytest.raises(e.WhiteBitValidationError, match="which is no account of xero"):
             read_chart(raw, BookFormat.XERO)
-        chart = read_chart({"xero": {"main": 610, "flex": {"BTC": "7"}}}, BookFormat.XERO)
+        chart = read_chart({"main": "Assets:Bank", "xero": {"main": 610, "flex": {"BTC": "7"}}}, BookFormat.XERO)
         assert chart.name(Role.MAIN, "BTC") == "610"
         with pytest.raises(e.WhiteBitValidationError, match=r"no account of xero for flex \(ETH\), spot \(BTC\)"):
             chart.require([(Role.FLEX, "ETH"), (Role.FLEX, "BTC"), (Role.SPOT, "BTC")])
