@@ -28,7 +28,7 @@ from airflow_provider_whitebit.moves.effects import (
     ReadSpending,
     WriteSpending,
 )
-from airflow_provider_whitebit.moves.history import MoveHistory
+from airflow_provider_whitebit.moves.history import MoveHistory, merge_intents
 from airflow_provider_whitebit.moves.intent import Intent, Move, Operation, State
 from airflow_provider_whitebit.moves.journal import LOG_COPIES
 from airflow_provider_whitebit.moves.limits import Limits
@@ -68,7 +68,7 @@ class Allowance:
             for name in self.logs:
                 if (yield ReadClock()).estimate_ms >= lock.ends_ms:
                     return
-                self.logs[name] = self.logs[name].with_intent(entry)
+                self.logs[name] = _with_entry(self.logs[name], entry)
                 yield WriteSpending(name, self.logs[name], copy)
 
     def settle(self, intent: Intent, lock: NonceLock) -> Generator[Effect, Any, None]:
@@ -79,7 +79,13 @@ class Allowance:
                 return
             entry = replace(intent, move=known.move, requested={}, refusal=None)
             with suppress(WhiteBitJournalError):
-                yield WriteSpending(name, history.with_intent(entry), 0)
+                yield WriteSpending(name, _with_entry(history, entry), 0)
+
+
+def _with_entry(history: MoveHistory, entry: Intent) -> MoveHistory:
+    """A log with an entry. What it knows of the same intent stays: another run of the task may have sent it."""
+    known = history.intents.get(entry.id)
+    return history.with_intent(entry if known is None else merge_intents(known, entry))
 
 
 def allowance_for(limits: Limits, intent: Intent, lock: NonceLock, margin_ms: int) -> Generator[Effect, Any, Allowance]:
@@ -187,9 +193,8 @@ def _counted(
                 next_step="If another version of this package wrote it, use that version, or wait for 24 hours and "
                 "delete the Variables whose names begin with whitebit_spent__.",
             ) from None
-    intents: dict[str, Intent] = {}
-    for history in logs.values():
-        intents |= history.intents
+    # The logs of two locks may know different things of one intent.
+    intents = dict(MoveHistory.merge(history.to_json() for history in logs.values()).intents)
     intents.pop(own, None)
     records = yield ReadMoves(now - window)
     moves, shown = counted_moves(records, intents.values(), since=now - window, margin_ms=margin_ms)

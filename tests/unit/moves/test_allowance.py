@@ -250,6 +250,31 @@ def test_another_task_counts_what_is_in_doubt():
         script.run(limits=DAILY)
 
 
+def test_the_logs_of_two_locks_count_together():
+    """A run of a task that stood still may have written over one of them."""
+    sent = intent(id="other", move=replace(MOVE, amount=Decimal(30))).trying(Attempt(NOW - 60_000, SECOND - 60))
+    unsent = intent(id="other", move=sent.move).trying(Attempt(NOW - 30_000, SECOND - 30)).last_refused()
+    for logs in (("limit|USDT", "limit"), ("limit", "limit|USDT")):
+        script = Limited("51")
+        for name, known in zip(logs, (sent, unsent), strict=True):
+            script.spending[name, 0] = history(known).to_json()
+        with pytest.raises(errors.WhiteBitLimitError, match="81 USDT"):
+            script.run(limits=BOTH)
+
+
+def test_a_run_that_stood_still_does_not_forget_what_a_later_run_of_its_task_has_sent():
+    attempt = Attempt(NOW - 60_000, SECOND - 60)
+    later = intent(id="new", move=replace(MOVE, amount=Decimal(25))).trying(attempt)
+    moved = later.executed("tx", Decimal(25), pendulum.from_timestamp(SECOND - 60), reconciled=False)
+    script = Limited(answers=[errors.WhiteBitNotEnoughBalanceError("Not enough.", status=422, money_moved=False)])
+    script.spending["limit|USDT", 0] = history(moved).to_json()
+    with pytest.raises(errors.WhiteBitNotEnoughBalanceError):
+        script.run(limits=DAILY)
+    for copy in (0, 1):
+        entry = MoveHistory.merge([script.spending["limit|USDT", copy]]).intents["new"]
+        assert (entry.receipt.transaction_id, entry.attempts[0]) == ("tx", attempt)
+
+
 def test_the_log_keeps_what_it_needs():
     def entry(name, ago, reference):
         nonce = NOW - ago * 1000
