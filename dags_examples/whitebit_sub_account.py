@@ -55,4 +55,4 @@ with DAG(
     # [START sub_accounts]
     sub_accounts = WhiteBitSubAccountsOperator(task_id="sub_accounts")
     # [END sub_accounts]
-    sub_accounts >> pay >> [read, transfers]
+    sub_accounts >> pay >> read >> transfers

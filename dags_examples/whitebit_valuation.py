@@ -7,6 +7,7 @@ has no price is in no total: the task ``check`` fails then, so that a missing as
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from airflow.sdk import DAG, task
 
@@ -31,7 +32,7 @@ with DAG(
     )
 
     @task
-    def check(complete: bool, valuation: dict) -> None:
+    def check(complete: Any, valuation: Any) -> None:
         """Fail if something has no value."""
         if not complete:
             raise ValueError(f"In no total: {valuation['left_out']}")

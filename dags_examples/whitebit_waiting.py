@@ -71,7 +71,7 @@ with DAG(
         deferrable=True,
     )
     # [END earning]
-    [money, rate, plan] >> invest >> invested >> earned
+    money >> rate >> plan >> invest >> invested >> earned
 
 with DAG(
     "whitebit_waiting_for_a_term",
