@@ -279,7 +279,7 @@ class MoveExecutor:
                 log.info("Note: %s", note)
             refused = self._switch_auto_reinvest(plan.auto_reinvest, send=send)
         except WhiteBitError as error:
-            error.add_completed([receipt.to_json() for receipt in run.receipts])
+            run.add_facts(error)
             raise
         return plan, refused
 

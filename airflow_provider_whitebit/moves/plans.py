@@ -128,7 +128,7 @@ class PlanRun:
             if announce:
                 refuse_superseded_plan(self.template)
         except WhiteBitError as error:
-            self._add_completed(error)
+            self.add_facts(error)
             raise
         if in_vain > _MOST_IN_VAIN:
             raise self._error(
@@ -176,7 +176,7 @@ class PlanRun:
             if not self._failures and not failures:
                 self._note(done=self.receipts)
         except WhiteBitError as error:
-            self._add_completed(error)
+            self.add_facts(error)
             raise
         if self._failures:
             raise self._error(f"Of {len(moves)} planned moves some were not made.", failures)
@@ -240,6 +240,7 @@ class PlanRun:
         try:
             receipt = execute_move(self._execution(number, move, send=False), sleep=self.sleep)
         except WhiteBitInDoubtError as error:
+            log.error("In doubt: %s: %s", move, error)
             self.results.append((move, error))
             return False
         if receipt is None:
@@ -294,8 +295,20 @@ class PlanRun:
             }
         )
 
-    def _add_completed(self, error: WhiteBitError) -> None:
+    def add_facts(self, error: WhiteBitError) -> None:
+        """Let an error say what is known of the plan's moves: those that were made, and those that may have run.
+
+        :param error: it is changed.
+        """
         error.add_completed([receipt.to_json() for receipt in self.receipts])
+        for _, failed in self._failures:
+            # A move that is refused beside another one of the task says what is known of that one.
+            error.add_completed(one for one in failed.completed_moves if one not in error.completed_moves)
+            if failed.money_moved is None:
+                error.money_moved = None
+                error.journal_entry = error.journal_entry or failed.journal_entry
+        if self._earlier and error.money_moved is False:
+            error.money_moved = None
 
     def _error(self, what: str, failures: Sequence[str] = ()) -> WhiteBitError:
         """The failure of a plan, with the facts of its moves.
@@ -315,12 +328,7 @@ class PlanRun:
             error = WhiteBitInDoubtError(
                 "\n".join(parts), intent_id=doubt.intent_id, path=doubt.path, next_step=doubt.next_step
             )
-        error.journal_entry = "" if doubt is None else doubt.journal_entry
-        self._add_completed(error)
-        for _, failed in self._failures:
-            # A move that is refused beside another one of the task says what is known of that one.
-            error.add_completed(one for one in failed.completed_moves if one not in error.completed_moves)
-            error.money_moved = None if failed.money_moved is None else error.money_moved
+        self.add_facts(error)
         return error
 
 

@@ -82,7 +82,7 @@ class PlanTask(Task):
         try:
             planned = self.asked.plan(read_holdings(template.account), now, ())
         except WhiteBitError as error:
-            error.add_completed([receipt.to_json() for receipt in run.receipts])
+            run.add_facts(error)
             raise
         self.world.note(f"{template.run}: plans {[str(one) for one in planned.moves]}")
         return [one.move for one in planned.moves]

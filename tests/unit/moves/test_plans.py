@@ -321,6 +321,32 @@ def test_a_doubt_stops_its_asset_and_ends_the_task():
     assert ledger.sent == [(2, "b"), (4, "e")]
 
 
+def test_an_error_behind_a_doubt_does_not_deny_a_move():
+    ledger = Ledger(invest("a"), invest("b", ticker="BTC"))
+    ledger.errors["a"] = e.WhiteBitInDoubtError("two records fit")
+    ledger.errors["b"] = e.WhiteBitBlockedError("A gateway blocked the call.", money_moved=False)
+    with pytest.raises(e.WhiteBitBlockedError, match="Whether money moved is not known"):
+        ledger.run()
+
+
+@pytest.mark.parametrize("reached", ["planning", "a move"])
+def test_an_error_behind_a_move_that_left_no_record_does_not_deny_it(reached):
+    ledger = Ledger(invest("b", ticker="BTC"))
+    ledger.plan_journal.write(document(1))
+    ledger.write(1, intent(invest("a")))
+    blocked = e.WhiteBitBlockedError("A gateway blocked the call.", money_moved=False)
+    with mock.patch.object(plans, "execute_move", ledger.execute):
+        run = ledger.plan_run(run="2")
+        assert run.recover(announce=True) == []
+        if reached == "planning":
+            run.add_facts(blocked)
+        else:
+            ledger.errors["b"] = blocked
+            with pytest.raises(e.WhiteBitBlockedError):
+                run.execute(ledger.moves)
+    assert blocked.money_moved is None
+
+
 def test_another_run_under_the_same_numbers():
     ledger = Ledger(invest("a"), invest("b"))
     other = intent(invest("z")).executed("tx-other", Decimal(10), AT, reconciled=False)
