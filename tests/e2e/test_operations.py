@@ -88,7 +88,7 @@ def test_a_connection_from_a_secrets_backend(airflow, key):
         assert tested["status"], tested
     if AIRFLOW_VERSION >= (3, 1):
         seen = airflow.api.call("GET", "/whitebit/api/treasury?conn_id=whitebit_vault")
-        assert seen["exchange"]["error"] is None
+        assert seen["accounts"][0]["exchange"]["error"] is None
         assert [move["transaction_id"] for move in seen["airflow"]["moves"]] == [receipt["transaction_id"]]
         assert "whitebit_vault" in airflow.api.call("GET", "/whitebit/api/connections")["connections"]
 

@@ -161,7 +161,7 @@ def test_a_connection_that_only_workers_have(backends):
         assert (answer["status"], keys) == (False, set()), answer
     if AIRFLOW_VERSION >= (3, 1):
         seen = backends.airflow.api.call("GET", "/whitebit/api/treasury?conn_id=whitebit_vault")
-        assert "There is no connection" in seen["exchange"]["error"]["message"]
+        assert "There is no connection" in seen["accounts"][0]["exchange"]["error"]["message"]
 
 
 def test_workers_prefer_their_own_backend(backends):
