@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from itertools import count
@@ -14,8 +15,16 @@ from hypothesis import strategies as st
 
 from airflow_provider_whitebit.client import errors as e
 from airflow_provider_whitebit.client.models import FlexInvestment, FlexPlan, FlexTransaction
+from airflow_provider_whitebit.treasury.flex_ledger import micros
+from airflow_provider_whitebit.treasury.journal_entries import Origins, Role, flex_entries
 from airflow_provider_whitebit.treasury.statement import DiscrepancyKind as Kind
-from airflow_provider_whitebit.treasury.statement import Figures, ReinvestedAs, make_statement, previous_month
+from airflow_provider_whitebit.treasury.statement import (
+    Figures,
+    ReinvestedAs,
+    make_statement,
+    previous_month,
+    read_ledgers,
+)
 
 PLAN, OTHER = "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f", "1c9a4f60-2b3d-4e5f-8a7b-9c0d1e2f3a4b"
 START, END = pendulum.datetime(2026, 1, 1), pendulum.datetime(2026, 2, 1)
@@ -599,6 +608,32 @@ def test_any_history_is_stated_as_it_happened(steps):
         midnight = min(pendulum.parse(day.date).add(days=1), end)
         assert day.invested == model.at(midnight)
     assert list(statement.movements) == sorted(within, key=lambda record: record.created_at)
+
+
+@settings(max_examples=150)
+@given(STEPS, st.sampled_from([ReinvestedAs.BOTH, ReinvestedAs.REINVEST]))
+def test_any_history_is_booked_as_it_is_stated(steps, reinvested_as):
+    model, now = play(steps, reinvested_as)
+    statement = stated(model, now)
+    period = (micros(statement.start), micros(statement.end))
+    flows, held = defaultdict(Decimal), Decimal(0)
+    ledgers, _ = read_ledgers(model.history, model.shown(), model.reinvested_as, period)
+    for ledger in ledgers:
+        for entry in flex_entries(ledger, Origins()):
+            for role, _, amount in entry.legs():
+                held += amount if role is Role.FLEX and entry.at < period[1] else 0
+            for flow in entry.flows:
+                if period[0] <= entry.at < period[1]:
+                    flows[flow.source, flow.target] += flow.amount
+    assert held == model.at(statement.end)
+    if statement.plans:
+        found = figures(statement)
+        assert flows[Role.MAIN, Role.FLEX] == found.invested
+        assert flows[Role.FLEX, Role.MAIN] == found.withdrawn + found.closed
+        assert flows[Role.FLEX_INTEREST, Role.MAIN] == found.earned_to_main
+        pending = flows[Role.FLEX_INTEREST, Role.FLEX_REINVESTING]
+        assert flows[Role.FLEX_INTEREST, Role.FLEX] + pending == found.earned_reinvested
+        assert flows[Role.FLEX_INTEREST, Role.FLEX] + flows[Role.FLEX_REINVESTING, Role.FLEX] == found.reinvested
 
 
 @settings(max_examples=150)
