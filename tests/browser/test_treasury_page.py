@@ -170,17 +170,18 @@ def main_balance(scene):
 
 def test_earnings_as_chart_and_as_figures(visitor, scene):
     page = visitor().log_in().open()
-    assert page.locator(".chart").count() == 3
-    assert page.locator(".chart canvas").count() == 3
-    plot = page.locator(".chart .plot").first
+    earnings = page.locator("#earnings")
+    assert earnings.locator(".chart").count() == 3
+    assert earnings.locator(".chart canvas").count() == 3
+    plot = earnings.locator(".chart .plot").first
     assert plot.get_attribute("role") == "img"
     assert "in 30 days" in plot.get_attribute("aria-label")
-    page.get_by_role("button", name="90 days").click()
-    assert "in 90 days" in page.locator(".chart .plot").last.get_attribute("aria-label")
-    page.locator(".chart summary").last.click()
+    earnings.get_by_role("button", name="90 days").click()
+    assert "in 90 days" in earnings.locator(".chart .plot").last.get_attribute("aria-label")
+    earnings.locator(".chart summary").last.click()
     days = rows(page, "USDT earned by day")
     assert len(days) == 90
-    total = figure(page.locator(".chart .readout").last.inner_text().split(" in ")[0])
+    total = figure(earnings.locator(".chart .readout").last.inner_text().split(" in ")[0])
     assert sum(figure(row["USDT"]) for row in days) == total > 0
     paid = [
         Decimal(entry["amount"])
