@@ -89,9 +89,9 @@ class RunningAirflow:
         """Repeat a call until its result is true. :raises TimeoutError: after :data:`PATIENCE` seconds."""
         return self.api.wait(what, done, PATIENCE, self.process, every=every)
 
-    def run(self, dag_id: str) -> dict[str, Any]:
+    def run(self, dag_id: str, conf: dict[str, Any] | None = None) -> dict[str, Any]:
         """Trigger a DAG and wait until its run has ended."""
-        return self.finished(dag_id, self.begin(dag_id))
+        return self.finished(dag_id, self.begin(dag_id, conf))
 
     def finished(self, dag_id: str, run_id: str) -> dict[str, Any]:
         """Wait until a run has ended, and return it."""

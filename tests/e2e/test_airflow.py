@@ -133,6 +133,14 @@ def test_the_other_examples(airflow, dag_id):
     assert run["state"] == "success", airflow.problems(dag_id)
 
 
+def test_the_example_of_books_writes_the_month_before(airflow):
+    run = airflow.run("whitebit_books", {"folder": f"file://{airflow.home}/books"})
+    assert run["state"] == "success", airflow.problems("whitebit_books")
+    books = airflow.returned("whitebit_books", run["dag_run_id"], "books")
+    assert (books["adds_up"], books["written"]) == (True, True)
+    assert sorted(books["paths"]) == ["beancount", "hledger", "manifest"]
+
+
 def test_the_digest_example_mails_a_digest(airflow):
     airflow.mail.clear()
     run = airflow.run("whitebit_digest_of_the_day")
