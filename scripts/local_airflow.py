@@ -56,6 +56,8 @@ def environment(
     settings = {
         "AIRFLOW_HOME": str(home),
         "AIRFLOW_CONN_WHITEBIT_DEFAULT": connection_json,
+        # On a busy machine, SQLite's writers wait for each other for longer than the 5 s of its default.
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database or f"sqlite:///{home / 'airflow.db'}?timeout=60",
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
@@ -75,8 +77,6 @@ def environment(
     }
     if executor is not None:
         settings["AIRFLOW__CORE__EXECUTOR"] = executor
-    if database is not None:
-        settings["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = database
     if port is not None:
         settings["AIRFLOW__API__PORT"] = str(port)
         settings["AIRFLOW__API__BASE_URL"] = f"http://127.0.0.1:{port}"
