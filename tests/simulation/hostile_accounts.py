@@ -78,7 +78,9 @@ class Sweeps(Hostile):
             receipts = task.result.receipt if task.result is not None else None
             if receipts is None:
                 continue
-            if {self.venue.exchange.names(one.transaction_id) for one in receipts} != made:
+            # An exchange whose records carry no identifiers leaves some receipts without one.
+            named = {self.venue.exchange.names(one.transaction_id) for one in receipts if one.transaction_id}
+            if len(receipts) != len(made) or not named <= made:
                 raise Broken("lost", f"{task.name} has made {made} and returns {receipts}")
         for sent in self.venue.sent:
             left = self.venue.exchange.held_at(sent.at_ms, "main", "USDT")
