@@ -315,6 +315,7 @@ def test_connections_from_the_list(visitor, site, scene):
     page = visitor.open()
     page.locator("#picker summary").focus()
     page.keyboard.press("Enter")
+    page.locator("#connection:focus").wait_for()
     page.keyboard.type("silent")
     assert page.locator("#connections label").all_inner_texts() == ["whitebit_silent"]
     page.keyboard.press("Tab")
