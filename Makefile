@@ -13,7 +13,9 @@ NOT_BESIDE_OTHERS := $(addprefix tests/scale/test_,one_address.py one_key.py tre
 python = $(firstword $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/$(1).*/bin/python3 \
 	$(addsuffix /python$(1),$(subst :, ,$(PATH)))))
 MISSING = $(strip $(foreach version,$(filter py%,$(VERSIONS)),$(if $(call python,$(version:py%=%)),,$(version))))
-PRESENT = $(filter-out $(MISSING),$(VERSIONS))
+PYTHONS = $(filter py%,$(filter-out $(MISSING),$(VERSIONS)))
+# ONE_PYTHON=1 chooses the newest Python of them.
+PRESENT = $(filter-out py%,$(VERSIONS)) $(if $(ONE_PYTHON),$(lastword $(PYTHONS)),$(PYTHONS))
 OLDEST = $(lastword $(OLDER))
 # What runs on older versions. make test-compat COMPAT=tests runs everything.
 COMPAT = -m "not slow" --hypothesis-profile quick tests/browser tests/contract tests/unit \
