@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,9 @@ def test_wrong(whitebit_sandbox):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(
+    version("apache-airflow").startswith("3.2."), reason="dag.test() of Airflow 3.2 needs starlette < 1"
+)
 def test_its_tests_pass_in_two_processes_and_a_wrong_expectation_lists_all_moves(tmp_path):
     project = shutil.copytree(PROJECT, tmp_path / "project", ignore=shutil.ignore_patterns("__pycache__"))
     with (project / "tests" / "test_idle_cash.py").open("a") as tests:
