@@ -29,7 +29,7 @@ def test_wrong(whitebit_sandbox):
 
 @pytest.mark.slow
 @pytest.mark.skipif(
-    version("apache-airflow").startswith("3.2."), reason="dag.test() of Airflow 3.2 needs starlette < 1"
+    version("apache-airflow").startswith("3.2."), reason="dag.test() of Airflow 3.2 does not wait for its own API"
 )
 def test_its_tests_pass_in_two_processes_and_a_wrong_expectation_lists_all_moves(tmp_path):
     project = shutil.copytree(PROJECT, tmp_path / "project", ignore=shutil.ignore_patterns("__pycache__"))
