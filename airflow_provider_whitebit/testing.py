@@ -147,7 +147,7 @@ class SandboxProcess:
         return moves
 
     def assert_moved(self, operation: str, ticker: str, amount: Decimal | str | int | None, times: int = 1) -> None:
-        """Assert that the ledger has this move exactly so many times. Other moves do not matter.
+        """Assert that the ledger has this move exactly ``times`` times. Other moves do not matter.
 
         :param operation: as in receipts, for example ``flex_invest``: one of :data:`OPERATIONS`.
         :param ticker: the asset.

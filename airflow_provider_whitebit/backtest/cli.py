@@ -126,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="?",
         const=90,
         metavar="DAYS",
-        help="instead, forecast so many days each week, and print how far off that is (default: %(const)s)",
+        help="instead, make a forecast of DAYS days each week, and print its error (default: %(const)s)",
     )
     parser.add_argument("--all", action="store_true", help="also show assets that no policy names")
     parser.add_argument("--html", type=Path, help="also write a page with charts to this file")

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import pendulum
 
 from airflow_provider_whitebit.client.errors import clean
-from airflow_provider_whitebit.hooks.airflow_compat import asset_events, variable_names
-from airflow_provider_whitebit.hooks.assets import address
+from airflow_provider_whitebit.hooks.airflow_compat import variable_names
+from airflow_provider_whitebit.hooks.announced import announced_moves
 from airflow_provider_whitebit.hooks.doubts import RESOLUTION, Report, read_report, read_resolution
 from airflow_provider_whitebit.hooks.journals import markers_for
 from airflow_provider_whitebit.hooks.stores import VariableStore, task_in_words
@@ -32,7 +32,7 @@ from airflow_provider_whitebit.moves.examination import (
     has_left,
     refused,
 )
-from airflow_provider_whitebit.moves.intent import Intent, Operation, Receipt
+from airflow_provider_whitebit.moves.intent import Intent, Operation
 from airflow_provider_whitebit.moves.journal import marker_of
 from airflow_provider_whitebit.moves.resolution import Answer, Resolution
 
@@ -134,17 +134,9 @@ def _undisturbed(hook: WhiteBitHook, intent: Intent) -> bool:
 def _announced(hook: WhiteBitHook, intent: Intent) -> Iterator[OtherMove]:
     """The account's other moves since a move in doubt was sent, as their asset events show them."""
     since = pendulum.from_timestamp(min(attempt.earliest for attempt in intent.attempts), tz="UTC").subtract(minutes=5)
-    for one in _hooks(hook):
-        for event in asset_events(address(one.whitebit_conn_id), since):
-            # Anyone who may create asset events could write a receipt that is none. Events of tasks name the task.
-            if not event.source_task_id:
-                continue
-            with suppress(ValueError, TypeError):
-                receipt = Receipt.from_json(event.extra)
-                place = (event.source_dag_id, event.source_run_id, event.source_task_id, event.source_map_index)
-                owner = task_in_words(*place)
-                if receipt.status == "executed" and receipt.intent_id not in (None, intent.id):
-                    yield OtherMove(receipt, owner)
+    for receipt, place in announced_moves(hook, since):
+        if receipt.status == "executed" and receipt.intent_id not in (None, intent.id):
+            yield OtherMove(receipt, task_in_words(*place))
 
 
 def _explaining(made: Sequence[OtherMove], intent: Intent, trace: Trace) -> OtherMove | None:

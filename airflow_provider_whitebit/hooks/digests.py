@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from datetime import datetime
 from itertools import takewhile
 from typing import TYPE_CHECKING, TypeVar
@@ -19,8 +18,8 @@ from airflow_provider_whitebit.client.errors import (
 )
 from airflow_provider_whitebit.client.models import FixedInvestment, FlexPlan
 from airflow_provider_whitebit.client.unreadable import UnreadableRecord
-from airflow_provider_whitebit.hooks.airflow_compat import asset_events, can_list_variables, variable_names
-from airflow_provider_whitebit.hooks.assets import address
+from airflow_provider_whitebit.hooks.airflow_compat import can_list_variables, variable_names
+from airflow_provider_whitebit.hooks.announced import announced_moves
 from airflow_provider_whitebit.hooks.doubts import DOUBT, Report, read_report
 from airflow_provider_whitebit.hooks.statements import read_flex
 from airflow_provider_whitebit.hooks.stop import check_stop
@@ -166,17 +165,11 @@ class _Problems:
 def _receipts(hook: WhiteBitHook, since: pendulum.DateTime) -> Iterator[tuple[Receipt, str]]:
     """The receipts that tasks have announced since a moment, each with its task, each once."""
     seen = set()
-    for event in asset_events(address(hook.whitebit_conn_id), since):
-        # Anyone who may create asset events could write a receipt that is none. Events of tasks name the task.
-        if not event.source_task_id:
+    for receipt, place in announced_moves(hook, since):
+        if receipt.executed_at is None or (receipt.intent_id and receipt.intent_id in seen):
             continue
-        with suppress(ValueError, TypeError):
-            receipt = Receipt.from_json(event.extra)
-            if receipt.executed_at is None or (receipt.intent_id and receipt.intent_id in seen):
-                continue
-            seen.add(receipt.intent_id)
-            place = (event.source_dag_id, event.source_run_id, event.source_task_id, event.source_map_index)
-            yield receipt, task_in_words(*place)
+        seen.add(receipt.intent_id)
+        yield receipt, task_in_words(*place)
 
 
 def _doubts(hook: WhiteBitHook, problems: _Problems) -> tuple[DigestDoubt, ...] | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
@@ -28,8 +28,7 @@ from airflow_provider_whitebit.client.models import (
     SubAccountTransaction,
 )
 from airflow_provider_whitebit.client.unreadable import UnreadableRecord
-from airflow_provider_whitebit.hooks.airflow_compat import asset_events
-from airflow_provider_whitebit.hooks.assets import address
+from airflow_provider_whitebit.hooks.announced import announced_moves
 from airflow_provider_whitebit.hooks.flex_store import CACHE, FlexStore, tickers_of
 from airflow_provider_whitebit.moves.intent import Receipt
 from airflow_provider_whitebit.treasury.amounts import ZERO, exact
@@ -83,18 +82,9 @@ def announced_receipts(hook: WhiteBitHook, since: datetime) -> Iterator[tuple[Re
     :param hook: of the connection. Receipts of its previous connection count too.
     :param since: events from then on; before Airflow 3.3 all.
     """
-    found = []
-    for one in (hook, hook.previous):
-        for event in () if one is None else asset_events(address(one.whitebit_conn_id), since):
-            # Anyone who may create asset events could write a receipt that is none. Events of tasks name the task.
-            if event.source_task_id:
-                with suppress(ValueError, TypeError):
-                    index = event.source_map_index
-                    mapped = "" if index is None or index < 0 else f"/{index}"
-                    task = f"{event.source_dag_id}/{event.source_run_id}/{event.source_task_id}{mapped}"
-                    found.append((event.timestamp, Receipt.from_json(event.extra), task))
-    found.sort(key=lambda one: one[0])
-    yield from ((receipt, task) for _, receipt, task in found)
+    for receipt, place in announced_moves(hook, since):
+        mapped = "" if place.map_index < 0 else f"/{place.map_index}"
+        yield receipt, f"{place.dag_id}/{place.run_id}/{place.task_id}{mapped}"
 
 
 @contextmanager

@@ -184,7 +184,7 @@ class WhiteBitHook(BaseHook):
 
     @cached_property
     def _account(self) -> Account:
-        return Account(self.get_conn())
+        return Account(self.get_conn(), self._wait_for_lists)
 
     @cached_property
     def _executor(self) -> MoveExecutor:
@@ -350,7 +350,7 @@ class WhiteBitHook(BaseHook):
         plan, asset = parsing.exactly_one(plan_id, ticker)
         on, dry = parsing.read_boolean("enabled", enabled), parsing.read_boolean("dry_run", dry_run)
         find = partial(self._account.flex_investment, plan, asset, [], None)
-        investment = known.find_although_late(find, self._wait_for_lists)
+        investment = self._account.find_although_late(find)
         self.settings.limits.check(AUTO_REINVEST, investment.currency, None)
         if not dry:
             check_stop()

@@ -31,6 +31,7 @@ from airflow_provider_whitebit.moves import parsing, selection
 
 log = logging.getLogger(__name__)
 
+FoundT = TypeVar("FoundT")
 RecordT = TypeVar("RecordT")
 InvestmentT = TypeVar("InvestmentT", FlexInvestment, FixedInvestment)
 
@@ -44,10 +45,26 @@ class Account:
     Every method raises a :class:`WhiteBitError` if the exchange refuses or cannot be reached.
 
     :param client: reads the account.
+    :param wait: waits until a new investment is certainly in the exchange's lists.
     """
 
-    def __init__(self, client: WhiteBitClient) -> None:
+    def __init__(self, client: WhiteBitClient, wait: Callable[[], object] = lambda: None) -> None:
         self.client = client
+        self._wait = wait
+
+    def find_although_late(self, find: Callable[[], FoundT]) -> FoundT:
+        """Find an investment in the exchange's lists, which may not show yet what an earlier task has invested.
+
+        :param find: reads the lists. It is called again if the investment is not there.
+        :returns: the result of ``find``.
+        :raises WhiteBitValidationError: the investment is not there, also after waiting.
+        """
+        try:
+            return find()
+        except WhiteBitValidationError as error:
+            log.info("Waiting and looking again, in case the list of investments is late: %s", error.message)
+            self._wait()
+            return find()
 
     @cached_property
     def assets(self) -> dict[str, Asset]:

@@ -34,11 +34,9 @@ from airflow_provider_whitebit.moves.execution import ApiKey, ExecutionRequest
 from airflow_provider_whitebit.moves.history import MoveHistory
 from airflow_provider_whitebit.moves.intent import Balances, Intent, Move, Operation, Receipt
 from airflow_provider_whitebit.moves.journal import Journal, SpendingLog
-from airflow_provider_whitebit.moves.known import find_although_late
 from airflow_provider_whitebit.moves.limits import Limits
 from airflow_provider_whitebit.moves.reading import read_invested, read_moves
 from airflow_provider_whitebit.moves.reconciliation import reconcile
-from airflow_provider_whitebit.moves.requests import FixedClose, FlexClose, FlexWithdraw
 from airflow_provider_whitebit.moves.resolution import unproven_nonces
 from airflow_provider_whitebit.moves.supersession import failure_key, highest_number, refuse_if_superseded
 
@@ -183,12 +181,7 @@ class _Worker:
             case e.WriteSpending(name, history, copy):
                 return execution.api_key.spending.write(name, history.to_json(), copy)
             case e.Resolve():
-                # Not a method: few frames lie between an operator and the bytes.
-                resolve = partial(execution.request.resolve, execution.account)
-                if isinstance(execution.request, (FlexWithdraw, FlexClose, FixedClose)):
-                    wait = partial(self._sleep, execution.api_key.reconcile_margin_ms / 1000)
-                    return find_although_late(resolve, wait)
-                return resolve()
+                return execution.request.resolve(execution.account)
             case e.CheckPromise(move):
                 return None if execution.promise is None else execution.promise.check(execution.account, move)
             case e.CheckStop():

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterator
-from typing import TypeVar
 
 from airflow_provider_whitebit.client.api import WhiteBitClient
 from airflow_provider_whitebit.client.errors import PERMANENT_ERRORS, WhiteBitValidationError
@@ -16,24 +15,6 @@ from airflow_provider_whitebit.client.unreadable import UnreadableRecord
 from airflow_provider_whitebit.moves import selection
 
 log = logging.getLogger(__name__)
-
-FoundT = TypeVar("FoundT")
-
-
-def find_although_late(find: Callable[[], FoundT], wait: Callable[[], object]) -> FoundT:
-    """Find an investment in the exchange's lists, which may not show yet what an earlier task has invested.
-
-    :param find: reads the lists. It is called again if the investment is not there.
-    :param wait: waits until a new investment is certainly in the lists.
-    :returns: the result of ``find``.
-    :raises WhiteBitValidationError: the investment is not there, also after waiting.
-    """
-    try:
-        return find()
-    except WhiteBitValidationError as error:
-        log.info("Waiting and looking again, in case the list of investments is late: %s", error.message)
-        wait()
-        return find()
 
 
 def require_ticker(client: WhiteBitClient, ticker: str) -> None:

@@ -1,4 +1,4 @@
-"""Read what limits over time count: the moves of an account, whoever has made them."""
+"""Read what limits over time count: all moves of an account."""
 
 from __future__ import annotations
 

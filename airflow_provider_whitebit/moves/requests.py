@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
+from functools import partial
 from typing import Any, ClassVar, Self, TypeVar
 
 from airflow_provider_whitebit.client.errors import WhiteBitError, WhiteBitValidationError
@@ -58,6 +59,17 @@ class MoveRequest(ABC):
     def _set(self, **values: Any) -> None:
         for name, value in values.items():
             object.__setattr__(self, name, value)
+
+
+class _TakingOut(MoveRequest):
+    """A request for what is invested. A list of investments that is late must not refuse it."""
+
+    def resolve(self, account: Account) -> Move:
+        return account.find_although_late(partial(self._choose, account))
+
+    @abstractmethod
+    def _choose(self, account: Account) -> Move:
+        """As :meth:`resolve`, by the lists as they are."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +166,7 @@ class FlexInvest(_PlanRequest):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FlexWithdraw(_PlanRequest):
+class FlexWithdraw(_TakingOut, _PlanRequest):
     """Withdraw from a Flex investment; of a ticker's, from the one that earns least and can give the amount.
 
     ``"all"`` becomes a close. A withdrawal of what was read would be refused if an earning is reinvested before it is
@@ -170,7 +182,7 @@ class FlexWithdraw(_PlanRequest):
         super().__post_init__()
         self._set(amount=parsing.read_amount_or_all(self.amount))
 
-    def resolve(self, account: Account) -> Move:
+    def _choose(self, account: Account) -> Move:
         asked = None if isinstance(self.amount, str) else self.amount
         plans = [] if asked is None else account.flex_plans_if_known(self.ticker)
         investment = account.flex_investment(self.plan_id, self.ticker, plans, asked)
@@ -185,12 +197,12 @@ class FlexWithdraw(_PlanRequest):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FlexClose(_PlanRequest):
+class FlexClose(_TakingOut, _PlanRequest):
     """Close the Flex investment in a plan, or the only one of an asset."""
 
     operation: ClassVar[Operation] = Operation.FLEX_CLOSE
 
-    def resolve(self, account: Account) -> Move:
+    def _choose(self, account: Account) -> Move:
         investment = account.flex_investment(self.plan_id, self.ticker, [], None)
         return Move(self.operation, investment.plan_id, investment.currency, investment.invested)
 
@@ -226,7 +238,7 @@ class FixedInvest(_PlanRequest):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FixedClose(MoveRequest):
+class FixedClose(_TakingOut):
     """Close a Fixed investment before its term ends; its interest is forfeited.
 
     :param investment_id: the investment; or
@@ -242,7 +254,7 @@ class FixedClose(MoveRequest):
     def __post_init__(self) -> None:
         self._set(**parsing.one_investment(self.investment_id, self.plan_id, self.ticker))
 
-    def resolve(self, account: Account) -> Move:
+    def _choose(self, account: Account) -> Move:
         held = account.fixed_investment(self.investment_id, self.plan_id, self.ticker)
         return Move(self.operation, held.plan.id, held.plan.ticker, held.amount, investment_id=held.id)
 

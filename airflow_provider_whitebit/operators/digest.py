@@ -1,9 +1,10 @@
-"""The operator that tells people by Airflow's notifiers what happened to an account in a day or a week."""
+"""The operator that reports a day or a week of an account to people, by Airflow's notifiers."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_whitebit.operators.base import WhiteBitOperator
@@ -160,25 +161,15 @@ class WhiteBitDigestOperator(WhiteBitOperator):
     def _period(
         self, given: Mapping[str, Any], context: Mapping[str, Any]
     ) -> tuple[pendulum.DateTime, pendulum.DateTime]:
-        import pendulum
-
         from airflow_provider_whitebit.client.errors import WhiteBitValidationError, shown
-        from airflow_provider_whitebit.moves.parsing import read_time
+        from airflow_provider_whitebit.operators.periods import previous_days, read_period
 
-        start, end = read_time("start", given["start"]), read_time("end", given["end"])
-        if (start is None) != (end is None) or (start is not None and given["period"] is not None):
-            raise WhiteBitValidationError("Give both start and end, or neither of them; and no period with them.")
-        if start is not None and end is not None:
-            return start, end
-        if given["period"] is None:
-            start, end = context.get("data_interval_start"), context.get("data_interval_end")
-            if start is not None and end is not None and start != end:
-                return start, end
-        days = _PERIODS.get(str(given["period"] or "day").strip().lower())
+        start, end, period = given["start"], given["end"], given["period"]
+        if period is not None and (start is not None or end is not None):
+            raise WhiteBitValidationError("Give a period, or start and end.")
+        days = _PERIODS.get(str(period or "day").strip().lower())
         if days is None:
-            raise WhiteBitValidationError(f"period is {shown(given['period'])}: write one of {', '.join(_PERIODS)}.")
-        run = context.get("dag_run")
-        moment = getattr(run, "run_after", None) or self.hook.get_conn().server_time()
-        # Airflow gives a task datetimes of Python.
-        last = pendulum.instance(moment).in_timezone("UTC").start_of("day")
-        return last.subtract(days=days), last
+            raise WhiteBitValidationError(f"period is {shown(period)}: write one of {', '.join(_PERIODS)}.")
+
+        days_before = partial(previous_days, days=days)
+        return read_period(self.hook, start, end, context, by_interval=period is None, otherwise=days_before)

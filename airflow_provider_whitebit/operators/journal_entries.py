@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 #: Most discrepancies that a task returns; Airflow keeps what it returns in its database.
 _MOST_DISCREPANCIES = 100
-#: Discrepancies that an error spells out.
-_SPELT_OUT = 3
 
 
 class WhiteBitJournalEntriesOperator(WhiteBitOperator):
@@ -195,6 +193,7 @@ class WhiteBitJournalEntriesOperator(WhiteBitOperator):
     def _check(self, books: Books, before: Manifest | None, *, fail: bool) -> None:
         from airflow_provider_whitebit.client.errors import WhiteBitDiscrepancyError, WhiteBitValidationError
         from airflow_provider_whitebit.client.models import to_json
+        from airflow_provider_whitebit.treasury.discrepancies import in_words
 
         if before is not None and before.end != to_json(books.start):
             raise WhiteBitValidationError(
@@ -206,10 +205,8 @@ class WhiteBitJournalEntriesOperator(WhiteBitOperator):
         for message in messages:
             self.log.warning("Does not add up: %s", message)
         if fail and messages:
-            many = "One thing does" if len(messages) == 1 else f"{len(messages)} things do"
-            more = f" And {len(messages) - _SPELT_OUT} more." if len(messages) > _SPELT_OUT else ""
             raise WhiteBitDiscrepancyError(
-                f"{many} not add up, and nothing was written: {' '.join(messages[:_SPELT_OUT])}{more}",
+                f"Nothing was written. {in_words(messages)}",
                 next_step=(
                     "Clear the task. Records can be late: the same period may add up now.",
                     "If it still does not add up, compare the records with the exchange's own pages.",

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     #: The rules, their text, or a file.
     RawPolicy = Mapping[str, Any] | StoragePath
 
-#: Discrepancies that an error spells out.
-_SPELT_OUT = 3
 #: Most discrepancies that a task returns; Airflow keeps what it returns in its database. The page shows all of them.
 _MOST_DISCREPANCIES = 100
 
@@ -408,7 +406,7 @@ def _stem(statement: Statement, given: Mapping[str, Any]) -> str:
 
 
 def _complaint(messages: Sequence[str], paths: Mapping[str, str]) -> str:
-    many = "One thing does" if len(messages) == 1 else f"{len(messages)} things do"
-    more = f" And {len(messages) - _SPELT_OUT} more." if len(messages) > _SPELT_OUT else ""
+    from airflow_provider_whitebit.treasury.discrepancies import in_words
+
     page = f" The statement is at {paths['page']}." if paths else ""
-    return f"{many} not add up: {' '.join(messages[:_SPELT_OUT])}{more}{page}"
+    return f"{in_words(messages)}{page}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -9,6 +10,9 @@ from enum import StrEnum
 import pendulum
 
 from airflow_provider_whitebit.client.models import Record
+
+#: Discrepancies that a text spells out.
+_SPELT_OUT = 3
 
 
 class DiscrepancyKind(StrEnum):
@@ -72,3 +76,13 @@ class Discrepancy(Record):
     expected: Decimal | None = None
     found: Decimal | None = None
     count: int = 0
+
+
+def in_words(messages: Sequence[str]) -> str:
+    """Return what does not add up as one text, which spells out the first discrepancies.
+
+    :param messages: of all discrepancies.
+    """
+    many = "One thing does" if len(messages) == 1 else f"{len(messages)} things do"
+    more = f" And {len(messages) - _SPELT_OUT} more." if len(messages) > _SPELT_OUT else ""
+    return f"{many} not add up: {' '.join(messages[:_SPELT_OUT])}{more}"

@@ -13,7 +13,7 @@ from airflow.providers.smtp.notifications.smtp import SmtpNotifier
 from airflow.sdk import DAG, BaseNotifier
 
 from airflow_provider_whitebit.client.errors import WhiteBitJournalError, WhiteBitStoppedError, WhiteBitValidationError
-from airflow_provider_whitebit.hooks import digests
+from airflow_provider_whitebit.hooks import announced, digests
 from airflow_provider_whitebit.hooks.airflow_compat import AirflowFailException
 from airflow_provider_whitebit.hooks.doubts import Report
 from airflow_provider_whitebit.moves.intent import Attempt, Intent, Move, Operation
@@ -149,7 +149,13 @@ def test_receipts_doubts_and_a_stop(week, hook, monkeypatch):
         "status": "executed", "executed_at": begin.add(hours=3).to_iso8601_string(), "attempts": 1,
         "reconciled": False, "intent_id": "int-9", "source": "main", "target": "spot",
     }  # fmt: skip
-    source = {"source_dag_id": "d", "source_run_id": "r", "source_task_id": "to_spot", "source_map_index": -1}
+    source = {
+        "source_dag_id": "d",
+        "source_run_id": "r",
+        "source_task_id": "to_spot",
+        "source_map_index": -1,
+        "timestamp": end,
+    }
     events = [
         SimpleNamespace(extra=receipt, **source),
         SimpleNamespace(extra=receipt, **source),
@@ -164,7 +170,7 @@ def test_receipts_doubts_and_a_stop(week, hook, monkeypatch):
     names = [f"whitebit_doubt__int-{number}" for number in (1, 2, 3, 4)]
     monkeypatch.setattr(digests, "variable_names", lambda prefix: names)
     monkeypatch.setattr(digests, "read_report", read)
-    monkeypatch.setattr(digests, "asset_events", lambda uri, since: events)
+    monkeypatch.setattr(announced, "asset_events", lambda uri, since: events)
     monkeypatch.setattr(digests, "check_stop", stop)
     digest = digests.read_digest(hook, start=begin, end=end)
     assert [one.intent_id for one in digest.doubts] == ["int-1"]
@@ -193,7 +199,7 @@ def test_what_the_key_may_not_read_is_named(make_hook, sandbox):
     client.fixed_investments = client.main_balance = refuse
     found = digests.read_digest(SimpleNamespace(**{
         "get_conn": lambda: client, "limits_used": hook.limits_used, "settings": hook.settings,
-        "whitebit_conn_id": "desk",
+        "whitebit_conn_id": "desk", "previous": None,
     }), start=now.subtract(hours=3), end=now)  # fmt: skip
     assert found.due is None
     assert found.problems[0] == "Fixed investments could not be read: This key may not."

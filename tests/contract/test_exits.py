@@ -275,3 +275,10 @@ def test_what_is_still_not_in_the_list_after_waiting_is_not_taken_out(make_hook,
     with pytest.raises(e.WhiteBitValidationError, match="no active investment") as caught:
         hook.flex_close(plan_id=Flex.USDT)
     assert "No money moved" in str(caught.value)
+
+
+def test_a_dry_run_finds_what_was_just_invested_although_lists_are_late(make_hook, sandbox):
+    hook = make_hook(reconcile_margin=10)
+    sandbox.fault("history_lag", seconds=8, count=None)
+    hook.flex_invest(plan_id=Flex.USDT, amount="1000")
+    assert hook.flex_withdraw(plan_id=Flex.USDT, amount="400", dry_run=True, key="later").status == "planned"

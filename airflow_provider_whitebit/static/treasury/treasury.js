@@ -392,7 +392,7 @@
       numbers("Sent, in no record yet", (use) => inUnit(use, use.unshown)),
       column("More is free from", (use) => time(use.frees_at), "when"),
     ];
-    const aside = el("span", { class: "muted" }, "all moves of the account, whoever made them");
+    const aside = el("span", { class: "muted" }, "all moves of the account, also those of people and other programs");
     return [card("Limits over time", aside, table("How much of each limit is used", columns, lines))];
   }
 

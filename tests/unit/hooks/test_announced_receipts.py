@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pendulum
 import pytest
 
+from airflow_provider_whitebit.hooks import announced as reading
 from airflow_provider_whitebit.hooks import journal_entries as hooks
 
 NOON = pendulum.datetime(2026, 1, 2, 12)
@@ -48,7 +49,7 @@ def announced(monkeypatch):
             asked.append(uri)
             return events.get(uri.split("/")[2], [])
 
-        monkeypatch.setattr(hooks, "asset_events", ask)
+        monkeypatch.setattr(reading, "asset_events", ask)
         hook = SimpleNamespace(whitebit_conn_id="now", previous=SimpleNamespace(whitebit_conn_id="before"))
         found = [(receipt.intent_id, task) for receipt, task in hooks.announced_receipts(hook, NOON)]
         assert asked == ["whitebit://now/moves", "whitebit://before/moves"]

@@ -79,7 +79,7 @@ def bean_check(path):
     program = Path(sys.executable).with_name("bean-check")
     if not program.exists():
         missing("BOOKS NOT CHECKED BY BEANCOUNT: bean-check is not installed")
-    done = subprocess.run([program, path], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, program, path], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 

@@ -12,7 +12,7 @@ import pytest
 from airflow.sdk import DAG, BaseOperator
 
 from airflow_provider_whitebit.client.errors import WhiteBitJournalError
-from airflow_provider_whitebit.hooks import answers, doubts
+from airflow_provider_whitebit.hooks import announced, answers, doubts
 from airflow_provider_whitebit.hooks.airflow_compat import AirflowFailException, AirflowSkipException
 from airflow_provider_whitebit.moves.effects import AskTime, ReadBalances
 from airflow_provider_whitebit.moves.evidence import NONCE_LIFE_MS
@@ -48,7 +48,7 @@ class World:
         for module in (answers, doubts):
             monkeypatch.setattr(module, "VariableStore", lambda: self)
         monkeypatch.setattr(answers, "ask_exchange", self._exchange)
-        monkeypatch.setattr(answers, "asset_events", lambda uri, since: self.events)
+        monkeypatch.setattr(announced, "asset_events", lambda uri, since: self.events)
         monkeypatch.setattr(answers, "variable_names", lambda prefix: self.listed)
         markers = SimpleNamespace(read=lambda key: self.kept.get("marker"))
         monkeypatch.setattr(answers, "markers_for", lambda account: markers)
@@ -148,7 +148,13 @@ def event_of(transaction, **changes):
         reconciled=False,
         intent_id="another",
     )
-    fields = {"source_dag_id": "desk", "source_run_id": "r0", "source_task_id": "sweep", "source_map_index": -1}
+    fields = {
+        "source_dag_id": "desk",
+        "source_run_id": "r0",
+        "source_task_id": "sweep",
+        "source_map_index": -1,
+        "timestamp": 0,
+    }
     return SimpleNamespace(extra=replace(receipt, **changes).to_json(), **fields)
 
 
