@@ -238,7 +238,11 @@ def forecast(client: WhiteBitClient) -> None:
 def digest(client: WhiteBitClient) -> None:
     limits = SimpleNamespace(limits=SimpleNamespace(in_words="no limits"), account="account")
     hook: Any = SimpleNamespace(
-        get_conn=lambda: client, limits_used=list, settings=limits, whitebit_conn_id="whitebit_default"
+        get_conn=lambda: client,
+        limits_used=list,
+        settings=limits,
+        previous=None,
+        whitebit_conn_id="whitebit_default",
     )
     found = read_digest(hook, start=moment(7), end=moment(0), policy=POLICY)
     json.dumps(found.to_json())
