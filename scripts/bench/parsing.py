@@ -34,8 +34,6 @@ class Trigger(BaseEventTrigger):
         return "bench.Trigger", {}
     async def run(self):
         yield
-def policy_schema():
-    return {"type": "object"}
 """
 
 
@@ -92,7 +90,7 @@ def without(source: str) -> str:
     for node in reversed(ast.parse(source).body):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("airflow_provider_whitebit"):
             module = importlib.import_module(node.module or "")
-            names = [alias.name for alias in node.names if alias.name != "policy_schema"]
+            names = [alias.name for alias in node.names]
             lines[node.lineno - 1 : node.end_lineno] = [_plain(name, getattr(module, name)) for name in names]
     future = "from __future__ import annotations"
     return f"{future}\n{HEADER}" + "\n".join(line for line in lines if line != future) + "\n"
@@ -102,6 +100,8 @@ def _plain(name: str, known: Any) -> str:
     """Source that replaces one name of this package."""
     if name.endswith("Trigger"):
         return f"{name} = Trigger"
+    if inspect.isfunction(known):
+        return f"def {name}():\n    return {known()!r}"
     if not name.endswith(("Operator", "Sensor")):
         return f"{name} = ''"
     own = [one.name for one in inspect.signature(known.__init__).parameters.values() if one.kind is one.KEYWORD_ONLY]

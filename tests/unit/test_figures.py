@@ -9,6 +9,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+from airflow.sdk.definitions._internal.contextmanager import DagContext
 
 REPO = Path(__file__).resolve().parents[2]
 BENCH = REPO / "scripts" / "bench"
@@ -275,3 +276,16 @@ def test_nothing_is_published_without_all_peers(bench, capsys):
 def test_the_page_shows_the_published_figures():
     shown = (REPO / "docs" / "figures.md").read_text().partition(table.BEGIN)[2].partition(table.END)[0]
     assert shown == f"\n{table.tables(published())}\n"
+
+
+def test_parsing_compares_the_same_dags(monkeypatch):
+    source = parsing.examples()
+    dags = []
+    for text in (source, parsing.without(source)):
+        found: set = set()
+        monkeypatch.setattr(DagContext, "autoregistered_dags", found)
+        monkeypatch.setattr(DagContext, "current_autoregister_module_name", __name__)
+        names = {"__name__": "examples"}
+        exec(compile(text, "examples", "exec"), names)
+        dags.append({(dag.dag_id, len(dag.tasks)) for dag, _ in found})
+    assert dags[0] == dags[1] != set()
