@@ -28,10 +28,12 @@ class WhiteBitStopChangedError(WhiteBitValidationError):
 def current_stop(session: Session) -> Stop | None:
     """Return the stop that Airflow's database holds; ``None`` if moves may go on.
 
+    A Variable with a team stops only this team's tasks, in Airflow's multi-team mode: it is no stop of all moves.
+
     :param session: of Airflow's database.
     """
     row = _row(session)
-    return None if row is None else _stop_in(row)
+    return None if row is None or getattr(row, "team_name", None) is not None else _stop_in(row)
 
 
 def stop_moves(session: Session, *, by: str, reason: str) -> Stop:
@@ -63,6 +65,8 @@ def _stop(session: Session, by: str, reason: str) -> Stop:
         stop = _stop_in(row).joined_by(by, reason)
     # Not encrypted: an API server without this process's Fernet key would show tasks no Variable at all.
     row._val, row.is_encrypted = stop.to_text(), False
+    # In multi-team mode (3.2 and later), only its own team's tasks see a Variable with a team.
+    row.team_name = None
     audit.record(session, audit.Event.STOP, user=by, facts={"reason": reason, "stop": stop.to_json()})
     session.commit()
     return stop

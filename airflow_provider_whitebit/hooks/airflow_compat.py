@@ -7,6 +7,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -57,6 +58,7 @@ __all__ = [
     "never_expire",
     "option_names",
     "runs_for_airflow",
+    "started_runs",
     "stats",
     "stored_variable",
     "variable_names",
@@ -108,6 +110,24 @@ def begun_by_hand() -> bool:
     task_runner = sys.modules.get("airflow.sdk.execution_time.task_runner")
     comms = getattr(task_runner, "SUPERVISOR_COMMS", None)
     return type(comms).__name__ == "InProcessSupervisorComms" or os.environ.get("AIRFLOW_TEST_MODE") == "True"
+
+
+def started_runs(dag_id: str, task_id: str, logical_date: datetime) -> list[str]:
+    """The dag runs of one date in which a task has started, also those that were deleted since (3.2 and later).
+
+    Airflow's audit log keeps them. Only a try by hand may read it: other tasks have no access to the database.
+
+    :param logical_date: of the runs.
+    """
+    from airflow.models.log import Log
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    query = select(Log.run_id).where(
+        Log.dag_id == dag_id, Log.task_id == task_id, Log.event == "running", Log.logical_date == logical_date
+    )
+    with create_session() as session:
+        return [run_id for run_id in session.scalars(query.distinct().order_by(Log.run_id)) if run_id is not None]
 
 
 def clears_state_on_success() -> bool:

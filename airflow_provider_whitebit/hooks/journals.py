@@ -7,17 +7,20 @@ import json
 import re
 import threading
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, Protocol
 
 from airflow_provider_whitebit.client.errors import WhiteBitConfigurationError, WhiteBitJournalError
 from airflow_provider_whitebit.hooks.airflow_compat import (
     begun_by_a_task,
     begun_by_hand,
+    boolean_option,
     clears_state_on_success,
     current_context,
     runs_for_airflow,
+    started_runs,
 )
 from airflow_provider_whitebit.hooks.mapped_tasks import MappedTask
 from airflow_provider_whitebit.hooks.stores import (
@@ -44,6 +47,8 @@ from airflow_provider_whitebit.moves.keys import argument_of, is_idempotent, spl
 _STATE, _VARIABLE, _KEYED = "whitebit_move.", "whitebit_move__", "whitebit_key__"
 #: The writer of tries that a person started. Airflow may run the same try beside it, which has the try's number.
 _BY_HAND = 0
+#: Begin the names of the runs that people start. With one date there can be many, each replacing the one before.
+_RUNS_BY_HAND = ("manual__", "__airflow_temporary_run_")
 #: Bits of a writer's number in the journal of an idempotency key.
 _WRITER_BITS = 12
 
@@ -65,13 +70,16 @@ class Tries:
     """The tries of one task: each try from 2 on adds a sign for each power of two up to its number.
 
     :param own: number of this try.
+    :param in_teams: whether a try may not see what another try has written, because Airflow runs it with another team.
+        Then all tries add one sign that they share. A try can neither see nor keep the sign of another team.
     """
 
-    def __init__(self, own: int) -> None:
-        self._own = own
+    def __init__(self, own: int, *, in_teams: bool = False) -> None:
+        self._own, self._in_teams = own, in_teams
 
     def signs(self, writer: int) -> list[str]:
-        return [f"from_{2**power}" for power in range(1, writer.bit_length())]
+        powers = range(0, max(writer.bit_length(), 1)) if self._in_teams else range(1, writer.bit_length())
+        return [f"from_{2**power}" for power in powers]
 
     def known(self, exists: Callable[[str], bool]) -> Sequence[int]:
         power = 1
@@ -175,6 +183,7 @@ class TaskJournals:
     :param accounts: fingerprints of the connection's API keys: its own, then perhaps the previous one.
     :param instance: Airflow's own id of this try, if it is known.
     :param by_hand: whether a person started this try.
+    :param in_teams: whether Airflow shows Variables to the team that wrote them only (multi-team mode).
     """
 
     task: tuple[str, str, str, str]
@@ -186,6 +195,7 @@ class TaskJournals:
     accounts: tuple[str, ...] = ()
     instance: str = ""
     by_hand: bool = False
+    in_teams: bool = False
 
     @property
     def writer(self) -> int:
@@ -228,7 +238,7 @@ class TaskJournals:
             kept_in="Variables",
             name=variable_name(_VARIABLE, f"{self.task[0]}.{self.task[2]}.{key}", self.identity(key)),
             writer=self.writer,
-            writers=Tries(self.try_number),
+            writers=Tries(self.try_number, in_teams=self.in_teams),
             task=self.identity(key),
             sibling=self.journal,
         )
@@ -316,6 +326,44 @@ def _shared(
 
 
 @dataclass(frozen=True, slots=True)
+class RunsOfDate:
+    """The runs of Airflow's own that a try by hand replaces, because they have its date.
+
+    ``airflow dags test`` with the date of an existing dag run deletes that run; from Airflow 3.3 on also its journals.
+
+    :param task: the journals of the try by hand.
+    :param logical_date: of its dag run.
+    :param moments: what the names of Airflow's runs of this date may contain.
+    """
+
+    task: TaskJournals
+    logical_date: datetime
+    moments: tuple[datetime, ...]
+
+    def started(self) -> list[str]:
+        """The deleted runs in which the task has started, as far as Airflow shows them (3.2 and later).
+
+        :raises WhiteBitJournalError: Airflow's database cannot be read.
+        """
+        dag_id, own, task_id, _ = self.task.task
+        try:
+            runs = started_runs(dag_id, task_id, self.logical_date)
+        except Exception as error:
+            raise WhiteBitJournalError(
+                f"Airflow's audit log could not be read ({type(error).__name__}).", money_moved=False
+            ) from error
+        return [run for run in runs if run != own and not run.startswith(_RUNS_BY_HAND)]
+
+    def journals(self, key: str) -> Iterator[tuple[str, Journal]]:
+        """The journals of one move in the deleted runs that have Airflow's usual names, if Variables keep them."""
+        dag_id, _, *names = self.task.task
+        kinds = ("scheduled", "backfill") if self.task.state is None or self.task.state_is_cleared else ()
+        for run in (f"{kind}__{moment.isoformat()}" for kind in kinds for moment in self.moments):
+            task = (dag_id, run, names[0], names[1])
+            yield run, replace(self.task, task=task, state=None, begun_before=True).journal(key)
+
+
+@dataclass(frozen=True, slots=True)
 class JournalSlot:
     """Where one move of the current task is kept.
 
@@ -326,6 +374,7 @@ class JournalSlot:
     :param begun_before: whether an earlier run of the task may have written something.
     :param task: names the task instance in words; empty outside a task.
     :param mapped: the task, if it is mapped.
+    :param of_date: the runs that this one may have replaced, if a person started it for a date.
     :param lock: held while a thread executes the move.
     :param instance: dag, run, task and map index; empty outside a task.
     """
@@ -337,6 +386,7 @@ class JournalSlot:
     begun_before: bool = False
     task: str = ""
     mapped: MappedTask | None = None
+    of_date: RunsOfDate | None = None
     lock: threading.RLock = field(default_factory=threading.RLock, compare=False)
     instance: tuple[str, str, str, str] | tuple[()] = ()
 
@@ -406,6 +456,7 @@ def _slot_in(context: Mapping[str, Any], key: str, *, resumed: bool, accounts: t
         accounts=accounts,
         instance=str(getattr(instance, "id", "")),
         by_hand=by_hand,
+        in_teams=boolean_option("core", "multi_team"),
     )
     # A clear raises max_tries to the tries so far plus the task's retries. The retries themselves are part of the
     # generation because they may be changed before the clear. A run that was deleted and made again starts at another
@@ -414,13 +465,17 @@ def _slot_in(context: Mapping[str, Any], key: str, *, resumed: bool, accounts: t
     started = getattr(dag_run, "start_date", None)
     generation = f"{instance.max_tries}|{instance.task.retries}|{started}"
     run = "|".join((*task.task, generation, str(try_number)))
-    mapped = None
+    mapped, of_date = None, None
     if is_idempotent(key):
         # Another task is not a retry of this one.
         generation = "|".join((*task.task, generation))
         begun_before = True
-    elif instance.map_index >= 0:
-        mapped = MappedTask(task.task, f"{started}|{getattr(dag_run, 'clear_number', '')}", task.variables)
+    else:
+        if instance.map_index >= 0:
+            mapped = MappedTask(task.task, f"{started}|{getattr(dag_run, 'clear_number', '')}", task.variables)
+        if by_hand and (date := getattr(dag_run, "logical_date", None)) is not None:
+            moments = (date, getattr(dag_run, "data_interval_end", None) or date)
+            of_date = RunsOfDate(task, date, tuple(dict.fromkeys(moments)))
     process_run = f"{run}|{getattr(instance, 'id', '')}"
     return JournalSlot(
         task.journal(key),
@@ -430,6 +485,7 @@ def _slot_in(context: Mapping[str, Any], key: str, *, resumed: bool, accounts: t
         begun_before,
         task_in_words(instance.dag_id, instance.run_id, instance.task_id, instance.map_index),
         mapped,
+        of_date,
         instance=task.task,
     )
 

@@ -13,7 +13,7 @@ from airflow_provider_whitebit.client.errors import (
     WhiteBitJournalError,
     WhiteBitValidationError,
 )
-from airflow_provider_whitebit.hooks.journals import JournalSlot, slot_for
+from airflow_provider_whitebit.hooks.journals import JournalSlot, RunsOfDate, slot_for
 from airflow_provider_whitebit.hooks.task_run import call_of, run_of
 from airflow_provider_whitebit.moves import parsing
 from airflow_provider_whitebit.moves.history import MoveHistory
@@ -81,6 +81,8 @@ class MoveKeys:
             if slot.run:
                 run_of(slot).claim(key, self._hook.whitebit_conn_id, requested)
             try:
+                if slot.of_date is not None:
+                    _check_deleted_runs(slot.of_date, key)
                 if slot.mapped is not None:
                     slot.mapped.admit(key, requested)
                 if is_idempotent(key):
@@ -177,6 +179,22 @@ class MoveKeys:
         # What another task has made under an idempotency key is not this task's.
         own = [intent for intent in made if not is_idempotent(key) or intent.task == slot.task]
         error.add_completed([intent.receipt.to_json() for intent in own if intent.receipt is not None])
+
+
+def _check_deleted_runs(of_date: RunsOfDate, key: str) -> None:
+    """:raises WhiteBitError: a dag run that was replaced by this one may have made the move, or that is not known."""
+    # The journals are read first: a run that begins after this has been deleted, so Airflow does not start its task.
+    begun = [run for run, journal in of_date.journals(key) if _begun_under(journal, key) != []]
+    if runs := [*begun, *of_date.started()]:
+        raise WhiteBitValidationError(
+            f"Dag run {runs[0]} of the same date had started this task. It is gone, because airflow dags test deletes "
+            "the run whose date it is given. It may have made this move, so this test does not make it again.",
+            next_step=(
+                "Look for the move in the exchange's history, or among the events of its asset.",
+                "If it is still to be made, trigger a new dag run, or run airflow dags test without a date.",
+                "To repeat a task of an existing run, clear it: then its receipt is found.",
+            ),
+        )
 
 
 def _begun_under(journal: Journal, key: str) -> list[Intent] | None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
-from airflow_provider_whitebit.hooks import task_run
+from airflow_provider_whitebit.client.errors import WhiteBitJournalError, WhiteBitValidationError
+from airflow_provider_whitebit.hooks import journals, task_run
 from airflow_provider_whitebit.treasury.requests import Sweep
 
 POLICY = {"USDT": {"reserve": "9000", "min_move": "100"}}
@@ -30,9 +33,9 @@ MOVES = {
 def by_hand(as_task, monkeypatch):
     """A function that lets the hook run as in a task that a person starts."""
 
-    def begin(number):
+    def begin(number, **options):
         monkeypatch.setenv("AIRFLOW_TEST_MODE", "True")
-        as_task(number)
+        as_task(number, **options)
 
     return begin
 
@@ -70,3 +73,47 @@ def test_a_try_that_is_repeated_by_hand_looks_for_what_it_did(
     (by_hand if with_hand else as_task)(1)
     monkeypatch.setattr(task_run, "_RUNS", {})
     assert make_hook().flex_invest(ticker="USDT", amount="100", dry_run=True).status == status
+
+
+DATE = datetime(2026, 11, 29, tzinfo=UTC)
+SCHEDULED, TEST = "scheduled__2026-11-29T00:00:00+00:00", "manual__2026-11-30T08:00:00+00:00"
+
+
+@pytest.mark.parametrize("has_state", [True, False], ids=["3.3", "before 3.3"])
+@pytest.mark.parametrize("move", MOVES.values(), ids=MOVES)
+def test_a_date_whose_run_airflow_deletes(sandbox, make_hook, as_task, by_hand, monkeypatch, move, has_state):
+    """``airflow dags test`` deletes the run of its date, and since 3.3 its journals. The audit log still has it."""
+    started = []
+    monkeypatch.setattr(journals, "started_runs", lambda dag, task, date: started if date == DATE else [])
+    as_task.has_state = has_state
+    as_task(1, run=SCHEDULED, date=DATE)
+    receipt = move(make_hook())
+    monkeypatch.setattr(task_run, "_RUNS", {})
+    started += [SCHEDULED] if has_state else []
+    by_hand(1, run=TEST, date=DATE)
+    if move is MOVES["idempotency key"]:
+        assert move(make_hook()) == receipt
+    else:
+        for _ in range(2):
+            with pytest.raises(WhiteBitValidationError, match="of the same date had started this task"):
+                move(make_hook())
+    assert len(moved(sandbox)) == 1
+
+
+def test_a_date_that_only_people_have_tested_moves_each_time(sandbox, make_hook, as_task, by_hand, monkeypatch):
+    started = ["__airflow_temporary_run_1", "manual__2026-11-30T07:00:00+00:00", TEST]
+    monkeypatch.setattr(journals, "started_runs", lambda *_: started)
+    by_hand(1, run=TEST, date=DATE)
+    make_hook().flex_invest(ticker="USDT", amount="100")
+    assert len(moved(sandbox)) == 1
+
+
+def test_a_date_whose_runs_are_not_known_moves_nothing(sandbox, make_hook, as_task, by_hand, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("no database")
+
+    monkeypatch.setattr(journals, "started_runs", broken)
+    by_hand(1, run=TEST, date=DATE)
+    with pytest.raises(WhiteBitJournalError, match="audit log could not be read"):
+        make_hook().flex_invest(ticker="USDT", amount="100")
+    assert moved(sandbox) == []

@@ -50,6 +50,21 @@ def test_resuming_what_goes_on(tables):
     assert audit_log(tables.session) == []
 
 
+def test_a_stop_of_one_team_becomes_a_stop_of_all(tables):
+    """In multi-team mode the tasks of other teams do not see it."""
+    from airflow.models.variable import Variable
+
+    if "team_name" not in Variable.__table__.columns:
+        pytest.skip("teams see each other's Variables before Airflow 3.2")
+    stop_moves(tables.session, by="jane", reason="market")
+    stored(tables.session).team_name = "alpha"
+    tables.session.commit()
+    assert current_stop(tables.session) is None
+    assert stop_moves(tables.session, by="joe", reason="audit").by == "jane, joe"
+    assert stored(tables.session).team_name is None
+    assert current_stop(tables.session) is not None
+
+
 @pytest.mark.parametrize("change", [stop_moves, resume_moves])
 @pytest.mark.parametrize("reason", ["", "  ", "\n\x00"])
 def test_a_reason_is_required(tables, change, reason):

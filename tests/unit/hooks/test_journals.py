@@ -4,7 +4,8 @@ import os
 import re
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import nullcontext, suppress
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
@@ -117,6 +118,39 @@ def test_a_try_by_hand_and_airflows_own_try_do_not_overwrite_each_other():
     assert by_hand.read() == own.read() == [{"by": "hand"}, {"by": "Airflow again"}]
 
 
+class TextsOfTeams:
+    """Variables in multi-team mode: each has the team that wrote it first, and shows itself to this team only."""
+
+    def __init__(self, kept, team):
+        self._kept, self._team = kept, team
+
+    def read(self, name):
+        team, text = self._kept.get(name, (None, None))
+        return text if team in (None, self._team) else None
+
+    def keep(self, name, text, description):
+        self._kept[name] = (self._kept.get(name, (self._team,))[0], text)
+        if self.read(name) is None:
+            raise WhiteBitJournalError("it belongs to another team")
+
+
+@pytest.mark.parametrize(("number", "by_hand"), [(2, False), (1, True)], ids=["next try", "by hand"])
+@pytest.mark.parametrize("team", ["beta", None])
+def test_a_try_with_another_team_cannot_write(number, by_hand, team):
+    """The bundle was given to another team, or Airflow runs ``tasks test`` without a team."""
+    kept = {}
+    first = journals.TaskJournals(TASK, 1, variables=TextsOfTeams(kept, "alpha"), in_teams=True)
+    first.journal("k").write({"version": 1})
+    again = journals.TaskJournals(TASK, 2, variables=TextsOfTeams(kept, "alpha"), in_teams=True).journal("k")
+    again.write({"version": 2})
+    assert [document["version"] for document in again.read()] == [1, 2]
+    texts = TextsOfTeams(kept, team)
+    other = journals.TaskJournals(TASK, number, variables=texts, by_hand=by_hand, in_teams=True).journal("k")
+    assert other.read() == []
+    with pytest.raises(WhiteBitJournalError, match="another team"):
+        other.write({"version": 3})
+
+
 @pytest.mark.parametrize(("comms", "by_hand"), [("InProcessSupervisorComms", True), ("SupervisorComms", False)])
 def test_which_try_is_by_hand(monkeypatch, comms, by_hand):
     from airflow.sdk.execution_time import supervisor, task_runner
@@ -124,6 +158,28 @@ def test_which_try_is_by_hand(monkeypatch, comms, by_hand):
     assert hasattr(supervisor, "InProcessSupervisorComms")
     monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", type(comms, (), {})(), raising=False)
     assert airflow_compat.begun_by_hand() == by_hand
+
+
+def test_the_runs_of_a_date_are_in_the_audit_log(tables, monkeypatch):
+    from airflow.models.log import Log
+    from airflow.utils import session as airflow_session
+
+    date, other = datetime(2026, 11, 29, tzinfo=UTC), datetime(2026, 11, 30, tzinfo=UTC)
+    for dag, task, event, when, run in (
+        ("d", "t", "running", date, "b"),
+        ("d", "t", "running", date, "b"),
+        ("d", "t", "running", date, "a"),
+        ("d", "t", "success", date, "c"),
+        ("d", "u", "running", date, "c"),
+        ("e", "t", "running", date, "c"),
+        ("d", "t", "running", other, "c"),
+        ("d", "t", "running", None, "c"),
+    ):
+        row = Log(event, dag_id=dag, task_id=task, logical_date=when, run_id=run)
+        tables.session.add(row)
+    tables.session.commit()
+    monkeypatch.setattr(airflow_session, "create_session", lambda: nullcontext(tables.session))
+    assert airflow_compat.started_runs("d", "t", date) == ["a", "b"]
 
 
 def test_a_variable_of_another_team(variables):
