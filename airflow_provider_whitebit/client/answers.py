@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_whitebit.client import meanings
+from airflow_provider_whitebit.client.endpoints import FIXED, FLEX, TRANSFER
 from airflow_provider_whitebit.client.errors import SHORTAGE, FieldErrors, WhiteBitError
 from airflow_provider_whitebit.client.meanings import Meaning
 
@@ -31,6 +32,11 @@ _OF_STATUSES = {
     429: meanings.RATE_LIMIT,
     451: meanings.LEGAL,
 }
+#: The code by which each call says that the balance does not cover the amount, in whatever language. The same numbers
+#: mean something else on other calls.
+_SHORTAGES = {(f"{FLEX}/investments", "invest"): 4, (FIXED, "investment"): 4, tuple(TRANSFER.rsplit("/", 1)): 3}
+#: The code by which all calls say that the key lacks a right.
+_NO_RIGHT = 4
 #: Bytes of a page that are looked at.
 _PAGE = 16 * 1024
 _TITLE = re.compile(r"<title[^<>]*>([^<]*)", re.IGNORECASE)
@@ -69,13 +75,11 @@ def error_from_answer(path: str, status: int, answer: object) -> WhiteBitError |
     message: str = answer["message"]
     errors = _field_errors(answer.get("errors"))
     own = _is_own_refusal(status, answer)
-    meaning = _meaning(message.strip(), status, errors, own=own)
+    code = answer["code"] if type(answer.get("code")) is int else None
+    meaning = _meaning(message.strip(), status, errors, _by_code(path, status, code) if own else None, own=own)
     if meaning is None:
         return None
-    code = answer.get("code")
-    return _error(
-        meaning, path, status, message, errors, code if type(code) is int else None, money_moved=False if own else None
-    )
+    return _error(meaning, path, status, message, errors, code, money_moved=False if own else None)
 
 
 def error_from_page(path: str, status: int, headers: Mapping[str, str], body: bytes) -> WhiteBitError:
@@ -145,8 +149,18 @@ def _is_fields(errors: object) -> bool:
     return isinstance(errors, Mapping) and all(isinstance(texts, list) for texts in errors.values())
 
 
-def _meaning(message: str, status: int, errors: FieldErrors, *, own: bool) -> Meaning | None:
-    """The row of a refusal; ``None`` if neither its words nor its status are those of a refusal."""
+def _by_code(path: str, status: int, code: int | None) -> Meaning | None:
+    """The row that status and code name by themselves; ``None`` if the words have to decide."""
+    if status == 422 and code is not None and _SHORTAGES.get(tuple(path.rsplit("/", 1))) == code:
+        return meanings.SHORT_OF_BALANCE
+    return meanings.KEY_LACKS_RIGHT if status in (401, 403) and code == _NO_RIGHT else None
+
+
+def _meaning(message: str, status: int, errors: FieldErrors, by_code: Meaning | None, *, own: bool) -> Meaning | None:
+    """The row of a refusal; ``None`` if neither its words nor its status are those of a refusal.
+
+    :param by_code: the row for words that no other one knows: they can be in any language.
+    """
     if message in meanings.TEXTS:
         return meanings.TEXTS[message]
     if status == 429 and message.lower().startswith("too many requests"):
@@ -157,8 +171,9 @@ def _meaning(message: str, status: int, errors: FieldErrors, *, own: bool) -> Me
         return found
     if not own and (status in _OF_STATUSES or (status >= 400 and meanings.BLOCKED.fits(meanings.folded(message)))):
         return _OF_STATUSES.get(status, meanings.BLOCKED)
+    if by_code is not None:
+        return by_code
     if status == 422 and any(SHORTAGE.search(text) for text in by_field):
-        # Code 4 of invest means a shortage of balance. Elsewhere it means something else, so the text decides.
         return meanings.SHORT_OF_BALANCE
     if errors and status in (400, 422):
         return meanings.PARAMETER if status == 400 else meanings.RULE

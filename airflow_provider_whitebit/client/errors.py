@@ -341,6 +341,21 @@ def _next_steps(error: WhiteBitError) -> list[str]:
     return ["Next steps:", *(f"{number}. {one}" for number, one in enumerate(step, 1))]
 
 
+#: What advice says to the owner of a task.
+_TO_TASKS = ("Then clear the task.", "Change the task accordingly, then clear it.", "Clear the task.")
+
+
+def steps_without_task(error: WhiteBitError) -> list[str]:
+    """The next steps of an error that concerns no task, for example on a page."""
+    found = []
+    for step in _steps(error.next_step):
+        for sentence in _TO_TASKS:
+            step = step.removesuffix(sentence).rstrip()
+        if step:
+            found.append(step)
+    return found
+
+
 def _steps(step: str | Sequence[str]) -> tuple[str, ...]:
     return ((step,) if step else ()) if isinstance(step, str) else tuple(step)
 

@@ -100,6 +100,15 @@ MAINTENANCE = Meaning(
     pattern=r"\bmaintenance\b",
 )
 
+KEY_LACKS_RIGHT = Meaning(
+    "key_lacks_right",
+    WhiteBitPermissionError,
+    "The key lacks the right for this call: lending needs the Trade permission.",
+    "Give the key this right in the exchange's API settings. Then clear the task.",
+    texts=("This API Key is not authorized to perform this action.",),
+    pattern=r"^this api key is not authorized to perform this action",
+)
+
 #: The first row whose text or pattern fits counts: whole texts first.
 MEANINGS: tuple[Meaning, ...] = (
     Meaning(
@@ -184,14 +193,7 @@ MEANINGS: tuple[Meaning, ...] = (
         texts=("Too many requests.",),
         pattern=r"^too many requests",
     ),
-    Meaning(
-        "key_lacks_right",
-        WhiteBitPermissionError,
-        "The key lacks the right for this call: lending needs the Trade permission.",
-        "Give the key this right in the exchange's API settings. Then clear the task.",
-        texts=("This API Key is not authorized to perform this action.",),
-        pattern=r"^this api key is not authorized to perform this action",
-    ),
+    KEY_LACKS_RIGHT,
     Meaning(
         "account_lacks_permission",
         WhiteBitPermissionError,
@@ -216,7 +218,7 @@ MEANINGS: tuple[Meaning, ...] = (
         "sub_account",
         WhiteBitRefusedError,
         "The exchange does not allow this for a sub-account.",
-        "Use a connection with a key of the main account for this task. Then clear the task.",
+        "Use a connection with a key of the main account. Then clear the task.",
         pattern=rf"{_NOT_OFFERED}.*\bsub-? ?accounts?\b|\bsub-? ?accounts?\b.*{_NOT_OFFERED}",
     ),
     Meaning(

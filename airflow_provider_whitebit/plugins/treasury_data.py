@@ -26,6 +26,7 @@ from airflow_provider_whitebit.client.errors import (
     WhiteBitUnavailableError,
     WhiteBitValidationError,
     quoted,
+    steps_without_task,
 )
 from airflow_provider_whitebit.client.models import (
     FixedInvestment,
@@ -56,6 +57,7 @@ BUDGET, ANSWER_TIMEOUT = 6, 3
 #: Unreadable records that a problem names.
 _MOST_NAMED = 5
 
+_AGAIN = "Wait. This page tries again every minute."
 _DAY = 86_400
 _RATE = Decimal(1).scaleb(-RATE_DECIMALS)
 _GOING_IN = (FlexAction.INVEST, FlexAction.OPEN_INVESTMENT, FlexAction.REINVEST)
@@ -602,9 +604,13 @@ def unreadable(conn_id: str, error: Exception) -> str:
     return f"Connection {conn_id!r} cannot be read ({type(error).__name__})."
 
 
-def facts_of(error: WhiteBitError) -> dict[str, Any]:
-    """The facts of an error for the page, which repeats a request by itself if that can help."""
-    steps = "Wait. This page tries again every minute." if error.retryable else error.next_step
+def facts_of(error: WhiteBitError, *, of_task: bool = False) -> dict[str, Any]:
+    """Return the facts of an error for the page, which repeats a request by itself if that can help.
+
+    :param of_task: whether a task is concerned, which the viewer may have to clear.
+    """
+    steps: str | Sequence[str] = error.next_step if of_task else steps_without_task(error)
+    steps = _AGAIN if error.retryable else steps
     return {
         "message": error.message,
         "said": quoted(error),

@@ -79,7 +79,7 @@ def evidence(
             with pace.turn():
                 about["evidence"] = examination_json(explain(session, doubt, key, found, reader))
     except WhiteBitError as error:
-        about["error"] = facts_of(error)
+        about["error"] = facts_of(error, of_task=True)
     return about
 
 
@@ -100,7 +100,7 @@ def answer(response: Response, session: SessionDep, user: GetUserDep, given: Giv
     try:
         outcome = _keep(session, given, str(user.get_name()), reader)
     except WhiteBitError as error:
-        facts = facts_of(error)
+        facts = facts_of(error, of_task=True)
         raise HTTPException(409, " ".join([facts["message"], *facts["next_steps"]])) from error
     return {"message": outcome.in_words, "next_step": outcome.next_step, "task": doubt.task.to_json()}
 

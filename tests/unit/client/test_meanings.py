@@ -10,7 +10,9 @@ import pytest
 from airflow_provider_whitebit.client import errors as e
 from airflow_provider_whitebit.client import meanings
 from airflow_provider_whitebit.client._moving import MovingClient
+from airflow_provider_whitebit.client.answers import error_from_answer
 from airflow_provider_whitebit.client.calls import balance_probe_call, flex_close_call
+from airflow_provider_whitebit.client.endpoints import FIXED, FLEX, TRANSFER
 from airflow_provider_whitebit.client.signing import Credentials
 from airflow_provider_whitebit.client.transport import NO_RETRIES, Transport
 from airflow_provider_whitebit.client.transport_http import HttpAnswer
@@ -169,6 +171,27 @@ def test_an_unknown_text_is_quoted_and_not_guessed_at(status, text, call):
 
 
 @pytest.mark.parametrize(
+    ("path", "status", "code", "meaning"),
+    [
+        (f"{FLEX}/investments/invest", 422, 4, "short_of_balance"),
+        (f"{FIXED}/investment", 422, 4, "short_of_balance"),
+        (TRANSFER, 422, 3, "short_of_balance"),
+        # The same numbers on other calls.
+        (f"{FLEX}/investments/invest", 422, 3, "rule"),
+        (f"{FIXED}/investment", 422, 5, "rule"),
+        (f"{FLEX}/investments/withdraw", 422, 4, "rule"),
+        (f"{FLEX}/plans", 403, 4, "key_lacks_right"),
+        (f"{FLEX}/plans", 403, 0, "unknown"),
+    ],
+)
+def test_a_text_in_another_language_means_what_its_code_means(path, status, code, meaning):
+    fields = {"amount": ["Доступно 9 < 10"]} if status == 422 else {}
+    error = error_from_answer(path, status, {"code": code, "message": "Помилка", "errors": fields})
+    assert (error.meaning, error.money_moved) == (meaning, False)
+    assert ("Доступно 9 < 10" if fields else "Помилка") in str(error)
+
+
+@pytest.mark.parametrize(
     ("status", "fields", "kind"),
     [
         (422, {"plan": ["Plan is unavailable"]}, REFUSED),
@@ -310,3 +333,13 @@ def test_names_sentences_and_advice_are_their_own():
     assert len({row.name for row in rows}) == len({row.sentence for row in rows}) == len(rows)
     assert {row.name for row in meanings.MEANINGS} == {said.meaning for said in SAID}
     assert all(row.retryable is (row.error in e.TRANSIENT_ERRORS) for row in rows)
+
+
+def test_advice_where_no_task_is_concerned_speaks_of_none():
+    """On a page, for example, there is no task to clear."""
+    rows = [row for row in [*vars(meanings).values(), *meanings.MEANINGS] if isinstance(row, meanings.Meaning)]
+    for row in [*rows, *meanings.UNKNOWN.values()]:
+        steps = e.steps_without_task(row.error("x", next_step=row.next_step or None))
+        assert row.retryable or (steps and "task" not in " ".join(steps)), row.name
+    for kind in (e.WhiteBitConfigurationError, AUTH, PERMISSION, REFUSED, WRONG, BLOCKED):
+        assert "task" not in " ".join(e.steps_without_task(kind("x")))

@@ -383,6 +383,7 @@ class TestLoadAccount:
         account = data.load_account("desk")
         assert "did not accept the key" in account.shown["error"]["message"]
         assert "Check the connection" in account.shown["error"]["next_steps"][0]
+        assert "task" not in " ".join(account.shown["error"]["next_steps"])
         assert account.fingerprint is not None
         assert account.shown["host"] == "https://whitebit.eu"
         assert client.closed
