@@ -16,7 +16,7 @@ from enum import IntEnum, StrEnum
 from functools import cache, lru_cache
 from operator import attrgetter
 from time import gmtime
-from typing import Annotated, Any, NamedTuple, Self, get_args, get_type_hints
+from typing import Annotated, Any, NamedTuple, Self, TypeVar, get_args, get_type_hints
 
 import pendulum
 
@@ -34,6 +34,8 @@ _LONGEST_TEXT = 200
 #: Whole numbers are statuses, actions, minutes and precisions.
 _MOST_WHOLE = 2**31
 _MINUTES_A_DAY = 1440
+
+_T = TypeVar("_T")
 
 
 class FlexAction(IntEnum):
@@ -273,6 +275,24 @@ def read_text(value: object) -> str:
         # A lone surrogate would break each file, database and page that it reaches.
         text.encode()
     return text
+
+
+def _if_readable(convert: Callable[[Any], _T]) -> Callable[[Any], _T | None]:
+    """A converter for a field that only people read: ``None`` for what it cannot convert. The record stays usable."""
+
+    def read(value: object) -> _T | None:
+        with suppress(ValueError):
+            return convert(value)
+        return None
+
+    return read
+
+
+def _remark(value: object) -> str | None:
+    """A text that only people read, shortened. :raises ValueError: if it is neither text nor number."""
+    if type(value) is int and abs(value) <= _MOST_INT:
+        return str(value)
+    return clean(_word(value), _LONGEST_TEXT) or None
 
 
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
@@ -605,12 +625,12 @@ class MainTransaction(AnsweredRecord):
     amount: Annotated[Decimal, _api(parse_amount, "amount")]
     fee: Annotated[Decimal | None, _api(parse_amount, "fee", default=None)]
     status: Annotated[int, _api(_whole_number, "status")]
-    network: Annotated[str | None, _api(read_text, "network", default=None)]
-    address: Annotated[str | None, _api(read_text, "address", default=None)]
-    memo: Annotated[str | None, _api(read_text, "memo", default=None)]
-    unique_id: Annotated[str | None, _api(read_text, "unique_id", "uniqueId", default=None)]
-    transaction_hash: Annotated[str | None, _api(read_text, "transactionHash", default=None)]
-    description: Annotated[str | None, _api(read_text, "description", default=None)]
+    network: Annotated[str | None, _api(_if_readable(read_text), "network", default=None)]
+    address: Annotated[str | None, _api(_if_readable(read_text), "address", default=None)]
+    memo: Annotated[str | None, _api(_if_readable(read_text), "memo", default=None)]
+    unique_id: Annotated[str | None, _api(_if_readable(read_text), "unique_id", "uniqueId", default=None)]
+    transaction_hash: Annotated[str | None, _api(_if_readable(read_text), "transactionHash", default=None)]
+    description: Annotated[str | None, _api(_if_readable(_remark), "description", default=None)]
 
     @property
     def moved(self) -> bool | None:
@@ -634,8 +654,8 @@ _NOT_WITHDRAWN = frozenset({4})
 class SubAccountPermissions(AnsweredRecord):
     """What a sub-account may do; ``None`` if the exchange does not say."""
 
-    spot_enabled: Annotated[bool | None, _api(_boolean, "spotEnabled", default=None)]
-    collateral_enabled: Annotated[bool | None, _api(_boolean, "collateralEnabled", default=None)]
+    spot_enabled: Annotated[bool | None, _api(_if_readable(_boolean), "spotEnabled", default=None)]
+    collateral_enabled: Annotated[bool | None, _api(_if_readable(_boolean), "collateralEnabled", default=None)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -643,11 +663,13 @@ class SubAccount(AnsweredRecord):
     """A sub-account. ``status`` is the exchange's word, for example ``active``."""
 
     id: Annotated[str, _api(read_text, "id")]
-    alias: Annotated[str | None, _api(read_text, "alias", default=None)]
-    user_id: Annotated[str | None, _api(read_text, "userId", default=None)]
-    email: Annotated[str | None, _api(read_text, "email", default=None)]
-    status: Annotated[str | None, _api(read_text, "status", default=None)]
-    permissions: Annotated[SubAccountPermissions | None, _api(SubAccountPermissions.read, "permissions", default=None)]
+    alias: Annotated[str | None, _api(_if_readable(_remark), "alias", default=None)]
+    user_id: Annotated[str | None, _api(_if_readable(read_text), "userId", default=None)]
+    email: Annotated[str | None, _api(_if_readable(read_text), "email", default=None)]
+    status: Annotated[str | None, _api(_if_readable(_remark), "status", default=None)]
+    permissions: Annotated[
+        SubAccountPermissions | None, _api(_if_readable(SubAccountPermissions.read), "permissions", default=None)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -718,7 +740,7 @@ class MarketActivity(AnsweredRecord):
 
     market: Annotated[str, _api(read_text, "market")]
     last_price: Annotated[Decimal, _api(parse_amount, "last_price")]
-    base_volume: Annotated[Decimal | None, _api(parse_amount, "base_volume", default=None)]
-    quote_volume: Annotated[Decimal | None, _api(parse_amount, "quote_volume", default=None)]
-    change: Annotated[Decimal | None, _api(parse_amount, "change", default=None)]
+    base_volume: Annotated[Decimal | None, _api(_if_readable(parse_amount), "base_volume", default=None)]
+    quote_volume: Annotated[Decimal | None, _api(_if_readable(parse_amount), "quote_volume", default=None)]
+    change: Annotated[Decimal | None, _api(_if_readable(parse_amount), "change", default=None)]
     frozen: Annotated[bool, _api(_boolean, "isFrozen", default=False)]

@@ -19,6 +19,7 @@ from airflow_provider_whitebit.client.models import (
     FlexTransaction,
     InterestPayment,
     MainTransaction,
+    MarketActivity,
     SubAccount,
     SubAccountBalance,
     SubAccountTransaction,
@@ -158,6 +159,21 @@ def test_a_deposit_as_older_pages_show_it():
     raw = {"createdAt": 1593437922, "ticker": "BTC", "amount": "0.0006", "method": 1, "status": 3, "memo": ""}
     record = MainTransaction.from_api({**raw, "transactionId": "5e112b38", "uniqueId": 24529041, "network": None})
     assert (record.transaction_id, record.unique_id, record.network) == ("5e112b38", "24529041", None)
+
+
+@pytest.mark.parametrize("odd", [[], {}, True, 1.5, "x" * 300, "\ud800"])
+def test_what_only_people_read_stops_no_record(odd):
+    raw = {"createdAt": 1593437922, "ticker": "BTC", "amount": "0.0006", "method": 1, "status": 3}
+    names = ("network", "address", "memo", "unique_id", "transactionHash", "description")
+    record = MainTransaction.from_api({**raw, **dict.fromkeys(names, odd)})
+    assert (record.amount, record.moved, record.address, record.unique_id) == (Decimal("0.0006"), True, None, None)
+    assert len(record.description or "") <= 200
+    account = SubAccount.from_api({"id": "s", **dict.fromkeys(("alias", "email", "userId", "permissions"), odd)})
+    assert (account.id, account.email) == ("s", None)
+    given = SubAccount.from_api({"id": "s", "permissions": {"spotEnabled": odd, "collateralEnabled": 1}})
+    assert given.permissions.collateral_enabled is True
+    market = {"market": "BTC_USDT", "last_price": "5", **dict.fromkeys(("base_volume", "quote_volume", "change"), "-")}
+    assert MarketActivity.from_api(market).last_price == 5
 
 
 def test_a_transfer_of_a_sub_account():
