@@ -23,7 +23,8 @@ def sums_of(accounts: Mapping[str, Account | None]) -> dict[str, Any]:
     :returns: ``counted``, the connections in the sums; ``left_out``, the others and why; ``positions`` by asset;
         ``earnings`` by day and the ``forecast``, ``None`` if those of a counted account are unknown.
     """
-    left_out = {conn_id: why for conn_id in accounts if (why := _left_out(conn_id, accounts)) is not None}
+    held = {conn_id: _held(one) for conn_id, one in accounts.items() if one is not None}
+    left_out = {conn_id: why for conn_id in accounts if (why := _left_out(conn_id, accounts, held)) is not None}
     counted = {conn_id: one for conn_id, one in accounts.items() if one is not None and conn_id not in left_out}
     with exact():
         return {
@@ -35,7 +36,9 @@ def sums_of(accounts: Mapping[str, Account | None]) -> dict[str, Any]:
         }
 
 
-def _left_out(conn_id: str, accounts: Mapping[str, Account | None]) -> str | None:
+def _left_out(
+    conn_id: str, accounts: Mapping[str, Account | None], held: Mapping[str, frozenset[tuple[str, str, str]]]
+) -> str | None:
     """Why an account is not in the sums; ``None`` if it is."""
     own = accounts[conn_id]
     if own is None:
@@ -45,9 +48,17 @@ def _left_out(conn_id: str, accounts: Mapping[str, Account | None]) -> str | Non
     for other_id, other in accounts.items():
         if other_id == conn_id:
             return None
-        if other is not None and other.shown["error"] is None and _same(conn_id, own, other_id, other):
+        if other is None or other.shown["error"] is not None:
+            continue
+        if _same(conn_id, own, other_id, other) or held[conn_id] & held[other_id]:
             return f"it is the account of {other_id}"
     return None
+
+
+def _held(account: Account) -> frozenset[tuple[str, str, str]]:
+    """Exchange, kind and id of each investment. Two accounts have none in common, so these tell an account."""
+    host, lists = account.shown.get("host"), [(kind, account.shown.get(kind) or ()) for kind in ("flex", "fixed")]
+    return frozenset((host, kind, one["id"]) for kind, held in lists for one in held if host)
 
 
 def _same(conn_id: str, own: Account, other_id: str, other: Account) -> bool:

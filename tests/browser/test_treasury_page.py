@@ -579,6 +579,31 @@ def test_each_fact_of_an_error_has_its_own_line(visitor, site):
     assert visitor.complaints == []
 
 
+def test_prices_that_cannot_be_read_hide_no_values_of_another_exchange(visitor, site):
+    visitor = visitor().log_in()
+    lists = dict.fromkeys(("flex", "fixed", "earnings"))
+    exchange = {"error": None, "problems": [], "as_of": "2026-11-23T12:00:00Z", **lists, "positions": []}
+    known = {"totals": {"idle": "1", "flex": "2", "fixed": "0"}, "total": "3", "read_at": "2026-11-23T12:00:00Z"}
+    values = {
+        "one": {"error": None, "complete": True, "left_out": [], "assets": {}, "by_asset": {}, **known},
+        "other": {"error": {"message": "The exchange did not answer.", "next_steps": []}},
+    }
+    answer = {
+        "accounts": [{"conn_id": conn, "exchange": exchange} for conn in values],
+        "sums": {"counted": list(values), "left_out": [], "positions": [], "earnings": None, "forecast": None},
+        "values": {"value_in": "EUR", "accounts": values, "sums": None},
+        "airflow": None,
+    }
+    visitor.page.route("**/whitebit/api/treasury*", lambda route: route.fulfill(json=answer))
+    visitor.page.goto(f"{site}/whitebit/treasury?conn_id=one&conn_id=other&value_in=EUR")
+    visitor.page.get_by_role("heading", name="Value in EUR by connection").wait_for()
+    assert [(row["Connection"], row["Value"]) for row in rows(visitor.page, "Value in EUR by connection")] == [
+        ("one", "3.00")
+    ]
+    assert visitor.page.locator("#values .left-out").inner_text() == "other: The exchange did not answer."
+    assert visitor.complaints == []
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_stop_and_resume_by_keyboard_on_a_phone(visitor, scheme):
     boss = visitor(viewport={"width": 400, "height": 800}, color_scheme=scheme).log_in()

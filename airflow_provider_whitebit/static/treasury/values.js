@@ -18,15 +18,24 @@ window.treasuryValues = (tools) => {
     const title = `Value in ${found.value_in}`;
     const all = accounts.map(({ conn_id: conn }) => ({ conn, ...found.accounts[conn] }));
     const shown = all.filter((one) => one.error === null);
+    const failed = all.filter((one) => one.error);
     const whole = sums ? found.sums : shown[0];
-    const error = whole?.error ?? all.find((one) => one.error)?.error;
-    if (error) return [card(title, null, el("p", { class: "left-out" }, ...facts(error)))];
+    const error = whole?.error ?? (shown.length === 0 ? failed[0]?.error : null);
+    if (error) return [card(title, null, problem(error))];
     if (shown.length === 0) return [];
     const readAt = (whole ?? shown[0]).read_at;
     const aside = el("span", { class: "muted" }, `estimate, by last prices of ${time(readAt)} UTC`);
     const cards = [card(title, aside, whole ? valueOf(whole, found.value_in) : severalExchanges())];
-    if (sums) cards.push(card(`${title} by connection`, null, byConnection(shown, found.value_in)));
+    if (sums) {
+      // Prices of one exchange that cannot be read hide no value of another.
+      const notes = failed.map(({ conn, error }) => problem(error, `${conn}: `));
+      cards.push(card(`${title} by connection`, null, [...notes, byConnection(shown, found.value_in)]));
+    }
     return cards;
+  }
+
+  function problem(error, name = "") {
+    return el("p", { class: "left-out" }, name ? el("strong", {}, name) : null, ...facts(error));
   }
 
   function severalExchanges() {

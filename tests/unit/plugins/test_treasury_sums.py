@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from airflow_provider_whitebit.plugins.treasury_data import Account, failed
 from airflow_provider_whitebit.plugins.treasury_sums import sums_of
 
@@ -90,6 +92,22 @@ def test_no_account_counts_twice():
     assert found["counted"] == ["new_key"]
     # The first one cannot be shown, so the second one counts.
     assert sums_of({"gone": BROKEN, "again": account("gone", usdt)})["counted"] == ["again"]
+
+
+def test_two_keys_of_one_account_are_recognised_by_an_investment_that_both_show():
+    def holding(key, *ids, host="https://whitebit.com", kind="flex"):
+        found = account(key, line("USDT", "1", total="1"))
+        return replace(found, shown={**found.shown, "host": host, kind: [{"id": one} for one in ids]})
+
+    def counted(**accounts):
+        return sums_of(accounts)["counted"]
+
+    assert counted(one=holding("a", "inv_1", "inv_2"), two=holding("b", "inv_2")) == ["one"]
+    assert counted(one=holding("a", "inv_1"), two=holding("b", "inv_2")) == ["one", "two"]
+    # Ids of Flex and Fixed, and of two exchanges, can be equal.
+    assert counted(one=holding("a", "1"), two=holding("b", "1", kind="fixed")) == ["one", "two"]
+    assert counted(one=holding("a", "1"), two=holding("b", "1", host="https://whitebit.eu")) == ["one", "two"]
+    assert counted(one=holding("a"), two=holding("b")) == ["one", "two"]
 
 
 def test_earnings_around_midnight_are_added_by_day():
