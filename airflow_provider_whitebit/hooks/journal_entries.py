@@ -150,6 +150,11 @@ class _Reading:
         self.investments: list[FixedInvestment] = []
         self._clear()
 
+    @property
+    def _since(self) -> int:
+        """The Unix second at which the period begins."""
+        return self.period[0] // 1_000_000
+
     def _clear(self) -> None:
         self.unreadable: list[UnreadableRecord] = []
         self.warnings: list[str] = []
@@ -164,7 +169,8 @@ class _Reading:
             self._clear()
             report = self.unreadable.append
             store = self._read_flex(report)
-            self.transactions = list(self._client.main_history(on_unreadable=report))
+            # What came before changes no balance that is walked back, and can be more than the exchange returns.
+            self.transactions = list(self._client.main_history(date_from=self._since, on_unreadable=report))
             if self._fixed:
                 self.interest = list(self._client.fixed_payments(on_unreadable=report))
             if self._sub_accounts:
@@ -192,17 +198,19 @@ class _Reading:
         self.of_plan = tickers_of(self._client.flex_plans(on_unreadable=report), self.flex)
         store = FlexStore(self.of_plan, self.flex, self.period)
         # Only the payments of the period are compared with the history.
-        begin, until = self.period[0] // 1_000_000, -(-self.period[1] // 1_000_000)
+        until = -(-self.period[1] // 1_000_000)
         store.add(
             self._client.flex_history(on_unreadable=report),
-            self._client.flex_payments(date_from=begin, date_to=until, on_unreadable=report),
+            self._client.flex_payments(date_from=self._since, date_to=until, on_unreadable=report),
         )
         return store
 
     def _read_sub_accounts(self, report: Report) -> None:
         for account in self._client.sub_accounts(on_unreadable=report):
             try:
-                self.transfers += self._client.sub_account_transfers(account.id, on_unreadable=report)
+                self.transfers += self._client.sub_account_transfers(
+                    account.id, date_from=self._since, on_unreadable=report
+                )
             except WhiteBitRefusedError as error:
                 # One sub-account that cannot be read, for example because it is not confirmed.
                 said = error.said or error.message

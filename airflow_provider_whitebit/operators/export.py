@@ -211,11 +211,20 @@ def _parquet(kind: type[Record]) -> Writer:
     }
     schema = pyarrow.schema([(name, kinds.get(of, text)) for name, of in field_types(kind).items()])
 
+    def array(batch: list[Record], field: Any) -> Any:
+        try:
+            return pyarrow.array([getattr(record, field.name) for record in batch], field.type)
+        except pyarrow.ArrowInvalid:
+            raise WhiteBitValidationError(
+                f"A value of {field.name} has more than {_DIGITS - _DECIMALS} digits before the point, or more than "
+                f"{_DECIMALS} behind it: Parquet cannot hold it exactly.",
+                next_step='Write another format: output_format="csv" or "jsonl".',
+            ) from None
+
     def write(records: Iterator[Record], file: IO[bytes]) -> None:
         with pyarrow.parquet.ParquetWriter(file, schema) as rows:
             while batch := list(islice(records, _BATCH)):
-                columns = [[getattr(record, name) for record in batch] for name in schema.names]
-                arrays = [pyarrow.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+                arrays = [array(batch, field) for field in schema]
                 rows.write_table(pyarrow.Table.from_arrays(arrays, schema=schema))
 
     return write

@@ -155,7 +155,8 @@ class WhiteBitJournalEntriesOperator(WhiteBitOperator):
         reinvested_as = read_reinvested_as(given["reinvested_as"])
         start, end = read_period(self.hook, given["start"], given["end"], context)
         check_days(start, end)
-        prefix = "-".join(("journal-entries", *(tickers or ())))
+        # The same assets are the same books, in whatever order they are given.
+        prefix = "-".join(("journal-entries", *sorted(tickers or ())))
         days = [moment.in_timezone("UTC").format("YYYYMMDD") for moment in (start, end)]
         folder = BookFolder(str(given["output_path"]), "-".join((prefix, *days)), given["output_conn_id"])
         before = self._before(folder, given["continues"], prefix, days[0])

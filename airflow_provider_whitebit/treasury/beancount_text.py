@@ -11,11 +11,13 @@ from airflow_provider_whitebit.treasury.entry_texts import day_text, facts, time
 from airflow_provider_whitebit.treasury.flex_ledger import micros
 from airflow_provider_whitebit.treasury.journal_entries import Books
 
-_COMMODITY = re.compile(r"[A-Z][A-Z0-9'._-]*[A-Z0-9]")
+_COMMODITY = re.compile(r"(?!(?:TRUE|FALSE|NULL)$)[A-Z][A-Z0-9'._-]*[A-Z0-9]")
 
 
 def commodity(ticker: str) -> str:
     """Return the name of an asset in Beancount, where names begin with a capital letter: ``T-1INCH`` for ``1INCH``.
+
+    ``TRUE``, ``FALSE`` and ``NULL`` are values there, so they get the same prefix.
 
     :raises WhiteBitValidationError: there is none.
     """

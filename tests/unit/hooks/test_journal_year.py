@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import pytest
 
 from airflow_provider_whitebit.client import errors as e
+from airflow_provider_whitebit.client import paging
 from airflow_provider_whitebit.hooks import journal_entries as hooks
 from airflow_provider_whitebit.hooks.airflow_compat import AirflowFailException
 from airflow_provider_whitebit.hooks.journal_entries import read_books
@@ -222,6 +223,28 @@ class TestAYear:
             exactly -= ticker.figures.earned * Decimal(PRICES[ticker.ticker])
         # Two ways, to Main and into the plan, of two assets.
         assert abs(sums["xero"][CODES[Role.FLEX_INTEREST]] - exactly) <= 4 * Decimal("0.005")
+
+
+def test_records_of_main_from_before_the_period_can_be_more_than_the_exchange_returns(year, monkeypatch):
+    start = BEGIN.add(days=32)
+    for _ in range(150):
+        year.exchange.fund("USDT", "1")
+    year.until(start.add(hours=2))
+    year.exchange.fund("USDT", "7")
+    year.until(start.add(days=1, hours=1))
+    # As if the exchange returned no more than this.
+    monkeypatch.setattr(paging, "LARGEST_OFFSET", 130)
+    with read_books(year.client, start=start, end=start.add(days=1), receipts=year.receipts) as books, exact():
+        deposits = [flow for entry in books.entries() for flow in entry.flows if flow.source is Role.DEPOSITS]
+    assert [str(flow.amount) for flow in deposits] == ["7"]
+    assert books.discrepancies == []
+
+
+def test_the_order_of_assets_does_not_matter(year, events, tmp_path):
+    events(year)
+    first = write(year, tmp_path, MONTHS[0], MONTHS[1], tickers="USDT, BTC")
+    again = write(year, tmp_path, MONTHS[0], MONTHS[1], tickers=["BTC", "USDT"])
+    assert (again["paths"], again["written"]) == (first["paths"], False)
 
 
 class TestWhatDiffers:

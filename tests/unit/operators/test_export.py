@@ -114,6 +114,15 @@ def test_parquet(tmp_path):
     assert (first["transaction_id"], first["action_type"]) == ("tx_0", 4)
 
 
+@pytest.mark.parametrize("amount", ["1e21", "1e-19", "123456789.1234567890123456789"])
+def test_parquet_refuses_what_it_cannot_hold_exactly(tmp_path, amount):
+    pytest.importorskip("pyarrow.parquet")
+    (one,) = records(1)
+    with pytest.raises(e.WhiteBitValidationError, match=r"A value of amount has(?s:.*)output_format=\"csv\""):
+        write_records(iter([replace(one, amount=Decimal(amount))]), str(tmp_path / "a.parquet"))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_no_records_make_a_file_too(tmp_path):
     for name in ("a.jsonl", "a.csv", "a.parquet"):
         assert write_records(iter(()), str(tmp_path / name))["count"] == 0

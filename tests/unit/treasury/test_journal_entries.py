@@ -268,11 +268,25 @@ NASTY = 'a "quoted" \\ text; with | everything, =1'
 
 class TestTexts:
     def test_names_of_assets(self):
-        names = [beancount_text.commodity(ticker) for ticker in ("USDT", "1INCH", "A", "X_Y")]
-        assert names == ["USDT", "T-1INCH", "T-A", "X_Y"]
+        names = [beancount_text.commodity(ticker) for ticker in ("USDT", "1INCH", "A", "X_Y", "TRUE", "NULLS")]
+        assert names == ["USDT", "T-1INCH", "T-A", "X_Y", "T-TRUE", "NULLS"]
         assert [hledger_text.commodity(ticker) for ticker in ("USDT", "1INCH")] == ["USDT", '"1INCH"']
         with pytest.raises(e.WhiteBitValidationError, match="Beancount cannot write"):
             beancount_text.commodity("\u0101_")
+
+    @pytest.mark.parametrize("ticker", ["TRUE", "FALSE", "NULL", "A", "1INCH", "TXN"])
+    def test_beancount_reads_any_asset(self, ticker):
+        need_module("beancount", "BOOKS NOT CHECKED BY BEANCOUNT: it is not installed")
+        from beancount import loader
+
+        flow = Flow(Role.DEPOSITS, Role.MAIN, ticker, Decimal("1.25"))
+        made = books(
+            JournalEntry(micros(NIGHT), EntryKind.DEPOSIT, (flow,)), closing={(Role.MAIN, ticker): flow.amount}
+        )
+        with exact():
+            text = "".join(beancount_text.beancount_lines(made, read_chart(None, BookFormat.BEANCOUNT)))
+        found, faults, _ = loader.load_string(text)
+        assert (faults, len(found)) == ([], 4)
 
     def test_any_text_of_the_exchange_stays_text(self, tmp_path):
         flow = Flow(Role.DEPOSITS, Role.MAIN, "1INCH", Decimal("1.25"))
