@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from itertools import takewhile
+from operator import attrgetter
 from typing import TYPE_CHECKING, TypeVar
 
 import pendulum
@@ -17,6 +17,7 @@ from airflow_provider_whitebit.client.errors import (
     WhiteBitStoppedError,
 )
 from airflow_provider_whitebit.client.models import FixedInvestment, FlexPlan
+from airflow_provider_whitebit.client.paging import between
 from airflow_provider_whitebit.client.unreadable import UnreadableRecord
 from airflow_provider_whitebit.hooks.airflow_compat import can_list_variables, variable_names
 from airflow_provider_whitebit.hooks.announced import announced_moves
@@ -101,9 +102,10 @@ def read_digest(
     )
     interest = problems.tried(
         "Interest of Fixed investments",
-        # Latest first.
         lambda: interest_of_period(
-            takewhile(lambda one: one.timestamp >= begin, client.fixed_payments(on_unreadable=hidden.append)),
+            between(
+                client.fixed_payments(on_unreadable=hidden.append), attrgetter("timestamp"), begin.int_timestamp, None
+            ),
             begin,
             until,
         ),
@@ -118,7 +120,7 @@ def read_digest(
         until=now.add(days=ahead_days),
         policy=policy,
         tickers=tickers,
-        unreadable=hidden,
+        unreadable=[*unreadable, *hidden],
     )
     limits = problems.tried("Limits over time", hook.limits_used)
     stopped = problems.stop()

@@ -337,7 +337,10 @@ def make_forecast(
         for held in flex:
             plan = offered.get(held.plan_id)
             of_ticker = walk(held.currency or ("" if plan is None else plan.ticker))
-            if held.active:
+            if not of_ticker.ticker and not held.closed:
+                why = f"Flex investment {held.id} names no asset, and its plan is not on offer"
+                of_ticker.leave_out(why, held.invested)
+            elif held.active:
                 of_ticker.invest(held, realised.get(held.plan_id), None if plan is None else plan.max_rate)
             elif not held.closed:
                 of_ticker.leave_out(f"Flex investment {held.id} has the unknown status {held.status}", held.invested)

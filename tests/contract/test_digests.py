@@ -13,6 +13,7 @@ from airflow.providers.smtp.notifications.smtp import SmtpNotifier
 from airflow.sdk import DAG, BaseNotifier
 
 from airflow_provider_whitebit.client.errors import WhiteBitJournalError, WhiteBitStoppedError, WhiteBitValidationError
+from airflow_provider_whitebit.client.models import InterestPayment
 from airflow_provider_whitebit.hooks import announced, digests
 from airflow_provider_whitebit.hooks.airflow_compat import AirflowFailException
 from airflow_provider_whitebit.hooks.doubts import Report
@@ -92,6 +93,15 @@ def test_a_week_by_a_notifier(week, hook):
     # A second run renders the notifier again.
     task.execute({"dag_run": run})
     assert sent[1][:3] == sent[0][:3]
+
+
+def test_interest_counts_in_whatever_order_it_is_listed(week, hook):
+    begin, end = week
+    moments = [begin.subtract(days=1), begin.add(days=1), end.subtract(seconds=1), end]
+    listed = [InterestPayment("p", "i", Decimal(number), "USDT", at) for number, at in enumerate(moments, 1)]
+    hook.get_conn().fixed_payments = lambda **_: iter(listed)
+    digest = digests.read_digest(hook, start=begin, end=end)
+    assert [(one.ticker, one.amount) for one in digest.interest] == [("USDT", 5)]
 
 
 def test_a_real_mail(week, hook, mailbox, monkeypatch):

@@ -106,6 +106,13 @@ def test_realised_before_advertised_before_unknown():
     assert (found.earned, found.earned_advertised, found.complete) == (20, 10, False)
 
 
+def test_an_investment_whose_asset_is_unknown_is_named():
+    found = forecast([flex(ticker="")], realised={A: Decimal("0.1")})
+    text = "Flex investment of-plan-a names no asset, and its plan is not on offer, so nothing is expected of its 3650."
+    assert (found.unknown, found.tickers) == ((text,), ())
+    assert forecast([flex(ticker="")], plans=[offered()]).unknown == ()
+
+
 def test_an_unknown_rate_is_named_and_never_0():
     found = forecast([flex()], plans=[offered(A, None)])
     only = usdt(found)
