@@ -11,7 +11,7 @@ from airflow.sdk import AssetAlias, BaseOperator, XComArg
 
 from airflow_provider_whitebit.hooks.assets import MOVES_ALIAS
 from airflow_provider_whitebit.operators.links import WhiteBitLendingLink
-from airflow_provider_whitebit.operators.parameters import read_rendered, refuse_floats
+from airflow_provider_whitebit.operators.parameters import checks_values, read_rendered, refuse_floats
 
 try:
     from airflow_provider_whitebit.operators.retries import WhiteBitRetryPolicy
@@ -109,7 +109,7 @@ class WhiteBitOperator(BaseOperator):
 
         :raises WhiteBitValidationError: names the parameter and shows the right spelling.
         """
-        if not getattr(self, "_BaseOperator__from_mapped", False):
+        if checks_values(self):
             refuse_floats(values)
 
     @contextmanager

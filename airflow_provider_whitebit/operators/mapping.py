@@ -7,10 +7,8 @@ from typing import Any
 
 from airflow.sdk.definitions.mappedoperator import MappedOperator, OperatorPartial
 
-from airflow_provider_whitebit.operators.parameters import refuse_floats
+from airflow_provider_whitebit.operators.parameters import checking_mapped
 
-#: Parameters that hold amounts.
-_AMOUNTS = {"amount", "at_least", "at_most", "invested_at_least", "policy"}
 #: Most values that are checked, so that parsing a DAG file stays fast.
 _MOST = 1_000
 
@@ -40,10 +38,9 @@ class CheckedPartial(OperatorPartial):
         # An error here comes instead of Airflow's warning that the task was never mapped.
         self._expand_called = True
         single = {name: value for name, value in self.kwargs.items() if name not in ("dag", "task_group")}
-        for _, values in zip(range(_MOST), mapped, strict=False):
-            given = {**single, **values}
-            refuse_floats({name: given[name] for name in _AMOUNTS & given.keys()})
-            self.operator_class(**given, _airflow_from_mapped=True)
+        with checking_mapped():
+            for _, values in zip(range(_MOST), mapped, strict=False):
+                self.operator_class(**{**single, **values}, _airflow_from_mapped=True)
 
 
 def _values_of(mapped: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

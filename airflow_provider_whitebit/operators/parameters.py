@@ -2,11 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import PurePath
 from typing import Any
 
 # Everything else is imported when it is needed: this module is imported with every DAG file.
+
+_CHECKING_MAPPED = ContextVar("whitebit_checking_mapped", default=False)
+
+
+@contextmanager
+def checking_mapped() -> Iterator[None]:
+    """Let operators that are created inside check mapped values, as those of single ones."""
+    token = _CHECKING_MAPPED.set(True)
+    try:
+        yield
+    finally:
+        _CHECKING_MAPPED.reset(token)
+
+
+def checks_values(operator: object) -> bool:
+    """Whether an operator that is being created has its values from a DAG file: a mapped task gets them when it runs.
+
+    :param operator: after Airflow's own ``__init__``.
+    """
+    return _CHECKING_MAPPED.get() or not getattr(operator, "_BaseOperator__from_mapped", False)
 
 
 def at_most_one(**given: Any) -> None:

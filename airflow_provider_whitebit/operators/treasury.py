@@ -367,7 +367,7 @@ class WhiteBitFlexStatementOperator(WhiteBitOperator):
             plan_id=plan_id,
             reinvested_as=reinvested_as,
             full_history=full_history,
-            main=read_boolean("main_changes", self.main_changes),
+            main=read_boolean("main_changes", given["main_changes"]),
             value_in=read_optional(read_value_in, given["value_in"]),
         )
 

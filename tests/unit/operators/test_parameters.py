@@ -287,6 +287,9 @@ def test_floats_in_policies_are_refused_when_the_dag_is_parsed():
         (sensors.WhiteBitBalanceSensor, {}, {"ticker": ["USDT"]}),
         (sensors.WhiteBitBalanceSensor, {"ticker": "USDT"}, {"at_least": ["1"], "at_most": ["2", 2.5]}),
         (sensors.WhiteBitFixedMaturitySensor, {}, {"ticker": [None]}),
+        (sensors.WhiteBitRateSensor, {"ticker": "USDT"}, {"above": ["0.1", 0.05]}),
+        (sensors.WhiteBitPlanSensor, {"ticker": "USDT"}, {"admits": [0.5]}),
+        (journal_entries.WhiteBitJournalEntriesOperator, {"output_path": "x"}, {"prices": [{"USDT": 0.92}]}),
     ],
 )
 def test_mapped_arguments_are_refused_when_the_dag_is_parsed(kind, single, mapped):
