@@ -44,7 +44,7 @@ def describe_connection(hook: WhiteBitHook) -> tuple[bool, str]:
         return False, f"{where} does not answer: {in_one_line(error)}"
     refusals = {
         "Flex plans": _refusal_of(lambda: list(client.flex_plans(limit=1, on_unreadable=warn))),
-        "Fixed plans": _refusal_of(lambda: client.fixed_plans(ticker="USDC", on_unreadable=warn)),
+        "Fixed plans": _refusal_of(lambda: client.fixed_plans(on_unreadable=warn)),
         "balances": _refusal_of(lambda: client.main_balance("USDC")),
     }
     for refusal in refusals.values():

@@ -112,7 +112,7 @@ class Balances:
         fields, main = Fields(caller.params), f"main:{caller.key.user}"
         method = fields.number("transactionMethod", (DEPOSIT, WITHDRAWAL), "transaction method")
         ticker = fields.selected("ticker", self.assets)
-        statuses = fields.numbers("status", _STATUSES, "status")
+        statuses = fields.numbers("status", _STATUSES, "status", places=False)
         page = fields.page(HISTORY_PAGE, LARGEST_MAIN_PAGE, longest=LARGEST_MAIN_PAGE, window=LARGEST_WINDOW)
         limit, offset = self.quirks.page(page)
         fields.check()

@@ -76,17 +76,20 @@ class Fields:
             self.wrong(name, f"The selected {label or name} is invalid.")
         return number
 
-    def numbers(self, name: str, known: Container[int], label: str) -> list[int]:
-        """Read an optional list of known numbers."""
+    def numbers(self, name: str, known: Container[int], label: str, *, places: bool = True) -> list[int]:
+        """Read an optional list of known numbers.
+
+        :param places: whether the vendor names the place of a wrong number.
+        """
         raw = self.params.get(name)
         if not isinstance(raw, list):
             if raw is not None:
                 self.wrong(name, f"The {label}s must be an array.")
             return []
         numbers = [whole_number(entry) for entry in raw]
-        for position, number in enumerate(numbers):
-            if number not in known:
-                self.wrong(f"{name}.{position}", f"The selected {label} is invalid.")
+        wrong = [position for position, number in enumerate(numbers) if number not in known]
+        for place in [f"{name}.{position}" for position in wrong] if places else [name] * bool(wrong):
+            self.wrong(place, f"The selected {label} is invalid.")
         return [number for number in numbers if number is not None]
 
     def flag(self, name: str, label: str = "") -> bool:

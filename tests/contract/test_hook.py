@@ -14,6 +14,7 @@ from airflow_provider_whitebit.client import errors as e
 from airflow_provider_whitebit.client._moving import MovingClient
 from airflow_provider_whitebit.hooks import journals
 from airflow_provider_whitebit.moves.drivers import ReconcileLater
+from airflow_provider_whitebit.testing import SandboxProcess
 
 USDT = "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f"
 
@@ -216,6 +217,17 @@ def test_the_test_button(make_hook, options, good, words):
     if good:
         assert " ms " in text
         assert "region global" in text
+
+
+def test_the_test_button_on_an_exchange_with_one_asset(make_hook, tmp_path):
+    path = tmp_path / "scenario.yaml"
+    path.write_text("assets:\n  BTC: {name: Bitcoin, precision: 8}\nplans: []\nbalances:\n  sandbox: {BTC: '1'}\n")
+    process = SandboxProcess("--no-rate-limits", "--scenario", str(path))
+    try:
+        good, text = make_hook(host=process.url).test_connection()
+    finally:
+        process.stop()
+    assert (good, "Fixed plans allowed, balances allowed" in text) == (True, True), text
 
 
 @pytest.mark.parametrize("path", ["/api/v4/public/time", "/api/v4/main-account/balance"])

@@ -200,7 +200,7 @@ class TestMainHistory:
             ({"offset": -1}, {"offset": ["The offset must be at least 0."]}),
             ({"limit": "x"}, {"limit": ["The limit must be an integer."]}),
             ({"limit": 100, "offset": 9900}, BIG_OFFSET),
-            ({"status": [99]}, {"status.0": ["The selected status is invalid."]}),
+            ({"status": [3, 99, 98]}, {"status": ["The selected status is invalid."]}),
         ],
     )
     def test_refusals(self, bench, params, errors):
