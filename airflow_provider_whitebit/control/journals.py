@@ -28,7 +28,8 @@ _VARIABLE_KEYS = ("whitebit_move__", "whitebit_key__")
 #: The name of a journal's document: the journal's own, and the number of its writer. See ``hooks/journals.py``.
 _DOCUMENT = re.compile(r"(whitebit_(?:move\.|move__|key__).+)__(\d{1,9})", re.DOTALL)
 #: The description of a Variable that holds a document: the task that wrote it, and the move.
-_MOVE_OF = re.compile(r"Move of ([^|]+)\|(.+)\|([^|]+)\|(-?\d{1,9})\|(.+)", re.DOTALL)
+#: The move's name may look like the end of a task's, so the run is as short as possible.
+_MOVE_OF = re.compile(r"Move of ([^|]+)\|(.+?)\|([^|]+)\|(-?\d{1,9})\|(.+)", re.DOTALL)
 #: A task that ended without success does not resolve its doubt by itself.
 UNATTENDED_STATES = State.finished - {TaskInstanceState.SUCCESS}
 

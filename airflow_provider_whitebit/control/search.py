@@ -146,11 +146,22 @@ def find_doubt(session: Session, intent_id: str) -> Doubt | None:
     states = states_of(
         session, {task for stored in journals for task, _ in stored.documents} | {one.task for one in reports}
     )
-    found = [doubt for stored in journals for doubt in _about(stored, intent_id, states)]
+    reporters = {one.task: states.get(one.task, GONE) for one in reports}
+    found = [_with_reporters(doubt, reporters) for stored in journals for doubt in _about(stored, intent_id, states)]
     if not found and not _has_ended(journals, intent_id):
         found = [doubt for one in reports if (doubt := _with_journal(session, one, states))]
     release(session)
     return found[0] if found else None
+
+
+def _with_reporters(doubt: Doubt, reporters: dict[Task, str | None]) -> Doubt:
+    """The doubt with the tasks that have met it under an idempotency key: they need not have written anything.
+
+    :param reporters: tasks that have reported the doubt, and their states.
+    """
+    tasks = {**doubt.tasks, **reporters}
+    task = next((one for one, state in tasks.items() if state in UNATTENDED_STATES), doubt.task)
+    return replace(doubt, task=task, tasks=tasks)
 
 
 def find_intent(session: Session, intent_id: str) -> Intent | None:

@@ -131,6 +131,16 @@ class TestAnswers:
         assert (facts["intent_id"], facts["answer"], facts["reference"]) == ("int-1", "ran", "tx-1")
         assert ACCOUNT not in json.dumps(facts)
 
+    @pytest.mark.parametrize("name", ["2025-11-23|USDT|7|desk", "a|b|-1|c|2|d"])
+    def test_a_name_that_looks_like_the_end_of_a_task_hides_no_task(self, desk, name):
+        from airflow.models.variable import Variable
+        from sqlalchemy import update
+
+        of = f"Move of desk|manual__1|invest|-1|{name}"
+        desk.session.execute(update(Variable.__table__).values(description=of))
+        assert [one.task.task_id for one in find_doubts(desk.session)] == ["invest"]
+        assert ran(desk).next_step.startswith("Clear the task: task invest of desk, run manual__1.")
+
     def test_it_did_not_run(self, desk):
         outcome = not_run(desk)
         assert (kept(desk).answer, kept(desk).reference) == (Answer.DID_NOT_RUN, None)
@@ -242,7 +252,8 @@ class TestWhatNeedsNoPerson:
         assert "did not run, and goes on" in outcome.next_step
 
     def test_the_journal_of_another_task_explains_a_record(self, desk):
-        made = intent("int-2").executed("tx-2", Decimal("100.5"), pendulum.now("UTC"), reconciled=False)
+        made_at = pendulum.from_timestamp(SENT)
+        made = intent("int-2").executed("tx-2", Decimal("100.5"), made_at, reconciled=False)
         desk.tables.variable(
             "whitebit_key__rent__" + 32 * "b" + "__7", json.dumps(history(made)), "Move of other|r|t|-1|rent"
         )
@@ -450,6 +461,20 @@ class TestReports:
         report(intent())
         (doubt,) = find_doubts(desk.session)
         assert doubt.key == f"{KEY}__"
+
+    def test_a_task_that_meets_the_doubt_of_one_that_is_gone(self, desk, report):
+        """With an idempotency key: the dag run of the first task was deleted, another run uses the key again."""
+        from airflow.models.taskinstance import TaskInstance
+        from sqlalchemy import delete
+
+        desk.session.execute(delete(TaskInstance.__table__))
+        desk.tables.task(run="manual__2", state="running")
+        report(intent(), task={"dag_id": "desk", "run_id": "manual__2", "task_id": "invest", "map_index": -1})
+        with pytest.raises(WhiteBitResolutionError, match="run manual__2 is running"):
+            ran(desk)
+        set_state(desk.session, "failed")
+        assert [one.task.run_id for one in find_doubts(desk.session)] == ["manual__2"]
+        assert ran(desk).next_step.startswith("Clear the task: task invest of desk, run manual__2.")
 
     @pytest.mark.parametrize("state", ["success", "running"])
     def test_only_of_tasks_that_have_ended_without_success(self, tables, report, state):
