@@ -20,8 +20,8 @@ from airflow_provider_whitebit.control.search import Reader
 from airflow_provider_whitebit.control.tasks import Task, in_words
 from airflow_provider_whitebit.hooks.assets import address
 from airflow_provider_whitebit.hooks.doubts import RESOLUTION, read_resolution
-from airflow_provider_whitebit.moves.evidence import Trace
-from airflow_provider_whitebit.moves.examination import OtherMove, has_left
+from airflow_provider_whitebit.moves.evidence import Trace, has_left
+from airflow_provider_whitebit.moves.examination import OtherMove
 from airflow_provider_whitebit.moves.intent import Intent, Move, Operation, Receipt, State
 from airflow_provider_whitebit.moves.resolution import Answer, Resolution
 
@@ -60,7 +60,7 @@ class OtherMoves:
         """
         if trace.reference is None:
             return None
-        fits = [one for one in self.made if has_left(one.receipt, move, trace.reference)]
+        fits = [one for one in self.made if has_left(one.receipt, move, trace)]
         fits += [_answered(one, move) for one in self.answers if one.reference == trace.reference]
         return min(fits, key=lambda one: one.by_person, default=None)
 

@@ -22,14 +22,13 @@ from airflow_provider_whitebit.hooks.stores import VariableStore, task_in_words
 from airflow_provider_whitebit.moves.doubts import doubt_of_another_key
 from airflow_provider_whitebit.moves.drivers import ask_exchange
 from airflow_provider_whitebit.moves.effects import AskTime, ReadBalances, ReadRecords
-from airflow_provider_whitebit.moves.evidence import Trace, begins_at, traces_of
+from airflow_provider_whitebit.moves.evidence import Trace, begins_at, has_left, traces_of
 from airflow_provider_whitebit.moves.examination import (
     Examined,
     Observation,
     OtherMove,
     examine_records,
     examine_transfer,
-    has_left,
     refused,
 )
 from airflow_provider_whitebit.moves.intent import Intent, Operation
@@ -143,5 +142,5 @@ def _explaining(made: Sequence[OtherMove], intent: Intent, trace: Trace) -> Othe
     """The move that left a trace; facts come before people's words."""
     if trace.reference is None:
         return None
-    fits = [one for one in made if has_left(one.receipt, intent.move, trace.reference)]
+    fits = [one for one in made if has_left(one.receipt, intent.move, trace)]
     return min(fits, key=lambda one: one.by_person, default=None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -19,7 +19,7 @@ from airflow_provider_whitebit.client.models import (
 )
 from airflow_provider_whitebit.client.records import SECONDS_APART, same_amount, unsigned
 from airflow_provider_whitebit.client.unreadable import UnreadableRecord
-from airflow_provider_whitebit.moves.intent import Attempt, Balances, Intent, Move, Operation
+from airflow_provider_whitebit.moves.intent import Attempt, Balances, Intent, Move, Operation, Receipt
 
 #: How long the exchange accepts a windowed nonce, on its own clock, in milliseconds (vendor page: Authentication).
 NONCE_LIFE_MS = 5_000
@@ -37,6 +37,8 @@ _NO_MOVES = frozenset(FlexAction) - _IN - _OUT
 #: Seconds by which a record may be late. The next move of the conflict key is accepted later than that
 #: (``nonce_lock.py``).
 _STAMPED_LATE = 1
+#: A record was made at most this many seconds before or after the receipt that names it. Identifiers may repeat.
+_RECEIPT_APART = 900
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,67 @@ class Verdict:
     def absent(self) -> bool:
         """Whether nothing shows that the move ran."""
         return self.found is None and not self.unclear
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """What is known of records that are certainly of other moves.
+
+    :param references: the exchange's identifiers of such records.
+    :param receipts: of other moves.
+    """
+
+    references: frozenset[str] = frozenset()
+    receipts: tuple[Receipt, ...] = ()
+
+    def without(self, move: Move, traces: Iterable[Trace]) -> list[Trace]:
+        """Return the traces that may be a move's own.
+
+        :param move: that may have left them.
+        """
+        left = list(traces)
+        repeated = ambiguous(left)
+        return [one for one in left if one.reference in repeated or not self._explains(move, one)]
+
+    def _explains(self, move: Move, trace: Trace) -> bool:
+        return trace.reference in self.references or any(has_left(one, move, trace) for one in self.receipts)
+
+
+NOTHING = Explained()
+
+
+def ambiguous(traces: Iterable[Trace]) -> set[str | None]:
+    """Return the identifiers that name several different records of one kind: they do not tell which one is meant."""
+    contents = {(one.reference, one.kind, one.made_at, one.amount) for one in traces}
+    named = Counter((reference, kind) for reference, kind, *_ in contents)
+    return {reference for (reference, _), count in named.items() if count > 1}
+
+
+def has_left(receipt: Receipt, move: Move, trace: Trace) -> bool:
+    """Whether a receipt names a record that a move may have left, and was made at the record's time.
+
+    :param receipt: of another move.
+    :param move: in doubt.
+    :param trace: the record.
+    """
+    if trace.reference is None or not _is_near(receipt, trace):
+        return False
+    match move.operation:
+        case Operation.FLEX_INVEST | Operation.FLEX_WITHDRAW | Operation.FLEX_CLOSE:
+            same = receipt.operation in ACTIONS and receipt.plan_id == move.plan_id
+            return same and receipt.transaction_id == trace.reference
+        case Operation.FIXED_INVEST | Operation.FIXED_CLOSE:
+            return receipt.operation == move.operation and receipt.investment_id == trace.reference
+        case Operation.SUB_ACCOUNT_TRANSFER:
+            return receipt.operation == move.operation and receipt.transaction_id == trace.reference
+        case _:
+            return False
+
+
+def _is_near(receipt: Receipt, trace: Trace) -> bool:
+    if receipt.executed_at is None or not trace.dated:
+        return True
+    return abs(receipt.executed_at.timestamp() - trace.made_at) <= _RECEIPT_APART
 
 
 def ends_at_ms(intent: Intent) -> int:
@@ -129,7 +192,7 @@ def _of_transaction(move: Move, record: FlexTransaction) -> Trace | None:
     same_asset = currency in ("", move.ticker)
     if kind in _NO_MOVES or (kind in _IN | _OUT and kind not in ACTIONS[move.operation]):
         return None
-    if plan_id != move.plan_id and (plan_id or not same_asset):
+    if not _is_plan(plan_id, move) and (plan_id or not same_asset):
         return None
     # The vendor does not say whether what leaves a plan is shown with a sign; the kind of record tells the direction.
     amount = unsigned(record)
@@ -141,6 +204,11 @@ def _of_transaction(move: Move, record: FlexTransaction) -> Trace | None:
     made_at = int(record.created_at.timestamp())
     name = f"{kind}:{record.transaction_id or f'{made_at}:{amount.normalize():f}'}"
     return Trace(record.transaction_id or None, made_at, amount, kind, fits and same_asset and bool(plan_id), name)
+
+
+def _is_plan(plan_id: str, move: Move) -> bool:
+    """Whether this is the move's plan. One list of the exchange may write its id in other letters than another."""
+    return plan_id.lower() == move.plan_id.lower()
 
 
 def is_no_move(action: object) -> bool:
@@ -158,7 +226,7 @@ def is_matured(record: FixedInvestment) -> bool:
 
 def _of_investment(move: Move, record: FixedInvestment) -> Trace | None:
     if move.operation is Operation.FIXED_INVEST:
-        if record.plan.id != move.plan_id:
+        if not _is_plan(record.plan.id, move):
             return None
         fits = move.amount is not None and same_amount(record.amount, move.amount)
         return Trace(record.id, int(record.created.timestamp()), record.amount, fits=fits, name=record.id)
@@ -208,9 +276,7 @@ def _is_other_transfer(move: Move, direction: str, currency: str) -> bool:
     return other_way or (currency.upper() != move.ticker and currency.isupper())
 
 
-def judge(
-    intent: Intent, traces: Iterable[Trace], *, margin_ms: int, explained: Collection[str] = frozenset()
-) -> Verdict:
+def judge(intent: Intent, traces: Iterable[Trace], *, margin_ms: int, explained: Explained = NOTHING) -> Verdict:
     """Find this intent's own trace.
 
     A trace is the intent's own if it fits the move, was not there before, and was made while an attempt that is not
@@ -221,10 +287,10 @@ def judge(
     :param intent: the intent and its attempts.
     :param traces: what the records show, read after the last attempt had ended.
     :param margin_ms: how late the exchange may record what it accepted, in milliseconds.
-    :param explained: identifiers of records that are certainly of other moves.
+    :param explained: what is known of records that are certainly of other moves.
     """
     margin = margin_ms // 1000
-    known = [trace for trace in traces if trace.reference not in explained]
+    known = explained.without(intent.move, traces)
     certain = [trace for trace in known if trace.fits and _may_be(trace, intent.unproven, 0, 0)]
     hidden = any(not trace.readable and _may_be(trace, intent.unproven, 0, _STAMPED_LATE) for trace in known)
     # A move that opens or ends an investment may leave one record of each kind.

@@ -16,15 +16,16 @@ from airflow_provider_whitebit.client.errors import WhiteBitResolutionError, cle
 from airflow_provider_whitebit.client.models import plain, to_json
 from airflow_provider_whitebit.moves.doubts import sent_at
 from airflow_provider_whitebit.moves.evidence import (
-    ACTIONS,
     NONCE_LIFE_MS,
+    Explained,
     Trace,
     Verdict,
+    ambiguous,
     ends_at_ms,
     judge,
     judge_transfer,
 )
-from airflow_provider_whitebit.moves.intent import Balances, Intent, Move, Operation, Receipt
+from airflow_provider_whitebit.moves.intent import Balances, Intent, Operation, Receipt
 from airflow_provider_whitebit.moves.resolution import Answer, Resolution
 
 #: Longest reason and longest name of a user that are kept.
@@ -210,14 +211,17 @@ def examine_records(
     :param explain: returns for each trace the other move that left it.
     """
     shown: dict[str, Candidate] = {}
+    repeated = ambiguous(observation.traces)
     while True:
         found = Examined(intent, nonces, margin_ms, observation, Verdict(), tuple(shown.values()))
-        verdict = judge(intent, observation.traces, margin_ms=margin_ms, explained=found.excluded)
+        known = Explained(frozenset(found.excluded))
+        verdict = judge(intent, observation.traces, margin_ms=margin_ms, explained=known)
         new = [trace for trace in verdict.traces if trace.name not in shown]
         if not new:
             candidates = tuple(sorted(shown.values(), key=lambda one: one.trace.made_at))
             return Examined(intent, nonces, margin_ms, observation, verdict, candidates)
-        shown |= {trace.name: Candidate(trace, other) for trace, other in zip(new, explain(new), strict=True)}
+        for trace, other in zip(new, explain(new), strict=True):
+            shown[trace.name] = Candidate(trace, None if trace.reference in repeated else other)
 
 
 def examine_transfer(
@@ -273,25 +277,6 @@ def _row(one: Candidate) -> str:
 def _cell(text: str) -> str:
     """A text of others that cannot end its cell or line."""
     return clean(text).replace("|", "\\|").replace("`", "'")
-
-
-def has_left(receipt: Receipt, move: Move, reference: str) -> bool:
-    """Whether a receipt names the record that a move may have left.
-
-    :param receipt: of another move.
-    :param move: in doubt.
-    :param reference: the exchange's identifier of the record.
-    """
-    match move.operation:
-        case Operation.FLEX_INVEST | Operation.FLEX_WITHDRAW | Operation.FLEX_CLOSE:
-            same = receipt.operation in ACTIONS and receipt.plan_id == move.plan_id
-            return same and receipt.transaction_id == reference
-        case Operation.FIXED_INVEST | Operation.FIXED_CLOSE:
-            return receipt.operation == move.operation and receipt.investment_id == reference
-        case Operation.SUB_ACCOUNT_TRANSFER:
-            return receipt.operation == move.operation and receipt.transaction_id == reference
-        case _:
-            return False
 
 
 def refused(message: str, next_step: str) -> WhiteBitResolutionError:

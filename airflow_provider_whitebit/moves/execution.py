@@ -105,7 +105,7 @@ class ExecutionRequest:
     :param promise: what the move must keep, checked while no other planned move of the asset can be made.
     :param check_stop: raises a :class:`WhiteBitError` if people have stopped all moves, or if that is not known.
     :param earlier: moves of the same plan that were sent and left no record.
-    :param explained: the exchange's identifiers of the plan's moves that have a receipt.
+    :param explained: receipts of the plan's moves.
     :param intent_id: id of the intent if this run is the first to write one.
     :param resolutions: what people have answered about moves in doubt.
     """
@@ -131,7 +131,7 @@ class ExecutionRequest:
     promise: Promise | None = None
     check_stop: Callable[[], None] | None = None
     earlier: Sequence[Intent] = ()
-    explained: frozenset[str] = frozenset()
+    explained: tuple[Receipt, ...] = ()
     intent_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     resolutions: Resolutions = field(default_factory=MemoryResolutions)
 

@@ -98,6 +98,17 @@ def made_with_others(execution: ExecutionRequest, made: Intent, before: str, now
     )
 
 
+def made_with_another_key(made: Intent) -> WhiteBitAlreadyMovedError:
+    """The error for a task that has made its move with another API key than its connection has now.
+
+    :param made: the move.
+    """
+    return WhiteBitAlreadyMovedError(
+        f"This task has already moved its money ({made.move}) with another API key than the connection has now.",
+        completed_moves=[] if made.receipt is None else [made.receipt.to_json()],
+    )
+
+
 def plan_with_others(
     template: ExecutionRequest, task: str, changed: Sequence[str], receipts: Sequence[Mapping[str, Any]]
 ) -> WhiteBitAlreadyMovedError:

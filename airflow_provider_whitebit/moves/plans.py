@@ -201,9 +201,7 @@ class PlanRun:
             journal=self._journal(number),
             plan_journal=self.template.journal,
             earlier=self._earlier,
-            explained=frozenset(
-                receipt.transaction_id for receipt in self._receipts.values() if receipt.transaction_id is not None
-            ),
+            explained=tuple(self._receipts.values()),
             key=self._key(number),
             send=send,
             intent_id=f"{self.template.intent_id}.{number}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Generator
+from collections.abc import Generator
 from typing import Any
 
 import pendulum
@@ -19,6 +19,8 @@ from airflow_provider_whitebit.moves.effects import (
     WaitUntil,
 )
 from airflow_provider_whitebit.moves.evidence import (
+    NOTHING,
+    Explained,
     Trace,
     Verdict,
     begins_at,
@@ -33,13 +35,11 @@ from airflow_provider_whitebit.moves.journal import marker_of
 log = logging.getLogger(__name__)
 
 
-def reconcile(
-    intent: Intent, margin_ms: int, explained: Collection[str] = frozenset()
-) -> Generator[Effect, Any, Intent]:
+def reconcile(intent: Intent, margin_ms: int, explained: Explained = NOTHING) -> Generator[Effect, Any, Intent]:
     """Wait until none of the attempts can be accepted any more, then read the exchange's records.
 
     :param margin_ms: how late the exchange may record what it accepted, in milliseconds.
-    :param explained: identifiers of records that are certainly of other moves.
+    :param explained: what is known of records that are certainly of other moves.
     :raises WhiteBitInDoubtError: the records cannot tell.
     :raises WhiteBitError: the exchange cannot be reached.
     :returns: the intent, executed or with nothing left in doubt. The caller writes it to the journal.
@@ -73,13 +73,11 @@ def judged_intent(intent: Intent, verdict: Verdict) -> Intent:
     return intent.executed(found.reference, found.amount, made_at, reconciled=True)
 
 
-def verdict_of(
-    intent: Intent, margin_ms: int, explained: Collection[str] = frozenset()
-) -> Generator[Effect, Any, Verdict]:
+def verdict_of(intent: Intent, margin_ms: int, explained: Explained = NOTHING) -> Generator[Effect, Any, Verdict]:
     """What the exchange shows of the intent's attempts.
 
     :param margin_ms: how late the exchange may record what it accepted, in milliseconds.
-    :param explained: identifiers of records that are certainly of other moves.
+    :param explained: what is known of records that are certainly of other moves.
     """
     if intent.move.operation is Operation.TRANSFER:
         after = yield ReadBalances(intent.move)

@@ -11,11 +11,12 @@ from typing import Any
 from airflow_provider_whitebit.client.errors import WhiteBitAlreadyMovedError, WhiteBitJournalError
 from airflow_provider_whitebit.moves.doubts import REPLACED, doubt_of_another_key
 from airflow_provider_whitebit.moves.effects import Effect, Pause, ReadMarker, ReadResolution, WriteJournal, WriteMarker
+from airflow_provider_whitebit.moves.evidence import Explained
 from airflow_provider_whitebit.moves.execution import ExecutionRequest
 from airflow_provider_whitebit.moves.history import MoveHistory, merge_intents
 from airflow_provider_whitebit.moves.intent import Intent, State
 from airflow_provider_whitebit.moves.journal import done, marker_of
-from airflow_provider_whitebit.moves.keys import is_idempotent
+from airflow_provider_whitebit.moves.keys import is_idempotent, made_with_another_key
 from airflow_provider_whitebit.moves.resolution import Answer, Resolution, unproven_nonces
 from airflow_provider_whitebit.moves.supersession import Steps, read_history
 
@@ -38,8 +39,8 @@ class RunRecord:
         self.history = MoveHistory()
         #: Nonces of attempts that this run has judged by the exchange's records.
         self.judged: set[int] = set()
-        #: Identifiers of records that are certainly of other moves.
-        self.explained = set(execution.explained)
+        #: What is known of records that are certainly of other moves.
+        self.explained = Explained(receipts=execution.explained)
 
     def read(self) -> Steps:
         """Read the journal. If an earlier run of the task has begun, first write that this one has.
@@ -84,7 +85,8 @@ class RunRecord:
         for intent in self.history.unproven:
             resolution = yield ReadResolution(intent.id)
             if resolution is not None:
-                self.explained.update(resolution.explained)
+                references = self.explained.references.union(resolution.explained)
+                self.explained = replace(self.explained, references=references)
                 answers += [resolution] if resolution.answer is not Answer.EXPLAINED else []
         if not answers:
             return
@@ -141,11 +143,7 @@ class RunRecord:
                 next_step=f'Give each connection a move of its own: key="{made.move.operation} {key.connection}".',
             )
         if made.generation != self.execution.generation and not made.resolved_by:
-            raise WhiteBitAlreadyMovedError(
-                f"This task has already moved its money ({made.move}) with another API key than the connection "
-                "has now.",
-                completed_moves=receipts,
-            )
+            raise made_with_another_key(made)
 
     def tells_more(self, written: MoveHistory) -> bool:
         """Whether another run of this task has sent something, or gone on, that this one does not know of."""

@@ -170,7 +170,8 @@ def _prepared(run: RunRecord, intent: Intent, attempt: Attempt) -> Generator[Eff
 
     :raises WhiteBitInDoubtError: a record has appeared that an earlier attempt may have left.
     """
-    for other in (*run.history.unproven, *run.execution.earlier):
+    others = [*run.history.unproven, *run.execution.earlier]
+    for other in others:
         is_transfer = other.move.operation is Operation.TRANSFER
         # A transfer cannot be judged again: its balances belong to the next one.
         if other.id == intent.id or (is_transfer and run.is_judged(other)):
@@ -189,11 +190,15 @@ def _prepared(run: RunRecord, intent: Intent, attempt: Attempt) -> Generator[Eff
     with suppress(WhiteBitJournalError):
         yield WriteMarker(move.conflict_key, marker_of(intent.id, attempt.nonce))
     since = begins_at(intent.trying(attempt), run.margin_ms)
-    traces = traces_of(move, (yield ReadRecords(move, since)))
-    if intent.unproven:
-        judged = judged_intent(intent, judge(intent, traces, margin_ms=run.margin_ms, explained=run.explained))
+    records = yield ReadRecords(move, since)
+    alike = [other for other in others if other.id != intent.id and other.move.conflict_key == move.conflict_key]
+    # The others again: a record of theirs that has appeared since they were judged must not become a baseline.
+    for known in (*([intent] if intent.unproven else []), *alike):
+        traces = traces_of(known.move, records)
+        judged = judged_intent(known, judge(known, traces, margin_ms=run.margin_ms, explained=run.explained))
         if judged.state is State.EXECUTED:
-            return judged
+            return _found(run, judged)
+    traces = traces_of(move, records)
     first = attempt.earliest - run.margin_ms // 1000
     there = tuple(trace.name for trace in traces if trace.made_at >= first or not trace.dated)
     return intent.trying(replace(attempt, baseline=there))

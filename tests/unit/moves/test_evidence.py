@@ -65,6 +65,7 @@ UNNAMED = {"plan_id": None, "currency": None}
         ({"amount": Decimal("25.000000009")}, "found"),
         ({"amount": Decimal("25.00000001")}, "unclear"),
         ({"plan_id": "another"}, "absent"),
+        ({"plan_id": PLAN.upper()}, "found"),
         ({"plan_id": None}, "unclear"),
         ({"plan_id": ""}, "unclear"),
         (BITCOIN, "unclear"),
@@ -296,6 +297,7 @@ def fixed(second=SECOND, amount="25", plan=PLAN, number="inv", status=1, updated
     [
         ([fixed()], "found"),
         ([fixed(plan="another")], "absent"),
+        ([fixed(plan=PLAN.upper())], "found"),
         ([fixed(amount="26")], "unclear"),
         ([fixed(amount="25.000000001")], "found"),
         ([fixed(amount="25.00000001")], "unclear"),

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from decimal import Decimal
 
+import pendulum
 import pytest
 
 from airflow_provider_whitebit.client.errors import WhiteBitResolutionError
 from airflow_provider_whitebit.moves import examination as x
-from airflow_provider_whitebit.moves.evidence import NONCE_LIFE_MS, traces_of
+from airflow_provider_whitebit.moves.evidence import NONCE_LIFE_MS, Trace, has_left, traces_of
 from airflow_provider_whitebit.moves.intent import Attempt, Balances, Move, Operation
 from airflow_provider_whitebit.moves.resolution import Answer
 from tests.protocol_script import MOVE, NOW, in_doubt, intent, record
@@ -37,7 +38,7 @@ def examined(records=(), *, others=(), now=LATER, move_in_doubt=None):
     observation = x.Observation(now, tuple(traces_of(MOVE, records)))
 
     def explain(traces):
-        return [next((one for one in others if x.has_left(one.receipt, MOVE, str(t.reference))), None) for t in traces]
+        return [next((one for one in others if has_left(one.receipt, MOVE, t)), None) for t in traces]
 
     return x.examine_records(mine, frozenset({NOW}), MARGIN, observation, explain)
 
@@ -178,4 +179,21 @@ def test_an_answer_belongs_to_what_the_person_read():
     ],
 )
 def test_which_receipt_names_a_record(move, receipt, left):
-    assert x.has_left(other(**receipt).receipt, move, "tx_1") is left
+    trace = Trace("tx_1", NOW // 1000, Decimal(25))
+    assert has_left(other(**receipt).receipt, move, trace) is left
+    assert not has_left(other(**receipt).receipt, move, replace(trace, reference="tx_2"))
+    assert not has_left(other(**receipt).receipt, move, replace(trace, reference=None))
+
+
+@pytest.mark.parametrize(("apart", "left"), [(-901, False), (-900, True), (900, True), (901, False)])
+def test_a_receipt_is_of_the_time_of_its_record(apart, left):
+    receipt = other(executed_at=pendulum.from_timestamp(NOW // 1000 + apart)).receipt
+    assert has_left(receipt, MOVE, Trace("tx_1", NOW // 1000, Decimal(25))) is left
+    # A record without a time is known by its identifier alone.
+    assert has_left(receipt, MOVE, Trace("tx_1", 0, Decimal(25), dated=False))
+
+
+def test_an_identifier_of_several_records_explains_none_of_them():
+    found = examined([record("tx_1"), record("tx_1", second=NOW // 1000 + 1)], others=[other("tx_1")])
+    assert (found.excluded, found.needs_person) == ((), True)
+    assert [one.explanation for one in found.candidates] == [None, None]

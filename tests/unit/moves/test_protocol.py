@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pendulum
@@ -560,8 +561,14 @@ def test_a_late_record_of_a_plans_earlier_move_keeps_the_next_one_back():
     assert "Send" not in script.done
 
 
+def receipt_of(transaction, second=NOW // 1000, **changes):
+    made = pendulum.from_timestamp(second, tz="UTC")
+    other = in_doubt(id="other").executed(transaction, Decimal(25), made, reconciled=False)
+    return replace(other.receipt, **changes)
+
+
 def test_a_record_that_a_receipt_of_the_plan_explains_is_no_earlier_moves():
-    explained = {"earlier": (in_doubt(id="first").found_absent(),), "explained": frozenset({"tx_other"})}
+    explained = {"earlier": (in_doubt(id="first").found_absent(),), "explained": (receipt_of("tx_other"),)}
     script = Script(answers=["tx_1"], records=[record("tx_other")])
     assert script.run(**explained).transaction_id == "tx_1"
     # Another record beside it may still be that move's.
@@ -579,9 +586,55 @@ def test_a_record_that_a_receipt_of_the_plan_explains_is_not_the_moves_own():
             return super().__call__(effect)
 
     script = Late(journal=[in_doubt().found_absent()], answers=["tx_2"])
-    assert script.run(explained=frozenset({"tx_other"})).transaction_id == "tx_2"
+    assert script.run(explained=(receipt_of("tx_other"),)).transaction_id == "tx_2"
     script = Late(journal=[in_doubt().found_absent()], answers=["tx_2"])
     assert script.run().transaction_id == "tx_other"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"plan_id": "another"},
+        {"operation": "fixed_invest"},
+        {"second": NOW // 1000 - 3_600},
+        {"second": NOW // 1000 + 3_600},
+    ],
+)
+def test_an_identifier_that_repeats_explains_no_record_elsewhere(other):
+    """The exchange does not say whether identifiers are unique. What the move has left must not be taken for absent."""
+    script = Script(journal=[in_doubt()], records=[record("tx")])
+    assert script.run(explained=(receipt_of("tx", **other),)).reconciled
+    assert "Send" not in script.done
+
+
+def test_an_identifier_of_several_records_explains_none_of_them():
+    script = Script(journal=[in_doubt()], records=[record("tx"), record("tx", second=NOW // 1000 + 1)])
+    with pytest.raises(errors.WhiteBitInDoubtError):
+        script.run(explained=(receipt_of("tx"),))
+    # A list may show one record twice.
+    script = Script(journal=[in_doubt()], records=[record("tx"), record("tx")], answers=["tx_2"])
+    assert script.run(explained=(receipt_of("tx"),)).transaction_id == "tx_2"
+
+
+@pytest.mark.parametrize("where", ["history", "plan"])
+def test_a_record_that_appears_between_two_readings_becomes_no_baseline(where):
+    """An earlier attempt is judged before the baseline is read. Its record may appear just then."""
+
+    class Late(Script):
+        def __call__(self, effect):
+            if isinstance(effect, e.WriteMarker):
+                self.records = [record("tx_late")]
+            return super().__call__(effect)
+
+    absent = in_doubt(id="first", generation="0").found_absent()
+    if where == "history":
+        script, options = Late(journal=[absent]), {}
+        assert script.run(**options).transaction_id == "tx_late"
+    else:
+        script, options = Late(), {"earlier": (absent,)}
+        with pytest.raises(errors.WhiteBitUnavailableError, match="has appeared late"):
+            script.run(**options)
+    assert "Send" not in script.done
 
 
 def test_a_retry_gets_the_receipt_of_a_move_that_names_no_connection():
