@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Protocol
 
 from airflow_provider_whitebit.client.errors import WhiteBitConfigurationError, WhiteBitJournalError
@@ -27,6 +28,7 @@ from airflow_provider_whitebit.hooks.stores import (
     Store,
     TaskStateStore,
     VariableStore,
+    count_instances,
     plain_name,
     task_in_words,
     variable_name,
@@ -472,7 +474,14 @@ def _slot_in(context: Mapping[str, Any], key: str, *, resumed: bool, accounts: t
         begun_before = True
     else:
         if instance.map_index >= 0:
-            mapped = MappedTask(task.task, f"{started}|{getattr(dag_run, 'clear_number', '')}", task.variables)
+            mapped = MappedTask(
+                task.task,
+                f"{started}|{getattr(dag_run, 'clear_number', '')}",
+                task.variables,
+                max_tries=instance.max_tries,
+                cleared=instance.max_tries != instance.task.retries,
+                count=partial(count_instances, instance),
+            )
         if by_hand and (date := getattr(dag_run, "logical_date", None)) is not None:
             moments = (date, getattr(dag_run, "data_interval_end", None) or date)
             of_date = RunsOfDate(task, date, tuple(dict.fromkeys(moments)))

@@ -14,12 +14,23 @@ from airflow_provider_whitebit.client.errors import (
     WhiteBitValidationError,
 )
 from airflow_provider_whitebit.hooks.journals import JournalSlot, RunsOfDate, slot_for
+from airflow_provider_whitebit.hooks.stores import VariableStore, variable_name
 from airflow_provider_whitebit.hooks.task_run import call_of, run_of
 from airflow_provider_whitebit.moves import parsing
+from airflow_provider_whitebit.moves.doubts import doubt_of_another_key
 from airflow_provider_whitebit.moves.history import MoveHistory
 from airflow_provider_whitebit.moves.intent import Intent
 from airflow_provider_whitebit.moves.journal import Journal
-from airflow_provider_whitebit.moves.keys import argument_of, by, idempotent, is_idempotent, key_advice, shown_key
+from airflow_provider_whitebit.moves.keys import (
+    argument_of,
+    by,
+    idempotent,
+    is_idempotent,
+    key_advice,
+    made_with_another_key,
+    shown_key,
+    split_key,
+)
 from airflow_provider_whitebit.moves.requests import Transfer
 from airflow_provider_whitebit.moves.supersession import failure_key, highest_number
 
@@ -28,6 +39,8 @@ if TYPE_CHECKING:
 
 #: Key of a plan, if the caller gives none.
 PLAN = "plan"
+#: Begins the names of Variables that tell with which API key a task uses an idempotency key.
+_USED = "whitebit_used__"
 
 
 class MoveKeys:
@@ -52,6 +65,8 @@ class MoveKeys:
         """
         try:
             if idempotency_key is None:
+                if key is not None and is_idempotent(key):
+                    raise WhiteBitValidationError(f"key is {key!r}: give it as idempotency_key, or under another name.")
                 return key or default
             shared = parsing.read_idempotency_key(idempotency_key)
             if key is not None:
@@ -108,6 +123,7 @@ class MoveKeys:
                 money_moved=False,
                 next_step=key_advice(key),
             )
+        self._check_account(slot, key, fresh=not documents)
         default = PLAN if "plan" in requested else str(requested["operation"])
         before = self.slot(default)
         if documents or not before.begun_before or run_of(slot).has_used(default):
@@ -122,6 +138,31 @@ class MoveKeys:
                 money_moved=None if any(one.unproven for one in begun) else True,
                 completed_moves=[one.receipt.to_json() for one in begun if one.receipt is not None],
             )
+
+    def _check_account(self, slot: JournalSlot, key: str, *, fresh: bool) -> None:
+        """Note the API key with which the task uses an idempotency key. With another one, the journal is another.
+
+        :param fresh: whether the journal holds nothing.
+        :raises WhiteBitInDoubtError: this task began the move with another API key of the same connection.
+        :raises WhiteBitAlreadyMovedError: it made the move with that key.
+        """
+        if not slot.instance:
+            return
+        conn_id, (account, name, _) = self._hook.whitebit_conn_id, split_key(key)
+        variables, (dag, _, task, _) = VariableStore(), slot.instance
+        note = variable_name(_USED, f"{dag}.{task}.{name}", "|".join((*slot.instance, conn_id, name)))
+        before = variables.read(note)
+        if before == account:
+            return
+        if before is not None and fresh:
+            other = idempotent(before, name)
+            begun = _begun_under(slot.journal.sibling(other), other)
+            if begun is None:
+                raise WhiteBitJournalError(f"The journal {slot.journal.identity!r} of another API key cannot be read.")
+            for one in begun:
+                if one.task == slot.task:
+                    raise doubt_of_another_key(one) if one.receipt is None else made_with_another_key(one)
+        variables.keep(note, account, f"API key of {'|'.join(slot.instance)}")
 
     def check_route(self, request: Transfer, key: str, steps: Sequence[Transfer]) -> None:
         """Check that no earlier run of the task began this transfer with another number of steps.

@@ -104,6 +104,21 @@ def keep_variable(name: str, text: str, description: str) -> None:
         raise WhiteBitJournalError("The Airflow Variable was not kept.")
 
 
+def count_instances(instance: Any) -> int:
+    """Ask Airflow how many instances the task of one instance has in its dag run; of a mapped task, its map indexes.
+
+    :param instance: ``context["ti"]``.
+    :raises WhiteBitJournalError: Airflow does not answer.
+    """
+    about = {"task_ids": [instance.task_id], "run_ids": [instance.run_id]}
+    try:
+        return int(instance.get_ti_count(dag_id=instance.dag_id, **about))
+    except Exception as error:
+        raise WhiteBitJournalError(
+            f"Airflow's task instances could not be counted ({type(error).__name__})."
+        ) from error
+
+
 def variable_name(prefix: str, readable: str, identity: str) -> str:
     """A name for Variables, different for each identity."""
     digest = hashlib.sha256(identity.encode()).hexdigest()[:32]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 import uuid
 from collections.abc import Callable, Iterable
 from datetime import date, datetime
@@ -181,13 +182,15 @@ def read_identifier(name: str, raw: object) -> str:
 
 
 def read_idempotency_key(raw: object) -> str:
-    """Read an idempotency key: a text, without the spaces around it.
+    """Read an idempotency key: a text, without the spaces around it, its accented letters in one spelling.
 
-    :raises WhiteBitValidationError: it is not a text, empty but for spaces, too long, or a template.
+    :raises WhiteBitValidationError: it is not a text, empty but for spaces, too long, a template, or has characters
+        that databases cannot keep.
     """
     if not isinstance(raw, str):
         raise WhiteBitValidationError(f"idempotency_key is {shown(raw)}: write it as a string.")
-    text = raw.strip()
+    # Two programs may write the same letter as one character or as two.
+    text = unicodedata.normalize("NFC", raw.strip())
     if given(text) is None:
         raise WhiteBitValidationError(
             f"idempotency_key is {shown(raw)}, which names no move.",
@@ -199,6 +202,8 @@ def read_idempotency_key(raw: object) -> str:
             f"idempotency_key is {shown(raw)}, a template that was not rendered: Airflow renders no templates in "
             "mapped arguments, nor in calls of the hook."
         )
+    if any(one == "\0" or "\ud800" <= one <= "\udfff" for one in text):
+        raise WhiteBitValidationError(f"idempotency_key is {shown(raw)}, with characters that no database can keep.")
     if len(text) > LONGEST_KEY:
         raise WhiteBitValidationError(
             f"idempotency_key has {len(text)} characters: write at most {LONGEST_KEY}. It begins with "

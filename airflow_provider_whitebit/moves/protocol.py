@@ -171,7 +171,8 @@ class _Run(RunRecord):
         requested = execution.request.to_json()
         cleared = intent.generation != execution.generation
         if elsewhere or (cleared and intent.requested != requested):
-            error = made_with_others(execution, intent, _parameters(intent.requested), _parameters(requested))
+            before, now = _parameters(intent.requested, requested), _parameters(requested, intent.requested)
+            error = made_with_others(execution, intent, before, now)
             error.next_step = key_advice(execution.key) if elsewhere else error.next_step
             raise error
         if cleared:
@@ -190,7 +191,7 @@ class _Run(RunRecord):
         if intent is not None and not execution.request.means(move):
             raise WhiteBitAlreadyMovedError(
                 f"An earlier run of this task began its move {shown_key(execution.key)} as {move} and did not carry it "
-                f"out; this time it asks for {_parameters(execution.request.to_json())}.",
+                f"out; this time it asks for {_parameters(execution.request.to_json(), intent.requested)}.",
                 money_moved=False,
                 next_step=key_advice(execution.key),
             )
@@ -214,7 +215,8 @@ def _add_unproven(error: WhiteBitError, unproven: Sequence[Intent]) -> None:
     )
 
 
-def _parameters(requested: dict[str, Any]) -> str:
-    """Parameters as a person writes them."""
-    given = (f"{name}={value}" for name, value in requested.items() if value is not None and name != "operation")
+def _parameters(requested: dict[str, Any], others: dict[str, Any]) -> str:
+    """Parameters as a person writes them; the operation only if it is not that of the others."""
+    same = {"operation"} if requested.get("operation") == others.get("operation") else set()
+    given = (f"{name}={value}" for name, value in requested.items() if value is not None and name not in same)
     return ", ".join(given) or "other parameters"

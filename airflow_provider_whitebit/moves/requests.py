@@ -49,7 +49,9 @@ class MoveRequest(ABC):
         return {"operation": str(self.operation), **shown}
 
     def means(self, move: Move | Receipt) -> bool:
-        """Whether a move goes where this request asks for. The amount is not compared."""
+        """Whether a move is of this kind and goes where this request asks for. The amount is not compared."""
+        if not _is_of(self.operation, move):
+            return False
         for name in _TARGET:
             asked, got = getattr(self, name, None), getattr(move, name)
             if asked is not None and (got is None or str(got).lower() != asked.lower()):
@@ -59,6 +61,12 @@ class MoveRequest(ABC):
     def _set(self, **values: Any) -> None:
         for name, value in values.items():
             object.__setattr__(self, name, value)
+
+
+def _is_of(operation: Operation, move: Move | Receipt) -> bool:
+    """Whether a request for an operation can have become a move."""
+    withdrawn = operation is Operation.FLEX_WITHDRAW and move.operation == Operation.FLEX_CLOSE
+    return withdrawn or move.operation == operation
 
 
 class _TakingOut(MoveRequest):
@@ -92,7 +100,9 @@ class InvalidRequest:
         return {"operation": str(self.operation)}
 
     def means(self, move: Move | Receipt) -> bool:
-        """Whether no parameter that can be read names another plan or asset than the move's."""
+        """Whether the move is of this kind, and no parameter that can be read names another plan or asset."""
+        if not _is_of(self.operation, move):
+            return False
         plan_id, ticker = self.parameters.get("plan_id"), self.parameters.get("ticker")
         with suppress(WhiteBitError):
             if plan_id and parsing.read_plan_id(plan_id) != (move.plan_id or "").lower():

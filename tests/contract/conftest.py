@@ -151,12 +151,16 @@ def as_task(monkeypatch):
     monkeypatch.setattr(stores, "keep_variable", lambda name, text, _: variables.update({name: text}))
     monkeypatch.setattr(task_run, "_RUNS", {})
 
-    def as_try(number, *, dag="d", run="r", task="t", index=-1, started="1", cleared=0, max_tries=3, date=None):
+    def as_try(
+        number, *, dag="d", run="r", task="t", index=-1, started="1", cleared=0, max_tries=3, indexes=10, date=None
+    ):
         ids = {"dag_id": dag, "run_id": run, "task_id": task, "map_index": index}
         kept: dict[str, object] = {}
         state = SimpleNamespace(get=kept.get, set=lambda key, value, retention=None: kept.update({key: value}))
         state = states.setdefault((dag, run, task, str(index)), state) if as_try.has_state else None
-        instance = SimpleNamespace(**ids, try_number=number, max_tries=max_tries, task=SimpleNamespace(retries=3))
+        retries = SimpleNamespace(retries=3)
+        instance = SimpleNamespace(**ids, try_number=number, max_tries=max_tries, task=retries)
+        instance.get_ti_count = lambda **about: indexes
         dag_run = SimpleNamespace(start_date=started, clear_number=cleared, logical_date=date)
         context = {"ti": instance, "task_state_store": state, "dag_run": dag_run}
         monkeypatch.setattr(journals, "current_context", lambda: context)

@@ -371,7 +371,51 @@ def test_an_api_key_that_is_replaced(hook, make_hook, sandbox, as_task, monkeypa
 
 
 @pytest.mark.parametrize(
-    "key", [7, 20261129, True, ["a"], "", " ", "\n", "None", "x" * 201, "{{ ds }} USDT", "{% if x %}a"]
+    ("ended", "again"),
+    [(True, {"max_tries": 4, "started": "2"}), (False, {})],
+    ids=["made, cleared", "in doubt, retried"],
+)
+def test_an_api_key_that_is_replaced_without_the_old_one(hook, make_hook, sandbox, as_task, ended, again):
+    """Each API key has journals of its own. The same task does not move again because the new key's is empty."""
+
+    def invest(by, **options):
+        return (by.flex_invest(plan_id=USDT, amount="100", idempotency_key=KEY, **options),)
+
+    def sweep(by, **options):
+        return by.execute_plan(Sweep({"ETH": {"reserve": "1"}}), idempotency_key="plan", **options).receipts
+
+    first = {}
+    for move in (invest, sweep):
+        as_task(1, task=move.__name__)
+        if ended:
+            first[move] = move(hook)
+            continue
+        sandbox.fault("lost_reply_after", path="*/invest", count=1)
+        with pytest.raises(ReconcileLater):
+            move(hook, deferrable=True)
+    sandbox.add_key("second-key", "second-secret")
+    new = make_hook("second-key", "second-secret")
+    for move in (invest, sweep):
+        as_task(2, task=move.__name__, **again)
+        with pytest.raises(WhiteBitAlreadyMovedError if ended else e.WhiteBitInDoubtError, match="another API key"):
+            move(new)
+    assert len(moved(sandbox)) == 2
+    # With the old key it goes on.
+    old = make_hook()
+    for move in (invest, sweep):
+        as_task(3, task=move.__name__, **again)
+        assert move(old) == first.get(move, move(old))
+    assert len(moved(sandbox)) == 2
+    # For other tasks another API key is another account.
+    new = make_hook("second-key", "second-secret")
+    as_task(1, task="other")
+    invest(new)
+    assert len(moved(sandbox)) == 3
+
+
+@pytest.mark.parametrize(
+    "key",
+    [7, 20261129, True, ["a"], "", " ", "\n", "None", "x" * 201, "{{ ds }} USDT", "{% if x %}a", "a\0b", "\ud800"],
 )
 def test_what_is_no_key(hook, sandbox, as_task, key):
     as_task(1)
@@ -388,6 +432,14 @@ def test_what_is_no_key(hook, sandbox, as_task, key):
         hook.flex_invest(plan_id=USDT, amount="100", idempotency_key=key)
     assert caught.value.money_moved is None
     assert moved(sandbox) == []
+
+
+def test_two_spellings_of_one_letter_are_one_key(hook, sandbox, as_task):
+    as_task(1)
+    receipt = hook.flex_invest(plan_id=USDT, amount="100", idempotency_key="Z\u00fcrich 7")
+    as_task(1, task="other")
+    assert hook.flex_invest(plan_id=USDT, amount="100", idempotency_key=" Zu\u0308rich 7 ") == receipt
+    assert len(moved(sandbox)) == 1
 
 
 def test_no_key(hook, sandbox, as_task):
@@ -486,6 +538,59 @@ def test_indexes_that_shift(hook, sandbox, as_task):
     # Nor does it go on to another key, or to a plan.
     mapped(as_task, 2, cleared=1, number=2)
     assert len(moved(sandbox)) == 2
+
+
+def while_it_runs(as_task, index, *, clears=0, indexes, created=0):
+    """An index of a dag run that was cleared while it ran: nothing of the dag run shows that before Airflow 3.2.
+
+    :param created: how many clears there were before this index existed.
+    """
+    number = 1 + clears - created
+    as_task(number, index=index, max_tries=3 + number - 1, indexes=indexes)
+
+
+def test_indexes_that_shift_while_the_dag_run_runs(hook, sandbox, as_task):
+    for index, amount in enumerate(("100", "200")):
+        while_it_runs(as_task, index, indexes=2)
+        hook.flex_invest(plan_id=USDT, amount=amount)
+    for index, amount in enumerate(("50", "100", "200")):
+        while_it_runs(as_task, index, clears=1, indexes=3, created=index // 2)
+        with pytest.raises(WhiteBitValidationError, match=f"Map index {index} of task t"):
+            hook.flex_invest(plan_id=USDT, amount=amount)
+    # As it was before, it is each index's own move.
+    for index, amount in enumerate(("100", "200")):
+        while_it_runs(as_task, index, clears=2, indexes=3)
+        hook.flex_invest(plan_id=USDT, amount=amount)
+    assert len(moved(sandbox)) == 2
+
+
+@pytest.mark.parametrize("asked_before", [True, False], ids=["refused", "died before it asked"])
+def test_an_index_that_gets_the_move_of_another_while_the_dag_run_runs(hook, sandbox, as_task, asked_before):
+    if asked_before:
+        while_it_runs(as_task, 0, indexes=2)
+        with pytest.raises(e.WhiteBitNotEnoughBalanceError):
+            hook.flex_invest(plan_id=USDT, amount="10500")
+    while_it_runs(as_task, 1, indexes=2)
+    hook.flex_invest(plan_id=USDT, amount="200")
+    while_it_runs(as_task, 0, clears=1, indexes=2)
+    with pytest.raises(WhiteBitValidationError, match="Map index 0"):
+        hook.flex_invest(plan_id=USDT, amount="200")
+    assert len(moved(sandbox)) == 1
+
+
+def test_indexes_that_had_asked_for_nothing_before_a_clear(hook, sandbox, as_task):
+    """They were all cleared, and one is new: none of them can have made another one's move."""
+    for index in range(3):
+        while_it_runs(as_task, index, clears=1, indexes=3, created=index // 2)
+        hook.flex_invest(plan_id=USDT, amount="100")
+    assert len(moved(sandbox)) == 3
+
+
+def test_an_index_that_does_not_know_how_many_there_are_moves_nothing(hook, sandbox, as_task):
+    as_task(1, index=0, indexes="unknown")
+    with pytest.raises(e.WhiteBitJournalError, match="could not be counted"):
+        hook.flex_invest(plan_id=USDT, amount="100")
+    assert moved(sandbox) == []
 
 
 def test_indexes_that_stay(hook, sandbox, as_task):

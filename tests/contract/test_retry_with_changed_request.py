@@ -57,6 +57,49 @@ def lost(hook, sandbox, as_task):
     return lost
 
 
+@pytest.mark.parametrize("ended", [True, False], ids=["made", "in doubt"])
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda hook: hook.flex_withdraw(plan_id=USDT, amount="100", key="k"),
+        lambda hook: hook.flex_withdraw(plan_id=USDT, amount="nothing", key="k"),
+        lambda hook: hook.flex_close(ticker="USDT", key="k"),
+        lambda hook: hook.fixed_invest(ticker="USDT", amount="100", key="k"),
+    ],
+    ids=["withdraw", "invalid", "close", "fixed"],
+)
+def test_a_retry_that_asks_for_another_operation_gets_no_receipt_of_the_first(
+    hook, sandbox, as_task, lost, other, ended
+):
+    """Code may branch. What was invested is no receipt of a withdrawal, even under one key."""
+    if ended:
+        as_task(1)
+        hook.flex_invest(plan_id=USDT, amount="100", key="k")
+        as_task(2)
+    else:
+        lost(key="k")
+    with pytest.raises(e.WhiteBitValidationError) as caught:
+        other(hook)
+    assert caught.value.money_moved is not False
+    assert len(moved(sandbox)) == 1
+
+
+def test_a_retry_that_withdraws_an_amount_instead_of_everything_gets_the_receipt_of_the_close(hook, sandbox, as_task):
+    hook.flex_invest(plan_id=USDT, amount="100")
+    as_task(1)
+    receipt = hook.flex_withdraw(plan_id=USDT, amount="all")
+    as_task(2)
+    assert hook.flex_withdraw(plan_id=USDT, amount="50") == receipt
+    assert len(moved(sandbox)) == 2
+
+
+def test_a_key_is_not_written_like_an_idempotency_key(hook, sandbox, as_task):
+    as_task(1)
+    with pytest.raises(e.WhiteBitValidationError, match="give it as idempotency_key"):
+        hook.flex_invest(plan_id=USDT, amount="100", key="idempotency_key 7")
+    assert moved(sandbox) == []
+
+
 WRONG = [{"amount": "0"}, {"amount": ""}, {"amount": "100", "plan_id": "None"}, {"amount": 1.5}]
 
 
