@@ -35,7 +35,7 @@ window.treasuryValues = (tools) => {
   }
 
   function problem(error, name = "") {
-    return el("p", { class: "left-out" }, name ? el("strong", {}, name) : null, ...facts(error));
+    return el("p", { class: "left-out" }, ...facts({ ...error, message: name + error.message }));
   }
 
   function severalExchanges() {
