@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 
 from airflow_provider_whitebit.client.errors import WhiteBitValidationError, shown
 from airflow_provider_whitebit.treasury.chart_of_accounts import Chart
-from airflow_provider_whitebit.treasury.entry_texts import day_text, facts, time_text, title
+from airflow_provider_whitebit.treasury.entry_texts import WITHOUT, day_text, facts, time_text, title
 from airflow_provider_whitebit.treasury.flex_ledger import micros
 from airflow_provider_whitebit.treasury.journal_entries import Books
 
@@ -24,7 +24,9 @@ def commodity(ticker: str) -> str:
     for name in (ticker, f"T-{ticker}"):
         if _COMMODITY.fullmatch(name):
             return name
-    raise WhiteBitValidationError(f"The asset {shown(ticker)} has a name that Beancount cannot write.")
+    raise WhiteBitValidationError(
+        f"The asset {shown(ticker)} has a name that Beancount cannot write.", next_step=WITHOUT
+    )
 
 
 def beancount_lines(books: Books, chart: Chart, declared: Collection[str] = ()) -> Iterator[str]:

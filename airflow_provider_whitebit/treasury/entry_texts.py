@@ -10,6 +10,8 @@ from airflow_provider_whitebit.treasury.flex_ledger import DAY
 from airflow_provider_whitebit.treasury.journal_entries import EntryKind, JournalEntry
 
 _SECOND = 1_000_000
+#: What to do if a format cannot write the name of an asset.
+WITHOUT = "Name the other assets in tickers, or choose another format. Then clear the task."
 
 
 @lru_cache(maxsize=1024)

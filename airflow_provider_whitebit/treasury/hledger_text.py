@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+from airflow_provider_whitebit.client.errors import WhiteBitValidationError, shown
 from airflow_provider_whitebit.treasury.chart_of_accounts import Chart
-from airflow_provider_whitebit.treasury.entry_texts import day_text, facts, time_text, title
+from airflow_provider_whitebit.treasury.entry_texts import WITHOUT, day_text, facts, time_text, title
 from airflow_provider_whitebit.treasury.flex_ledger import micros
 from airflow_provider_whitebit.treasury.journal_entries import Books
 
 
 def commodity(ticker: str) -> str:
-    """Return the name of an asset in hledger: quoted unless it consists of letters."""
+    """Return the name of an asset in hledger: quoted unless it consists of letters.
+
+    :raises WhiteBitValidationError: there is none.
+    """
+    if '"' in ticker or ";" in ticker:
+        raise WhiteBitValidationError(
+            f"The asset {shown(ticker)} has a name that hledger cannot write.", next_step=WITHOUT
+        )
     return ticker if ticker.isalpha() else f'"{ticker}"'
 
 
@@ -19,6 +27,7 @@ def hledger_lines(books: Books, chart: Chart, declared: Collection[str] = ()) ->
     """Yield the text of some entries at a time. Use within :func:`.exact`.
 
     :param declared: accounts that the books before have declared.
+    :raises WhiteBitValidationError: the name of an asset cannot be written.
     """
     names = {ticker: commodity(ticker) for _, ticker in sorted(books.accounts)}
     yield f"; WhiteBIT, {time_text(micros(books.start))} to {time_text(micros(books.end))}\n"
