@@ -282,19 +282,23 @@ def judge(intent: Intent, traces: Iterable[Trace], *, margin_ms: int, explained:
     A trace is the intent's own if it fits the move, was not there before, and was made while an attempt that is not
     known to be refused could be accepted. Two things make it unclear: a trace within the reconcile margin before or
     after that time, which may be another move's or stamped early or late; and a trace of that time that does not fit. A
-    record of that time that cannot be read makes it unclear too, even beside a trace that fits.
+    record of that time that cannot be read makes it unclear too, even beside a trace that fits. So does a trace of
+    another move whose second record may be the one that fits: the two may have different identifiers.
 
     :param intent: the intent and its attempts.
     :param traces: what the records show, read after the last attempt had ended.
     :param margin_ms: how late the exchange may record what it accepted, in milliseconds.
     :param explained: what is known of records that are certainly of other moves.
     """
-    margin = margin_ms // 1000
+    margin, traces = margin_ms // 1000, list(traces)
     known = explained.without(intent.move, traces)
+    others = [trace for trace in traces if trace not in known]
     certain = [trace for trace in known if trace.fits and _may_be(trace, intent.unproven, 0, 0)]
     hidden = any(not trace.readable and _may_be(trace, intent.unproven, 0, _STAMPED_LATE) for trace in known)
-    # A move that opens or ends an investment may leave one record of each kind.
-    if certain and not hidden and len({trace.kind for trace in certain}) == len(certain) and _at_once(certain):
+    # A move that opens or ends an investment may leave one record of each kind, and one of another move may remain.
+    halves = any(one.kind != other.kind and _at_once([one, other]) for one in certain for other in others)
+    alone = bool(certain) and len({trace.kind for trace in certain}) == len(certain) and _at_once(certain)
+    if alone and not hidden and not halves:
         found = min(certain, key=lambda trace: trace.kind)
         dated = found if found.dated else replace(found, made_at=intent.unproven[-1].earliest)
         return Verdict(dated, traces=tuple(certain))

@@ -10,7 +10,7 @@ import pytest
 from airflow_provider_whitebit.client import errors
 from airflow_provider_whitebit.client.models import FixedInvestment, FlexTransaction, SubAccountTransaction
 from airflow_provider_whitebit.client.unreadable import UnreadableRecord
-from airflow_provider_whitebit.moves.evidence import begins_at, ends_at_ms, judge, judge_transfer, traces_of
+from airflow_provider_whitebit.moves.evidence import Explained, begins_at, ends_at_ms, judge, judge_transfer, traces_of
 from airflow_provider_whitebit.moves.intent import Attempt, Balances, Move, Operation
 from tests.protocol_script import MOVE, NOW, PLAN, in_doubt, intent, record
 
@@ -120,6 +120,23 @@ def test_an_amount_may_be_shown_with_eight_decimals(amount, expected):
 )
 def test_several_records(records, expected):
     assert verdict(records) == verdict(records[::-1]) == expected
+
+
+@pytest.mark.parametrize(
+    ("left", "expected"),
+    [
+        # Perhaps the second record of the opening that has a receipt.
+        (record("b", action=INVEST), "unclear"),
+        (record("b", SECOND + 2, action=INVEST), "unclear"),
+        (record("b", SECOND + 3, action=INVEST), "found"),
+        (record("b"), "found"),
+        (record("a", action=INVEST), "absent"),
+    ],
+)
+def test_what_remains_beside_a_record_of_another_move(left, expected):
+    traces = traces_of(MOVE, [record("a"), left])
+    result = judge(in_doubt(), traces, margin_ms=MARGIN_MS, explained=Explained(frozenset({"a"})))
+    assert ("found" if result.found else "unclear" if result.unclear else "absent") == expected
 
 
 def test_of_two_records_the_receipt_names_always_the_same():
