@@ -18,7 +18,7 @@ from airflow_provider_whitebit.moves.drivers import run
 from airflow_provider_whitebit.moves.execution import ApiKey, ExecutionRequest
 from airflow_provider_whitebit.moves.history import MoveHistory
 from airflow_provider_whitebit.moves.intent import Attempt, Intent, Move, Operation
-from airflow_provider_whitebit.moves.journal import MemoryJournal
+from airflow_provider_whitebit.moves.journal import MemoryJournal, MemorySpendingLog
 from airflow_provider_whitebit.moves.limits import Limits
 
 NOW = 1_790_000_000_000
@@ -138,8 +138,8 @@ class Script:
         self.records = list(records)
         self.resolutions = resolutions or {}
         self.done: list[str] = []
-        #: Copies of spending logs by lock and number; what limits over time count; what is invested.
-        self.spending: dict[tuple[str, int], dict[str, Any]] = {}
+        #: The spending logs; what limits over time count; what is invested.
+        self.spending = MemorySpendingLog()
         self.moves = AccountRecords()
         self.invested: Decimal | None = None
 
@@ -177,9 +177,11 @@ class Script:
                     raise found
                 return found
             case e.ReadSpending(name):
-                return [document for (kept, _), document in self.spending.items() if kept == name]
-            case e.WriteSpending(name, written, copy):
-                self.spending[name, copy] = written.to_json()
+                return self.spending.read(name)
+            case e.WriteSpending(name, written, pages):
+                self.spending.write(name, written.to_json(), pages)
+            case e.FinishSpending(name, pages):
+                self.spending.finish(name, pages)
             case e.ReadMoves(since):
                 self.since = since
                 return self.moves

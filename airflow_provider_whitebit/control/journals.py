@@ -254,6 +254,9 @@ class DatabaseVariables:
     def keep(self, name: str, text: str, description: str) -> None:
         raise NotImplementedError
 
+    def delete(self, name: str) -> None:
+        raise NotImplementedError
+
 
 @dataclass(frozen=True, slots=True)
 class _DatabaseStates:

@@ -27,6 +27,7 @@ from airflow_provider_whitebit.hooks.mapped_tasks import MappedTask
 from airflow_provider_whitebit.hooks.stores import (
     Store,
     TaskStateStore,
+    Variables,
     VariableStore,
     count_instances,
     plain_name,
@@ -34,12 +35,14 @@ from airflow_provider_whitebit.hooks.stores import (
     variable_name,
 )
 from airflow_provider_whitebit.moves.journal import (
-    LOG_COPIES,
+    PAGES_KEPT,
     Journal,
+    LogReading,
     MemoryJournal,
     MemoryMarkers,
     MemorySpendingLog,
     MoveMarkers,
+    Page,
     SharedJournal,
     SpendingLog,
 )
@@ -51,6 +54,8 @@ _STATE, _VARIABLE, _KEYED = "whitebit_move.", "whitebit_move__", "whitebit_key__
 _BY_HAND = 0
 #: Begin the names of the runs that people start. With one date there can be many, each replacing the one before.
 _RUNS_BY_HAND = ("manual__", "__airflow_temporary_run_")
+#: How many numbers the latest page of a spending log is looked for, if the one that is named as the latest is gone.
+_PAGES_SEARCHED = 200
 #: Bits of a writer's number in the journal of an idempotency key.
 _WRITER_BITS = 12
 
@@ -286,27 +291,57 @@ class VariableMarkers:
 
 
 class VariableSpendingLog:
-    """Spending logs in Airflow Variables, for all tasks that use an API key.
+    """Spending logs in Airflow Variables, for all tasks that use an API key: one Variable for each page.
 
     :param account: fingerprint of the API key.
     :param variables: where they are kept; by default where tasks keep them.
     """
 
-    def __init__(self, account: str, variables: Store | None = None) -> None:
+    def __init__(self, account: str, variables: Variables | None = None) -> None:
         self._account = account
         self._variables = variables or VariableStore()
 
-    def name(self, lock: str, copy: int) -> str:
-        """The name of the Variable of one copy."""
-        return f"whitebit_spent__{self._account}__{plain_name(lock)}__{copy + 1}"
+    def name(self, lock: str, part: int | str) -> str:
+        """The name of the Variable of one page, or of the number of the latest one."""
+        return f"whitebit_spent__{self._account}__{plain_name(lock)}__{part}"
 
-    def read(self, name: str) -> list[dict[str, Any]]:
-        names = [self.name(name, copy) for copy in range(LOG_COPIES)]
-        return [_document(one, text) for one in names if (text := self._variables.read(one)) is not None]
+    def read(self, name: str) -> LogReading:
+        named = self._named(name)
+        found = {} if (text := self._page(name, named)) is None else {named: text}
+        # Every number up to the latest one has a page. Perhaps those that follow the named one were deleted since.
+        number, until = named, named + (_PAGES_SEARCHED if named and not found else 1)
+        while number < until:
+            number += 1
+            if (text := self._page(name, number)) is not None:
+                found[number], until = text, max(until, number + 1)
+        if named and not found:
+            raise WhiteBitJournalError(
+                f"The spending log of {name!r} is gone from page {named} on.",
+                next_step="If it was deleted: wait for 24 hours without moves, then delete the other Variables whose "
+                f"names begin with {self.name(name, '')}.",
+            )
+        documents = [_document(self.name(name, number), text) for number, text in found.items()]
+        return LogReading(documents, (Page(max(found, default=0), named),))
 
-    def write(self, name: str, document: dict[str, Any], copy: int) -> None:
+    def write(self, name: str, document: dict[str, Any], pages: tuple[Page, ...]) -> None:
         description = "Moves of the last 24 hours with one API key, for limits over time"
-        self._variables.keep(self.name(name, copy), json.dumps(document, sort_keys=True), description)
+        text = json.dumps(document, sort_keys=True)
+        self._variables.keep(self.name(name, pages[0].number), text, description)
+
+    def finish(self, name: str, pages: tuple[Page, ...]) -> None:
+        page = pages[0]
+        self._variables.keep(self.name(name, "latest"), str(page.number), "Number of the latest page")
+        for number in range(max(1, page.named - PAGES_KEPT + 1), page.number - PAGES_KEPT + 1):
+            self._variables.delete(self.name(name, number))
+
+    def _named(self, name: str) -> int:
+        text = self._variables.read(self.name(name, "latest")) or "0"
+        if not text.isdecimal():
+            raise WhiteBitJournalError(f"{self.name(name, 'latest')} is no number.")
+        return int(text)
+
+    def _page(self, name: str, number: int) -> str | None:
+        return self._variables.read(self.name(name, number)) if number else None
 
 
 def _document(name: str, text: str) -> dict[str, Any]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 from typing import Any, Protocol
 
 from airflow_provider_whitebit.client.errors import WhiteBitJournalError
 from airflow_provider_whitebit.hooks.airflow_compat import never_expire, stored_variable
+
+log = logging.getLogger(__name__)
 
 #: Longest name of a Variable.
 _LONGEST_NAME = 250
@@ -30,6 +33,13 @@ class Store(Protocol):
         """
 
 
+class Variables(Store, Protocol):
+    """A store whose texts can be deleted."""
+
+    def delete(self, name: str) -> None:
+        """Delete a text, if possible."""
+
+
 _NOTHING: Any = object()
 
 
@@ -41,6 +51,9 @@ class VariableStore:
 
     def keep(self, name: str, text: str, description: str) -> None:
         keep_variable(name, text, description)
+
+    def delete(self, name: str) -> None:
+        delete_variable(name)
 
 
 class TaskStateStore:
@@ -117,6 +130,16 @@ def count_instances(instance: Any) -> int:
         raise WhiteBitJournalError(
             f"Airflow's task instances could not be counted ({type(error).__name__})."
         ) from error
+
+
+def delete_variable(name: str) -> None:
+    """Delete an Airflow Variable, if possible."""
+    from airflow.sdk import Variable
+
+    try:
+        Variable.delete(name)
+    except Exception as error:
+        log.info("The Airflow Variable %s could not be deleted (%s)", name, type(error).__name__)
 
 
 def variable_name(prefix: str, readable: str, identity: str) -> str:

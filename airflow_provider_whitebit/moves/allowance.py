@@ -22,6 +22,7 @@ from airflow_provider_whitebit.moves.counting import CountedMove, counted_moves,
 from airflow_provider_whitebit.moves.effects import (
     AskTime,
     Effect,
+    FinishSpending,
     ReadClock,
     ReadInvested,
     ReadMoves,
@@ -30,7 +31,7 @@ from airflow_provider_whitebit.moves.effects import (
 )
 from airflow_provider_whitebit.moves.history import MoveHistory, merge_intents
 from airflow_provider_whitebit.moves.intent import Intent, Move, Operation, State
-from airflow_provider_whitebit.moves.journal import LOG_COPIES
+from airflow_provider_whitebit.moves.journal import Page
 from airflow_provider_whitebit.moves.limits import Limits
 from airflow_provider_whitebit.moves.nonce_lock import NonceLock
 
@@ -49,37 +50,50 @@ class Allowance:
     """What the limits over time allow one move, while its locks are held.
 
     :param amount: how much the move counts for; ``None`` if it is not known.
-    :param logs: the spending log of each lock.
+    :param logs: what the spending log of each lock holds, and where its latest page is.
     """
 
     amount: Decimal | None = None
-    logs: dict[str, MoveHistory] = field(default_factory=dict)
+    logs: dict[str, tuple[MoveHistory, tuple[Page, ...]]] = field(default_factory=dict)
+    #: The names of the logs into which this process has written the intent.
+    _written: list[str] = field(default_factory=list)
 
     def reserve(self, intent: Intent, lock: NonceLock) -> Generator[Effect, Any, None]:
         """Write the intent into the logs. It may be sent if the lock has not ended after that.
 
-        A process that stood still must not write over what later owners of the lock have written. It notices before its
-        next write, so it can spoil one copy only.
+        First a page of what was read, then the intent's own: see :class:`~.journal.SpendingLog`. Between the two, this
+        process must know that it still owns the lock.
 
         :raises WhiteBitJournalError: it is not certain that it is durable.
         """
-        entry = replace(intent, move=replace(intent.move, amount=self.amount), requested={}, refusal=None)
-        for copy in range(LOG_COPIES):
-            for name in self.logs:
-                if (yield ReadClock()).estimate_ms >= lock.ends_ms:
-                    return
-                self.logs[name] = _with_entry(self.logs[name], entry)
-                yield WriteSpending(name, self.logs[name], copy)
+        for name, (history, pages) in self.logs.items():
+            if (yield ReadClock()).estimate_ms >= lock.ends_ms:
+                return
+            yield WriteSpending(name, history, _following(pages))
+        for name in self.logs:
+            if (yield ReadClock()).estimate_ms >= lock.ends_ms:
+                return
+            self._written.append(name)
+            yield from self._write(name, intent)
 
     def settle(self, intent: Intent, lock: NonceLock) -> Generator[Effect, Any, None]:
         """Write into the logs what became of the intent, unless the lock has ended. Without it, records tell."""
-        for name, history in self.logs.items():
-            known = history.intents.get(intent.id)
-            if known is None or (yield ReadClock()).estimate_ms >= lock.ends_ms:
-                return
-            entry = replace(intent, move=known.move, requested={}, refusal=None)
+        for name in self._written:
             with suppress(WhiteBitJournalError):
-                yield WriteSpending(name, _with_entry(history, entry), 0)
+                if (yield ReadClock()).estimate_ms < lock.ends_ms:
+                    yield from self._write(name, intent)
+                # A page of before must not be the latest one again.
+                if (yield ReadClock()).estimate_ms < lock.ends_ms:
+                    yield FinishSpending(name, _following(_following(self.logs[name][1])))
+
+    def _write(self, name: str, intent: Intent) -> Generator[Effect, Any, None]:
+        history, pages = self.logs[name]
+        entry = replace(intent, move=replace(intent.move, amount=self.amount), requested={}, refusal=None)
+        yield WriteSpending(name, _with_entry(history, entry), _following(_following(pages)))
+
+
+def _following(pages: Iterable[Page]) -> tuple[Page, ...]:
+    return tuple(page.next for page in pages)
 
 
 def _with_entry(history: MoveHistory, entry: Intent) -> MoveHistory:
@@ -101,18 +115,22 @@ def allowance_for(limits: Limits, intent: Intent, lock: NonceLock, margin_ms: in
     names = limits.lock_names(intent.move.ticker)
     if not names:
         return Allowance()
-    window = DAY if intent.move.ticker in limits.max_per_day else HOUR
+    window = _window(limits, [intent.move])
     logs, moves = yield from _counted(names, lock.begins, window, margin_ms, own=intent.id)
     amount = yield from _amount_of(intent.move)
     _Check(limits, moves, lock.begins).add(intent.move, amount)
     return Allowance(amount, logs)
 
 
-def foresee(limits: Limits, moves: Sequence[Move], margin_ms: int) -> Generator[Effect, Any, None]:
-    """Check moves that are not sent: a dry run. Without a lock, the answer may be outdated at once.
+def foresee(
+    limits: Limits, moves: Sequence[Move], margin_ms: int, *, own: str = "", certain: bool = False
+) -> Generator[Effect, Any, None]:
+    """Check moves without a lock: the answer may be outdated at once.
 
     :param limits: of the connection.
     :param moves: in their order; each one uses up what it moves.
+    :param own: id of an intent that does not count.
+    :param certain: count only what has certainly moved. A move that another process sends just now may be refused.
     :raises WhiteBitLimitError: the limits over time do not allow one of them now.
     :raises WhiteBitError: the exchange or the log cannot be read.
     """
@@ -121,8 +139,7 @@ def foresee(limits: Limits, moves: Sequence[Move], margin_ms: int) -> Generator[
         return
     now = yield from _now()
     names = list(dict.fromkeys(name for move in concerned for name in limits.lock_names(move.ticker)))
-    window = DAY if any(move.ticker in limits.max_per_day for move in concerned) else HOUR
-    _, counted = yield from _counted(names, now, window, margin_ms)
+    _, counted = yield from _counted(names, now, _window(limits, concerned), margin_ms, own=own, certain=certain)
     check = _Check(limits, counted, now)
     for move in concerned:
         check.add(move, (yield from _amount_of(move)))
@@ -175,17 +192,25 @@ def _now() -> Generator[Effect, Any, int]:
     return now
 
 
+def _window(limits: Limits, moves: Iterable[Move]) -> int:
+    """How far the moves reach back that limits on these ones count, in seconds."""
+    return DAY if any(move.ticker in limits.max_per_day for move in moves) else HOUR
+
+
 def _counted(
-    names: Iterable[str], now: int, window: int, margin_ms: int, own: str = ""
-) -> Generator[Effect, Any, tuple[dict[str, MoveHistory], list[CountedMove]]]:
-    """The spending logs by lock, and all moves of the account in a window.
+    names: Iterable[str], now: int, window: int, margin_ms: int, *, own: str = "", certain: bool = False
+) -> Generator[Effect, Any, tuple[dict[str, tuple[MoveHistory, tuple[Page, ...]]], list[CountedMove]]]:
+    """The spending logs by lock, with the places of their latest pages, and all moves of the account in a window.
 
     :param own: id of the intent that is about to be sent: it moves at most once, so it is not counted beside itself.
+    :param certain: leave out what has not certainly moved.
     """
     logs: dict[str, MoveHistory] = {}
+    pages: dict[str, tuple[Page, ...]] = {}
     for name in names:
+        reading = yield ReadSpending(name)
         try:
-            logs[name] = MoveHistory.merge((yield ReadSpending(name)))
+            logs[name], pages[name] = MoveHistory.merge(reading.documents), reading.pages
         except ValueError as error:
             raise WhiteBitJournalError(
                 f"The spending log {name!r} cannot be read: {error}.",
@@ -197,16 +222,20 @@ def _counted(
     intents = dict(MoveHistory.merge(history.to_json() for history in logs.values()).intents)
     intents.pop(own, None)
     records = yield ReadMoves(now - window)
-    moves, shown = counted_moves(records, intents.values(), since=now - window, margin_ms=margin_ms)
+    counting = [one for one in intents.values() if one.state is State.EXECUTED or not certain]
+    moves, shown = counted_moves(records, counting, since=now - window, margin_ms=margin_ms)
     latest = now - margin_ms // 1000 - _SHOWN_FOR
     kept = {
-        name: replace(
-            history,
-            intents={
-                id_: one
-                for id_, one in history.intents.items()
-                if id_ == own or _matters(one, now - DAY if id_ not in shown else latest)
-            },
+        name: (
+            replace(
+                history,
+                intents={
+                    id_: one
+                    for id_, one in history.intents.items()
+                    if id_ == own or _matters(one, now - DAY if id_ not in shown else latest)
+                },
+            ),
+            pages[name],
         )
         for name, history in logs.items()
     }

@@ -178,8 +178,10 @@ class _Worker:
                 return execution.resolutions.read(intent_id)
             case e.ReadSpending(name):
                 return execution.api_key.spending.read(name)
-            case e.WriteSpending(name, history, copy):
-                return execution.api_key.spending.write(name, history.to_json(), copy)
+            case e.WriteSpending(name, history, pages):
+                return execution.api_key.spending.write(name, history.to_json(), pages)
+            case e.FinishSpending(name, pages):
+                return execution.api_key.spending.finish(name, pages)
             case e.Resolve():
                 return execution.request.resolve(execution.account)
             case e.CheckPromise(move):

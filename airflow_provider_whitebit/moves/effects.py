@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from airflow_provider_whitebit.client.calls import MoveCall, ProbeCall
 from airflow_provider_whitebit.moves.history import MoveHistory
 from airflow_provider_whitebit.moves.intent import Intent, Move
+from airflow_provider_whitebit.moves.journal import Page
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,18 +118,26 @@ class ReadResolution:
 
 @dataclass(frozen=True, slots=True)
 class ReadSpending:
-    """Every copy of the spending log of this lock (``list[dict]``)."""
+    """What the spending log of this lock holds (:class:`~.journal.LogReading`)."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class WriteSpending:
-    """Nothing; this copy of the spending log of this lock is durable afterwards."""
+    """Nothing; this page of the spending log of this lock is durable afterwards."""
 
     name: str
     history: MoveHistory
-    copy: int
+    pages: tuple[Page, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FinishSpending:
+    """Nothing; this page of the spending log of this lock is found at once afterwards."""
+
+    name: str
+    pages: tuple[Page, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +197,7 @@ Effect = (
     | ReadResolution
     | ReadSpending
     | WriteSpending
+    | FinishSpending
     | ReadMoves
     | ReadInvested
     | Send

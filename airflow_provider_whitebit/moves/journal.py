@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from airflow_provider_whitebit.moves.evidence import NONCE_LIFE_MS
@@ -67,29 +68,69 @@ class MoveMarkers(Protocol):
         """
 
 
-#: How many copies there are of each spending log.
-LOG_COPIES = 2
+#: How many pages of a spending log are kept. A process that stood still may have named an older page as the latest one.
+PAGES_KEPT = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A place in a spending log.
+
+    :param number: from 1; 0 stands before the first page.
+    :param named: the page that the log named as its latest one when it was read.
+    """
+
+    number: int = 0
+    named: int = 0
+
+    @property
+    def next(self) -> Page:
+        """The page after this one."""
+        return replace(self, number=self.number + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class LogReading:
+    """What a spending log holds.
+
+    :param documents: the latest page, and perhaps earlier ones; empty if there is no page.
+    :param pages: the place of the latest page; with two API keys, that in the log of each.
+    """
+
+    documents: Sequence[dict[str, Any]] = ()
+    pages: tuple[Page, ...] = (Page(),)
 
 
 class SpendingLog(Protocol):
-    """Keeps what was sent lately, by the name of a lock: each owner of the lock reads it and writes it anew.
+    """Keeps what was sent lately, by the name of a lock. Its latest page holds everything.
 
-    There are several copies. A process that stood still may write one of them over what a later owner has written.
+    A process that stood still may write long after it has lost the lock. So the owner of the lock first adds a page
+    with what it has read, and then, while it still owns the lock, one more page with its own move. All later owners see
+    the first page. So none of them ever writes its own move into the second one, and no earlier owner does: it would
+    have added the first page itself.
     """
 
-    def read(self, name: str) -> list[dict[str, Any]]:
-        """Every copy that there is.
+    def read(self, name: str) -> LogReading:
+        """What the log holds.
 
         :param name: of the lock.
         :raises WhiteBitJournalError: it is not certain what the log holds.
         """
 
-    def write(self, name: str, document: dict[str, Any], copy: int) -> None:
-        """Store one copy. It is durable when this returns.
+    def write(self, name: str, document: dict[str, Any], pages: tuple[Page, ...]) -> None:
+        """Store a page. It is durable when this returns.
 
         :param name: of the lock.
-        :param copy: which one, from 0.
-        :raises WhiteBitJournalError: it is not certain that the copy is durable.
+        :param pages: its place.
+        :raises WhiteBitJournalError: it is not certain that the page is durable.
+        """
+
+    def finish(self, name: str, pages: tuple[Page, ...]) -> None:
+        """Name the latest page, so that it is found at once, and delete those long before it.
+
+        :param name: of the lock.
+        :param pages: the place of the latest page.
+        :raises WhiteBitJournalError: it may not have been named.
         """
 
 
@@ -102,25 +143,37 @@ class SharedSpendingLog:
     def __init__(self, *logs: SpendingLog) -> None:
         self._logs = logs
 
-    def read(self, name: str) -> list[dict[str, Any]]:
-        return [document for one in self._logs for document in one.read(name)]
+    def read(self, name: str) -> LogReading:
+        read = [one.read(name) for one in self._logs]
+        documents = [document for one in read for document in one.documents]
+        return LogReading(documents, tuple(page for one in read for page in one.pages))
 
-    def write(self, name: str, document: dict[str, Any], copy: int) -> None:
-        for one in self._logs:
-            one.write(name, document, copy)
+    def write(self, name: str, document: dict[str, Any], pages: tuple[Page, ...]) -> None:
+        for one, page in zip(self._logs, pages, strict=True):
+            one.write(name, document, (page,))
+
+    def finish(self, name: str, pages: tuple[Page, ...]) -> None:
+        for one, page in zip(self._logs, pages, strict=True):
+            one.finish(name, (page,))
 
 
 class MemorySpendingLog:
     """A spending log for use outside a task: it lives as long as the object."""
 
     def __init__(self) -> None:
-        self._documents: dict[tuple[str, int], dict[str, Any]] = {}
+        self._pages: dict[str, dict[int, dict[str, Any]]] = {}
 
-    def read(self, name: str) -> list[dict[str, Any]]:
-        return [document for (kept, _), document in self._documents.items() if kept == name]
+    def read(self, name: str) -> LogReading:
+        pages = self._pages.get(name, {})
+        latest = max(pages, default=0)
+        return LogReading([pages[latest]] if latest else [], (Page(latest),))
 
-    def write(self, name: str, document: dict[str, Any], copy: int) -> None:
-        self._documents[name, copy] = document
+    def write(self, name: str, document: dict[str, Any], pages: tuple[Page, ...]) -> None:
+        self._pages.setdefault(name, {})[pages[0].number] = document
+
+    def finish(self, name: str, pages: tuple[Page, ...]) -> None:
+        kept = {number: page for number, page in self._pages[name].items() if number > pages[0].number - PAGES_KEPT}
+        self._pages[name] = kept
 
 
 class SharedMarkers:

@@ -17,6 +17,7 @@ from airflow_provider_whitebit.client.errors import (
     WhiteBitUnavailableError,
     quoted,
 )
+from airflow_provider_whitebit.moves.allowance import foresee
 from airflow_provider_whitebit.moves.doubts import sent_at
 from airflow_provider_whitebit.moves.effects import (
     CheckStop,
@@ -101,11 +102,13 @@ class _Run(RunRecord):
             tries_left -= 1
             move = intent.move if intent is not None else (yield Resolve())
             self._permit(move, intent)
+            own = execution.intent_id if intent is None else intent.id
+            # Before the lock, so that a move that does not fit makes no other one wait.
+            yield from foresee(execution.limits, [move], self.margin_ms, own=own, certain=True)
             lock = yield from take_lock(execution, self.rules, move, (execution.intent_id, *self.history.intents))
             last_error, intent = yield from send(self, intent, move, lock)
             self.history = self.history.with_intent(intent)
             if intent.state is State.EXECUTED:
-                yield from self.keep(intent)
                 return self._conclude(intent)
             log.info("Move %s: %s", intent.id, last_error)
             if not intent.in_doubt:

@@ -43,7 +43,7 @@ from airflow_provider_whitebit.moves.supersession import confirm_beside_failed, 
 def send(
     run: RunRecord, intent: Intent | None, move: Move, lock: NonceLock
 ) -> Generator[Effect, Any, tuple[WhiteBitError | None, Intent]]:
-    """Write one attempt to the journal and send it.
+    """Write one attempt to the journal and send it. If it was executed, the journal says so afterwards.
 
     :raises WhiteBitError: the exchange refused it for good, or the journal could not be written.
     :returns: the intent, and the error if the exchange did not say yes.
@@ -55,6 +55,7 @@ def send(
     try:
         intent = yield from _prepared(run, intent, Attempt(lock.nonce, lock.begins))
         if intent.state is State.EXECUTED:
+            yield from run.keep(intent)
             return None, intent
         if late := (yield from _late(lock)):
             # Balances that are read after the lock's end may be the next owner's. They must not become evidence.
@@ -104,6 +105,7 @@ def _send_written(
         yield from run.keep(intent.refused(error))
         raise
     made = yield from _acknowledged(intent, lock, reference)
+    yield from run.keep(made)
     yield from allowance.settle(made, lock)
     return None, made
 

@@ -149,6 +149,7 @@ def as_task(monkeypatch):
     monkeypatch.setattr(stores, "never_expire", lambda: None)
     monkeypatch.setattr(stores, "read_variable", variables.get)
     monkeypatch.setattr(stores, "keep_variable", lambda name, text, _: variables.update({name: text}))
+    monkeypatch.setattr(stores, "delete_variable", lambda name: variables.pop(name, None))
     monkeypatch.setattr(task_run, "_RUNS", {})
 
     def as_try(

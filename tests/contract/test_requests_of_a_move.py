@@ -87,6 +87,7 @@ class Account:
         variables = self.variables = {}
         monkeypatch.setattr(stores, "read_variable", variables.get)
         monkeypatch.setattr(stores, "keep_variable", lambda name, text, _: variables.update({name: text}))
+        monkeypatch.setattr(stores, "delete_variable", lambda name: variables.pop(name, None))
         known = {"conn_type": "whitebit", "login": "sandbox-key", "password": "sandbox-secret", "extra": extra}
         monkeypatch.setenv("AIRFLOW_CONN_BEFORE", json.dumps(known))
         if previous:
@@ -233,7 +234,8 @@ READINGS = 6
 def test_limits_over_time_cost_only_those_who_have_them(monkeypatch, previous, limits, claims):
     account = Account(monkeypatch, fenced=True, previous=previous, **limits)
     taken = account.task(OPERATIONS["invest by plan"][1])
-    more = claims * (1 + previous) + (READINGS if claims else 0)
+    # Read before the lock, and again inside it.
+    more = claims * (1 + previous) + (2 * READINGS if claims else 0)
     assert taken.main == undisturbed("invest by plan", previous) + more
     assert any(name.startswith("whitebit_spent__") for name in account.variables) is bool(claims)
 

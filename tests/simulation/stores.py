@@ -10,7 +10,7 @@ from airflow_provider_whitebit.client.errors import WhiteBitJournalError
 from airflow_provider_whitebit.hooks.doubts import DOUBT, RESOLUTION, VariableResolutions
 from airflow_provider_whitebit.hooks.journals import TaskJournals
 from airflow_provider_whitebit.moves.history import MoveHistory
-from airflow_provider_whitebit.moves.journal import LOG_COPIES, Journal
+from airflow_provider_whitebit.moves.journal import Journal
 from airflow_provider_whitebit.moves.resolution import Resolutions
 from tests.simulation.wire import Venue
 from tests.simulation.world import Process
@@ -146,18 +146,25 @@ class SimulatedMarkers:
         process.step("after writing a marker", venue.latency())
 
 
-class SimulatedSpendingLog:
-    """One try's view of the spending logs, which all tasks with an API key share."""
+class SimulatedVariables:
+    """One try's view of Variables that all tasks share: those of the spending logs."""
 
-    def __init__(self, store: Store, process: Process, fingerprint: str = "account") -> None:
-        self._texts = SimulatedMarkers(store, process, fingerprint)
+    def __init__(self, store: Store, process: Process) -> None:
+        self._store = store
+        self._process = process
+        self._texts = SimulatedMarkers(store, process, "variable")
 
-    def read(self, name: str) -> list[dict[str, Any]]:
-        texts = [self._texts.read(f"spent|{name}|{copy}") for copy in range(LOG_COPIES)]
-        return [json.loads(text) for text in texts if text is not None]
+    def read(self, name: str) -> str | None:
+        return self._texts.read(name)
 
-    def write(self, name: str, document: dict[str, Any], copy: int) -> None:
-        self._texts.write(f"spent|{name}|{copy}", json.dumps(document))
+    def keep(self, name: str, text: str, description: str) -> None:
+        self._texts.write(name, text)
+
+    def delete(self, name: str) -> None:
+        venue = self._store.venue
+        self._process.step("before deleting a Variable", venue.latency())
+        if venue.random.random() >= venue.faults.journal:
+            self._store.markers.pop(f"variable|{name}", None)
 
 
 class SimulatedTexts:

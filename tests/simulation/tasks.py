@@ -14,6 +14,7 @@ from airflow_provider_whitebit.client.clock import ExchangeClock
 from airflow_provider_whitebit.client.errors import WhiteBitError, WhiteBitInDoubtError, WhiteBitStoppedError
 from airflow_provider_whitebit.client.signing import Credentials
 from airflow_provider_whitebit.client.transport import RetryPolicy
+from airflow_provider_whitebit.hooks.journals import VariableSpendingLog
 from airflow_provider_whitebit.moves import effects
 from airflow_provider_whitebit.moves.account import Account
 from airflow_provider_whitebit.moves.drivers import ReconcileLater, ask_exchange, execute_move, run
@@ -22,7 +23,7 @@ from airflow_provider_whitebit.moves.intent import Intent, Move, Operation, Rece
 from airflow_provider_whitebit.moves.limits import Limits
 from airflow_provider_whitebit.moves.reconciliation import reconcile
 from tests.simulation.exchanges import SUB_ACCOUNT
-from tests.simulation.stores import SimulatedMarkers, SimulatedSpendingLog, Store
+from tests.simulation.stores import SimulatedMarkers, SimulatedVariables, Store
 from tests.simulation.wire import KEY, SimulatedTransport, SimulatedWire, Venue
 from tests.simulation.world import Killed, Process, World
 
@@ -247,7 +248,7 @@ class Task:
             wire=SimulatedWire(self.venue, process),
         )
         markers = SimulatedMarkers(self.store, process, fingerprint)
-        spending = SimulatedSpendingLog(self.store, process, fingerprint)
+        spending = VariableSpendingLog(fingerprint, SimulatedVariables(self.store, process))
         return ApiKey(MovingClient(transport), fingerprint, "whitebit_default", markers, RECONCILE_MARGIN_MS, spending)
 
     def _reconcile(self, process: Process, later: ReconcileLater) -> dict[str, Any]:

@@ -19,17 +19,17 @@ def log(tables, monkeypatch):
     return spending.SpendingInDatabase(ACCOUNT)
 
 
-def test_every_copy_under_the_names_that_tasks_use(tables, log):
-    assert log.read("limit|USDT") == []
+def test_every_page_under_the_names_that_tasks_use(tables, log):
+    assert log.read("limit|USDT").documents == []
     names = VariableSpendingLog(ACCOUNT)
-    for copy in (0, 1):
-        tables.variable(names.name("limit|USDT", copy), json.dumps(history(intent(f"int-{copy}"))), "Moves")
-    tables.variable(VariableSpendingLog("another").name("limit|USDT", 0), json.dumps(history(intent("other"))), "Moves")
-    assert log.read("limit|USDT") == [history(intent("int-0")), history(intent("int-1"))]
-    assert log.read("limit") == []
+    for number in (1, 2):
+        tables.variable(names.name("limit|USDT", number), json.dumps(history(intent(f"int-{number}"))), "Moves")
+    tables.variable(VariableSpendingLog("another").name("limit|USDT", 1), json.dumps(history(intent("other"))), "Moves")
+    assert log.read("limit|USDT").documents == [history(intent("int-1")), history(intent("int-2"))]
+    assert log.read("limit").documents == []
 
 
-def test_a_damaged_copy_is_no_empty_log(tables, log):
-    tables.variable(VariableSpendingLog(ACCOUNT).name("limit", 0), "[]", "Moves")
+def test_a_damaged_page_is_no_empty_log(tables, log):
+    tables.variable(VariableSpendingLog(ACCOUNT).name("limit", 1), "[]", "Moves")
     with pytest.raises(WhiteBitJournalError):
         log.read("limit")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from airflow_provider_whitebit.client.errors import WhiteBitConfigurationError, WhiteBitJournalError
 from airflow_provider_whitebit.hooks import airflow_compat, journals, stores
 from airflow_provider_whitebit.moves import keys
-from airflow_provider_whitebit.moves.journal import MemoryJournal
+from airflow_provider_whitebit.moves.journal import LogReading, MemoryJournal, Page
 
 
 class Store:
@@ -85,6 +85,11 @@ class Variables:
     def set(self, key, value, description=None):
         if not self.deaf:
             self.kept[key] = value
+
+    def delete(self, key):
+        if self.deaf:
+            raise RuntimeError("no answer")
+        del self.kept[key]
 
     def send(self, message):
         from airflow.sdk.execution_time.comms import ErrorResponse, VariableResult
@@ -585,21 +590,34 @@ def test_spending_logs_are_shared_by_all_moves_of_an_api_key_and_lock(monkeypatc
     monkeypatch.setattr(journals, "_MEMORY_SPENDING", {})
     for context in (None, {"ti": "of a task"}):
         monkeypatch.setattr(journals, "current_context", lambda context=context: context)
-        for copy in range(2):
-            journals.spending_log_for("a").write("limit|USDT", {"copy": copy}, copy)
-        assert journals.spending_log_for("a").read("limit|USDT") == [{"copy": 0}, {"copy": 1}]
-        assert journals.spending_log_for("b").read("limit|USDT") == []
-        assert journals.spending_log_for("a").read("limit") == []
-        names = [f"whitebit_spent__a__limit_USDT__{copy}" for copy in (1, 2)]
+        for number in (1, 2):
+            journals.spending_log_for("a").write("limit|USDT", {"page": number}, (Page(number),))
+        reading = journals.spending_log_for("a").read("limit|USDT")
+        assert (reading.documents[-1], reading.pages) == ({"page": 2}, (Page(2),))
+        assert journals.spending_log_for("b").read("limit|USDT") == LogReading([], (Page(),))
+        assert journals.spending_log_for("a").read("limit") == LogReading([], (Page(),))
+        names = [f"whitebit_spent__a__limit_USDT__{number}" for number in (1, 2)]
         assert list(variables.kept) == ([] if context is None else names)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "5"])
 def test_a_spending_log_that_is_no_document_is_not_empty(monkeypatch, variables, text):
     monkeypatch.setattr(journals, "current_context", lambda: {"ti": "of a task"})
-    variables.kept["whitebit_spent__a__limit__2"] = text
-    with pytest.raises(WhiteBitJournalError, match="whitebit_spent__a__limit__2"):
+    variables.kept["whitebit_spent__a__limit__1"] = text
+    with pytest.raises(WhiteBitJournalError, match="whitebit_spent__a__limit__1"):
         journals.spending_log_for("a").read("limit")
+
+
+@pytest.mark.parametrize("deaf", [True, False])
+def test_old_pages_of_a_spending_log_are_deleted_if_possible(monkeypatch, variables, deaf):
+    monkeypatch.setattr(journals, "current_context", lambda: {"ti": "of a task"})
+    log = journals.spending_log_for("a")
+    log.write("limit", {}, (Page(1),))
+    log.finish("limit", (Page(1),))
+    variables.deaf = deaf
+    stores.VariableStore().delete("whitebit_spent__a__limit__1")
+    left = ["whitebit_spent__a__limit__1"] if deaf else []
+    assert [*variables.kept] == [*left, "whitebit_spent__a__limit__latest"]
 
 
 def test_another_dag_run_of_the_same_name_is_another_run_of_the_process(monkeypatch):
