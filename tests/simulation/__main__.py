@@ -44,7 +44,7 @@ def main() -> int:
     elif options.stops:
         world = stopping.StoppingPlans if options.plans else stopping.Stopping
     elif options.limits:
-        world = over_time.OverTime
+        world = over_time.OverTimeRotation if options.rotation else over_time.OverTime
     elif options.fallback:
         world = fallback.Fallback
     elif options.plans:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import ClassVar
@@ -9,15 +10,21 @@ from typing import ClassVar
 from airflow_provider_whitebit.client.errors import WhiteBitInDoubtError
 from airflow_provider_whitebit.moves.allowance import DAY, HOUR
 from airflow_provider_whitebit.moves.drivers import execute_move
+from airflow_provider_whitebit.moves.intent import Operation
 from airflow_provider_whitebit.moves.limits import Limits
 from tests.simulation.exchanges import PLAN, TERM
+from tests.simulation.hostile import OTHER_PLAN
 from tests.simulation.nodes import make_exchange
 from tests.simulation.oracles import check_words
-from tests.simulation.scenarios import BALANCES, CONDITIONS, FLEX
+from tests.simulation.rotation import RotatedTask, replace_key
+from tests.simulation.scenarios import BALANCES, CONDITIONS, FLEX, SMART
 from tests.simulation.stores import Store
 from tests.simulation.tasks import (
     Driver,
+    SimulatedRequest,
     Task,
+    close,
+    fixed_close,
     fixed_invest,
     in_doubt,
     invest,
@@ -25,7 +32,7 @@ from tests.simulation.tasks import (
     transfer,
     withdraw,
 )
-from tests.simulation.wire import Faults, Venue
+from tests.simulation.wire import Faults, Sent, Venue
 from tests.simulation.world import World
 
 MOST, NUMBER = Decimal(150), 4
@@ -44,6 +51,16 @@ REQUESTS = (
     transfer("main", "collateral", "45"),
     sub_account_transfer("main", "sub", "60"),
 )
+#: What closing brings, but for interest.
+FLEX_CLOSED, FIXED_CLOSED = Decimal(60), Decimal(100)
+#: Two Flex plans: closing one must not leave the withdrawals from the other without anything.
+_SCENARIO = {
+    **BALANCES,
+    "plans": [
+        {"id": plan, "ticker": "USDT", "minimum": "10", "maximum": "5000", "rate": "0.05"}
+        for plan in (PLAN, OTHER_PLAN)
+    ],
+}
 
 
 @dataclass
@@ -52,6 +69,7 @@ class OverTime:
 
     seed: int
     driver: Driver = execute_move
+    make_task: Callable[..., Task] = Task
     world: World = field(init=False)
     venue: Venue = field(init=False)
     tasks: list[Task] = field(init=False, default_factory=list)
@@ -64,10 +82,12 @@ class OverTime:
         kept = "task_state" if chance.random() < 0.6 else "variables"
         lag = chance.choice((0, 0, 2, 8))
         limits = chance.choice(LIMITS)
-        self.venue = Venue(world, make_exchange(world, BALANCES, lag), Faults())
+        self.venue = Venue(world, make_exchange(world, _SCENARIO, lag), Faults())
         self.venue.move_outside(f"{FLEX}/invest", plan=PLAN, amount="500")
+        closes = self._investments_to_close()
         world.clock.now += (DAY + 600) * 1000
-        if chance.random() < 0.3:
+        self.taken = chance.random() < 0.3
+        if self.taken:
             # A person's move counts too.
             self.venue.move_outside(f"{FLEX}/withdraw", plan=PLAN, amount="45")
             world.clock.now += 60_000
@@ -76,13 +96,23 @@ class OverTime:
         world.clock.now += chance.randint(0, 8_000)
         world.note(f"seed {self.seed}: {limits.conn_id}, {conditions}, journal in {kept}, history lags {lag} s")
         store = Store(self.venue, kept)
-        for number in range(chance.randint(4, 8)):
-            request = chance.choice(REQUESTS)
-            task = Task(world, self.venue, store, f"task{number}", request, driver=self.driver, limits=limits)
+        requests = [chance.choice(REQUESTS) for _ in range(chance.randint(4, 8))]
+        # Each can be closed once.
+        number = chance.choice((0, 0, 1, 2))
+        requests[:number] = closes[:number]
+        for number, request in enumerate(requests):
+            task = self.make_task(world, self.venue, store, f"task{number}", request, driver=self.driver, limits=limits)
             task.deferrable = self.driver is execute_move and chance.random() < 0.3
             # Spread over the longer run of a move with limits.
-            task.steps = 70
+            task.steps = 100
             self.tasks.append(task)
+
+    def _investments_to_close(self) -> list[SimulatedRequest]:
+        self.venue.move_outside(f"{FLEX}/invest", plan=OTHER_PLAN, amount=f"{FLEX_CLOSED}")
+        term = self.venue.move_outside(f"{SMART}/investment", planId=TERM, amount=f"{FIXED_CLOSED}")
+        requests = [close(OTHER_PLAN), fixed_close(TERM, term, f"{FIXED_CLOSED}")]
+        self.world.random.shuffle(requests)
+        return requests
 
     def run(self) -> None:
         world, chance = self.world, self.world.random
@@ -116,7 +146,7 @@ class OverTime:
     def _check_windows(self) -> None:
         """By the exchange's ledger, in any sliding window that ends with a move of a task."""
         limits = self.tasks[0].limits
-        moves = [(sent.at_ms, sent.amount) for sent in self.venue.sent if sent.executed]
+        moves = [(sent.at_ms, _amount(sent)) for sent in self.venue.sent if sent.executed]
         moves += self._of_people()
         for sent in self.venue.sent:
             if not sent.executed:
@@ -130,7 +160,7 @@ class OverTime:
 
     def _of_people(self) -> list[tuple[int, Decimal]]:
         # The withdrawal above, a minute before the beginning.
-        return [(self.began_ms - 60_001, Decimal(45))] if len(self.venue.outside) > 1 else []
+        return [(self.began_ms - 60_001, Decimal(45))] if self.taken else []
 
     @property
     def doubts(self) -> set[str]:
@@ -138,3 +168,25 @@ class OverTime:
 
     def trace(self) -> str:
         return self.world.trace()
+
+
+class OverTimeRotation(OverTime):
+    """The same, and in the first minutes or after hours the API key is replaced."""
+
+    mode = "LIMITS=1 ROTATION=1 "
+
+    def __post_init__(self) -> None:
+        self.make_task = RotatedTask
+        super().__post_init__()
+        span = self.world.random.choice((20_000, 300_000, HOUR * 1000, DAY * 1000))
+        replace_key(self, self.world.clock.now + self.world.random.randint(0, span), self.tasks)
+
+
+def _amount(sent: Sent) -> Decimal:
+    """How much a request has moved, without interest."""
+    match sent.process.task.request.move.operation:
+        case Operation.FLEX_CLOSE:
+            return FLEX_CLOSED
+        case Operation.FIXED_CLOSE:
+            return FIXED_CLOSED
+    return sent.amount

@@ -9,7 +9,7 @@ from typing import Any
 from airflow_provider_whitebit.client.signing import Credentials
 from airflow_provider_whitebit.moves.drivers import execute_move
 from airflow_provider_whitebit.moves.execution import ApiKey
-from airflow_provider_whitebit.moves.journal import SharedMarkers
+from airflow_provider_whitebit.moves.journal import SharedMarkers, SharedSpendingLog
 from tests.simulation.plans import PlanScenario, PlanTask
 from tests.simulation.scenarios import Scenario
 from tests.simulation.tasks import Driver, Task
@@ -34,10 +34,11 @@ class RotatedTask(Task):
         if self.world.clock.now < self.rotated_at:
             return old, None
         new = self._api_key(process, NEW_KEY, NEW)
-        return (
-            replace(new, markers=SharedMarkers(new.markers, old.markers)),
-            replace(old, connection="whitebit_previous"),
-        )
+        shared = {
+            "markers": SharedMarkers(new.markers, old.markers),
+            "spending": SharedSpendingLog(new.spending, old.spending),
+        }
+        return replace(new, **shared), replace(old, connection="whitebit_previous")
 
 
 class RotatedPlanTask(RotatedTask, PlanTask):

@@ -30,7 +30,7 @@ from tests.simulation import people, sabotage
 from tests.simulation.fallback import Fallback
 from tests.simulation.hostile import Careless, Hostile, Lag, Peopled, PeopledLag
 from tests.simulation.hostile_accounts import HostileRotation, OneKey, Sweeps
-from tests.simulation.over_time import OverTime
+from tests.simulation.over_time import OverTime, OverTimeRotation
 from tests.simulation.plans import PlanScenario
 from tests.simulation.rotation import PlanRotation, Rotation
 from tests.simulation.scenarios import Scenario, failure, first_failure
@@ -47,6 +47,7 @@ WORLDS = (
     (Stopping, SEEDS // 4, 250),
     (StoppingPlans, SEEDS // 20, 50),
     (OverTime, SEEDS // 20, 50),
+    (OverTimeRotation, SEEDS // 40, 50),
     (Hostile, SEEDS // 2, 250),
     (Lag, SEEDS // 4, 250),
     (HostileRotation, SEEDS // 8, 250),
