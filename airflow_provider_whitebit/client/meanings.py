@@ -64,7 +64,7 @@ RATE_LIMIT = Meaning(
     "rate_limit",
     WhiteBitRateLimitError,
     "The exchange's rate limit refused the call.",
-    pattern=r"too many attempts|\brate.?limit",
+    pattern=r"too many attempts|\brate.?limit|\b(?:due to|because of|after) too many requests\b",
 )
 BLOCKED = Meaning(
     "blocked",
@@ -156,6 +156,8 @@ MEANINGS: tuple[Meaning, ...] = (
         ),
         pattern=rf"\b(?:api[- ]?)?key\b.*\b{_OFF}\b|\b{_OFF} (?:api[- ]?)?key\b",
     ),
+    # An address that called too often can be blocked for a while.
+    RATE_LIMIT,
     Meaning(
         "ip_address",
         WhiteBitAuthenticationError,
@@ -210,7 +212,6 @@ MEANINGS: tuple[Meaning, ...] = (
         texts=("You don't have permission to use this endpoint.",),
         pattern=r"^you don't have permission to use this endpoint",
     ),
-    RATE_LIMIT,
     MAINTENANCE,
     LEGAL,
     REGION,

@@ -57,6 +57,7 @@ SAID = [
     Said("Nonce not provided.", "nonce_missing", NONCE, "usable nonce", "", proves=True),
     Said("Too Many Attempts.", "rate_limit", LIMIT, "rate limit", "pool"),
     Said("Rate limit exceeded", "rate_limit", LIMIT, "rate limit", "pool"),
+    Said("Your IP is blocked due to too many requests", "rate_limit", LIMIT, "rate limit", "pool"),
     Said(SHORT_FORM, "endpoint_not_enabled", PERMISSION, "key may not use this endpoint", "", proves=True),
     Said(LONG_FORM, "account_lacks_permission", PERMISSION, "account may not use this endpoint", "B2B", proves=True),
     Said(
