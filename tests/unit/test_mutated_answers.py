@@ -23,11 +23,16 @@ from airflow_provider_whitebit.client.models import Record, to_json
 from airflow_provider_whitebit.client.unreadable import warn
 from airflow_provider_whitebit.hooks.digests import read_digest
 from airflow_provider_whitebit.hooks.forecasts import read_forecast
+from airflow_provider_whitebit.hooks.journal_entries import read_books
 from airflow_provider_whitebit.hooks.statements import read_statement
+from airflow_provider_whitebit.hooks.valuation import read_valuation
 from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
 from airflow_provider_whitebit.moves.account import Account
 from airflow_provider_whitebit.moves.requests import FixedInvest, FlexClose, FlexInvest, FlexWithdraw
 from airflow_provider_whitebit.plugins.treasury_data import load_snapshot, page_data
+from airflow_provider_whitebit.treasury.amounts import exact
+from airflow_provider_whitebit.treasury.beancount_text import beancount_lines
+from airflow_provider_whitebit.treasury.chart_of_accounts import BookFormat, read_chart
 from airflow_provider_whitebit.treasury.conditions import (
     BalanceCondition,
     Condition,
@@ -36,6 +41,7 @@ from airflow_provider_whitebit.treasury.conditions import (
     FlexInvestmentCondition,
 )
 from airflow_provider_whitebit.treasury.digest_page import render_digest
+from airflow_provider_whitebit.treasury.hledger_text import hledger_lines
 from airflow_provider_whitebit.treasury.occurrences import FixedMaturities, FlexClosures, FlexEarnings, WatchState
 from airflow_provider_whitebit.treasury.planning import plan_raise, plan_rebalance, plan_sweep
 from airflow_provider_whitebit.treasury.policy import read_policy
@@ -235,6 +241,20 @@ def forecast(client: WhiteBitClient) -> None:
     list(found.days())
 
 
+def books(client: WhiteBitClient) -> None:
+    midnight = NOW.start_of("day")
+    with read_books(client, start=midnight.subtract(days=20), end=midnight) as found, exact():
+        for lines, form in ((beancount_lines, BookFormat.BEANCOUNT), (hledger_lines, BookFormat.HLEDGER)):
+            "".join(lines(found, read_chart(None, form))).encode()
+        json.dumps([one.to_json() for one in found.discrepancies])
+
+
+def valuation(client: WhiteBitClient) -> None:
+    found = read_valuation(client, "USDT")
+    json.dumps(found.to_json())
+    list(found.valuation.rows())
+
+
 def digest(client: WhiteBitClient) -> None:
     limits = SimpleNamespace(limits=SimpleNamespace(in_words="no limits"), account="account")
     hook: Any = SimpleNamespace(
@@ -265,6 +285,8 @@ READERS: dict[str, tuple[Callable[[WhiteBitClient], Any], frozenset[str]]] = {
         make_statement_of_main,
         frozenset(path for path in ANSWERS if "sub-account" in path or path.endswith("main-account/history")),
     ),
+    "books": (books, frozenset(path for path in ANSWERS if "time" not in path)),
+    "valuation": (valuation, frozenset(path for path in ANSWERS if "time" not in path)),
     "forecast": (forecast, frozenset(path for path in ANSWERS if "time" not in path)),
     "digest": (digest, frozenset(path for path in ANSWERS if "time" not in path)),
     "plans": (plan, frozenset(path for path in ANSWERS if "time" not in path)),
