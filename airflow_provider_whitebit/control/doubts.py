@@ -271,6 +271,11 @@ def _read(row: Any) -> Resolution | None:
 
 def _overtaken(session: Session, doubt: Doubt, answer: Resolution) -> str:
     """Why an answer that was written must not count; empty if it may."""
+    row = _row(session, answer.intent_id)
+    if row is None or _read(row) != answer:
+        # A task that asks people writes without a lock.
+        session.commit()
+        return "Another answer was written at the same moment."
     again = find_doubt(session, answer.intent_id)
     if again is None:
         known = find_intent(session, answer.intent_id)

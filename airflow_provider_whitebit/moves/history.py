@@ -96,6 +96,7 @@ def _intents(document: Mapping[str, Any]) -> list[Intent]:
     if version != VERSION:
         raise ValueError(f"its version is {version!r}, this package reads {VERSION}")
     try:
+        tuple(document.get("superseded_by", ()))
         return [Intent.from_json(raw) for raw in document["intents"]]
     except (KeyError, TypeError) as error:
         raise ValueError(f"it cannot be read ({type(error).__name__}: {error})") from None

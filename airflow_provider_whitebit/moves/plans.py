@@ -272,7 +272,7 @@ class PlanRun:
     def _documents(self) -> list[dict[str, Any]]:
         documents = self.template.journal.read()
         for document in documents:
-            if document.get("version") != _VERSION or "highest" not in document:
+            if document.get("version") != _VERSION or type(document.get("highest")) is not int:
                 raise WhiteBitInDoubtError(
                     f"The journal {self.template.journal.identity!r} was written by another version of this package, "
                     "or for a single move. Nothing was sent.",

@@ -393,6 +393,23 @@ class TestAtTheSameMoment:
         assert kept(desk) is None
         assert [facts["answer"] for *_, facts in audited(desk)] == ["ran", "taken back"]
 
+    def test_a_task_that_asks_people_writes_another_answer_at_the_same_moment(self, desk, monkeypatch):
+        from dataclasses import replace
+
+        write = doubts._write
+
+        def then_another(session, found, answer):
+            kept = write(session, found, answer)
+            other = replace(answer, answer=Answer.DID_NOT_RUN, reference=None, resolved_by="joe")
+            doubts._row(session, "int-1").set_val(json.dumps(other.to_json()))
+            session.commit()
+            return kept
+
+        monkeypatch.setattr(doubts, "_write", then_another)
+        with pytest.raises(WhiteBitResolutionError, match="Another answer was written at the same moment"):
+            ran(desk)
+        assert (kept(desk).answer, kept(desk).resolved_by) == (Answer.DID_NOT_RUN, "joe")
+
     @pytest.mark.parametrize("applied", [True, False])
     def test_the_task_ends_the_doubt_meanwhile(self, desk, monkeypatch, applied):
         record = doubts.audit.record

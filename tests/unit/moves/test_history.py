@@ -97,6 +97,7 @@ def test_documents_come_back_as_they_were():
         {"version": 1, "intents": []},
         {"intents": []},
         {"version": 2},
+        {"version": 2, "intents": [], "superseded_by": None},
         {"version": 2, "intents": [{"version": 1}]},
         {"version": 2, "intents": [{**executed().to_json(), "state": "unknown"}]},
     ],

@@ -383,7 +383,9 @@ def test_it_gives_up_what_is_never_carried_out():
     assert ledger.run(generation="2") == ["tx14"]
 
 
-@pytest.mark.parametrize("written", [{"version": 2}, MoveHistory().to_json(), {"version": 1}])
+@pytest.mark.parametrize(
+    "written", [{"version": 2}, MoveHistory().to_json(), {"version": 1}, {"version": 1, "highest": "many"}]
+)
 def test_a_plan_journal_of_another_version_or_kind_is_refused(written):
     ledger = Ledger(invest("a"))
     ledger.plan_journal.write(written)
