@@ -153,10 +153,9 @@ class StoredJournal:
         texts = {writer: self.store.read(f"{self.name}__{writer}") for writer in known}
         self._own_is_there = texts.get(self.writer) is not None
         before = [] if self.before is None else self.before.read()
-        return [
-            *before,
-            *(_document(f"The journal of {self.identity}", text) for text in texts.values() if text is not None),
-        ]
+        found = [_document(f"The journal of {self.identity}", text) for text in texts.values() if text is not None]
+        # A dag run that was deleted and made again under its name begins with try 1, after all tries of the old one.
+        return [*before, *sorted(found, key=_started)]
 
     def write(self, document: dict[str, Any]) -> None:
         if self.refuses and not self._own_is_there:
@@ -352,6 +351,12 @@ def _document(name: str, text: str) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise WhiteBitJournalError(f"{name} holds {type(document).__name__}, not a move.")
     return document
+
+
+def _started(document: Mapping[str, Any]) -> str:
+    """When the dag run started whose try wrote a document; empty if it does not say."""
+    parts = str(document.get("run", "")).split("|")
+    return "" if len(parts) < 2 or parts[-2] == "None" else parts[-2]
 
 
 def _shared(

@@ -677,3 +677,26 @@ def test_a_run_that_was_made_again_under_its_name(hook, sandbox, as_task):
     as_task(1, started="2", task="t")
     assert len(moved(sandbox)) == 2
     assert (receipt.amount, len(plan.receipts)) == (100, 1)
+
+
+def test_a_run_that_was_made_again_under_its_name_has_fewer_tries(hook, sandbox, as_task):
+    """Its first try comes after all tries of the old run, and moves what those did not."""
+
+    def sweep():
+        return hook.execute_plan(Sweep({"ETH": {"reserve": "1"}}))
+
+    sandbox.fault("unavailable", path="*/invest", count=500)
+    for number in (1, 2):
+        as_task(number)
+        for move in (lambda: hook.flex_invest(plan_id=USDT, amount="100"), sweep):
+            with pytest.raises(WhiteBitError):
+                move()
+    sandbox.clear_faults()
+    as_task(1, started="2")
+    assert hook.flex_invest(plan_id=USDT, amount="100").amount == 100
+    assert len(sweep().receipts) == 1
+    # A try of the old run that stood still stops.
+    as_task(2)
+    with pytest.raises(e.WhiteBitJournalError, match="A later run of this task has taken over"):
+        hook.flex_invest(plan_id=USDT, amount="100")
+    assert len(moved(sandbox)) == 2
