@@ -250,7 +250,8 @@ def books(client: WhiteBitClient) -> None:
 
 
 def valuation(client: WhiteBitClient) -> None:
-    found = read_valuation(client, "USDT")
+    # JUNK has no price, which is logged.
+    found = read_valuation(client, "USDT", ("USDT", "BTC"))
     json.dumps(found.to_json())
     list(found.valuation.rows())
 
