@@ -305,20 +305,23 @@ class VariableSpendingLog:
         return f"whitebit_spent__{self._account}__{plain_name(lock)}__{part}"
 
     def read(self, name: str) -> LogReading:
-        named = self._named(name)
-        found = {} if (text := self._page(name, named)) is None else {named: text}
-        # Every number up to the latest one has a page. Perhaps those that follow the named one were deleted since.
-        number, until = named, named + (_PAGES_SEARCHED if named and not found else 1)
-        while number < until:
-            number += 1
-            if (text := self._page(name, number)) is not None:
-                found[number], until = text, max(until, number + 1)
-        if named and not found:
-            raise WhiteBitJournalError(
-                f"The spending log of {name!r} is gone from page {named} on.",
-                next_step="If it was deleted: wait for 24 hours without moves, then delete the other Variables whose "
-                f"names begin with {self.name(name, '')}.",
-            )
+        found: dict[int, str] = {}
+        # Twice: another process may have named a later page meanwhile, and deleted those that are looked at.
+        for _ in range(2):
+            found.clear()
+            named = self._named(name)
+            if self._is_kept(name, self._walk(name, named, found)):
+                break
+        else:
+            # A process that stood still has named a page that was deleted since.
+            for number in range(named, named + _PAGES_SEARCHED + 1):
+                self._find(name, number, found)
+            if not found:
+                raise WhiteBitJournalError(
+                    f"The spending log of {name!r} is gone from page {named} on.",
+                    next_step="If it was deleted: wait for 24 hours without moves, then delete the other Variables "
+                    f"whose names begin with {self.name(name, '')}.",
+                )
         documents = [_document(self.name(name, number), text) for number, text in found.items()]
         return LogReading(documents, (Page(max(found, default=0), named),))
 
@@ -339,8 +342,36 @@ class VariableSpendingLog:
             raise WhiteBitJournalError(f"{self.name(name, 'latest')} is no number.")
         return int(text)
 
-    def _page(self, name: str, number: int) -> str | None:
-        return self._variables.read(self.name(name, number)) if number else None
+    def _find(self, name: str, number: int, found: dict[int, str]) -> bool:
+        """Whether there is a page. Its text is found then."""
+        if (text := self._variables.read(self.name(name, number))) is not None:
+            found[number] = text
+        return text is not None
+
+    def _walk(self, name: str, named: int, found: dict[int, str]) -> int:
+        """Find the last page that follows the named one without a gap. :returns: its number; 0 if there is none."""
+        if named and not self._find(name, named, found):
+            return 0
+        number = named
+        while number < named + PAGES_KEPT:
+            if not self._find(name, number + 1, found):
+                return number
+            number += 1
+        # Many moves have not named their pages: their answers were lost, or they came too late to be sent.
+        step = 1
+        while self._find(name, number + step, found):
+            number += step
+            step *= 2
+        while step > 1:
+            step //= 2
+            number += step if self._find(name, number + step, found) else 0
+        return number
+
+    def _is_kept(self, name: str, number: int) -> bool:
+        """Whether the page after this one is not there yet, rather than deleted: pages are deleted in their order."""
+        if number == 0:
+            return self._named(name) == 0
+        return self._variables.read(self.name(name, max(1, number - PAGES_KEPT + 1))) is not None
 
 
 def _document(name: str, text: str) -> dict[str, Any]:

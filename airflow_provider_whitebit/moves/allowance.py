@@ -31,7 +31,7 @@ from airflow_provider_whitebit.moves.effects import (
 )
 from airflow_provider_whitebit.moves.history import MoveHistory, merge_intents
 from airflow_provider_whitebit.moves.intent import Intent, Move, Operation, State
-from airflow_provider_whitebit.moves.journal import Page
+from airflow_provider_whitebit.moves.journal import PAGES_KEPT, Page
 from airflow_provider_whitebit.moves.limits import Limits
 from airflow_provider_whitebit.moves.nonce_lock import NonceLock
 
@@ -130,7 +130,8 @@ def foresee(
     :param limits: of the connection.
     :param moves: in their order; each one uses up what it moves.
     :param own: id of an intent that does not count.
-    :param certain: count only what has certainly moved. A move that another process sends just now may be refused.
+    :param certain: a move is about to be sent. Count only what has certainly moved: one that another process sends just
+        now may be refused.
     :raises WhiteBitLimitError: the limits over time do not allow one of them now.
     :raises WhiteBitError: the exchange or the log cannot be read.
     """
@@ -139,8 +140,13 @@ def foresee(
         return
     now = yield from _now()
     names = list(dict.fromkeys(name for move in concerned for name in limits.lock_names(move.ticker)))
-    _, counted = yield from _counted(names, now, _window(limits, concerned), margin_ms, own=own, certain=certain)
+    logs, counted = yield from _counted(names, now, _window(limits, concerned), margin_ms, own=own, certain=certain)
     check = _Check(limits, counted, now)
+    for name, (_, pages) in logs.items() if certain else ():
+        if any(page.number - page.named >= PAGES_KEPT for page in pages):
+            # Here, so that the owner of the lock need not look for the latest page.
+            with suppress(WhiteBitJournalError):
+                yield FinishSpending(name, pages)
     for move in concerned:
         check.add(move, (yield from _amount_of(move)))
 

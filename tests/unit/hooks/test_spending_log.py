@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pendulum
 import pytest
@@ -187,6 +188,15 @@ class TestFindingTheLatestPage:
             log.write(NAME, {}, (Page(number),))
         assert log.read(NAME).pages == (Page(3),)
 
+    @pytest.mark.parametrize("more", [0, 1, 7, 8, 9, 63, 64, 600])
+    def test_it_is_found_with_few_readings_if_no_move_has_named_its_page(self, log, more):
+        for number in range(41, 41 + more):
+            log.write(NAME, {}, (Page(number),))
+        read, done = log._variables.read, []
+        log._variables.read = lambda name: done.append(name) or read(name)
+        assert log.read(NAME).pages == (Page(40 + more, 40),)
+        assert len(done) <= 33
+
     def test_a_page_that_came_back_is_not_taken_for_it(self, texts, log):
         texts[log.name(NAME, "latest")] = "7"
         log.write(NAME, history(intent(id="9")).to_json(), (Page(9),))
@@ -196,6 +206,26 @@ class TestFindingTheLatestPage:
         texts[log.name(NAME, "latest")] = "32"
         log.write(NAME, history(intent(id="new")).to_json(), (Page(32),))
         assert {"new", "40"} <= MoveHistory.merge(log.read(NAME).documents).intents.keys()
+
+    @pytest.mark.parametrize("named", [0, 40])
+    def test_pages_that_are_deleted_meanwhile(self, texts, log, named):
+        texts[log.name(NAME, "latest")] = f"{named}"
+        for number in [*range(1, 33), *range(41, 81)]:
+            log.write(NAME, {}, (Page(number),))
+        last = log.name(NAME, named + 3)
+
+        def read(name):
+            if name == last and texts[log.name(NAME, "latest")] != "80":
+                log.finish(NAME, (Page(80, named),))
+            return texts.get(name)
+
+        log._variables = SimpleNamespace(read=read, keep=texts.keep, delete=texts.delete)
+        assert log.read(NAME).pages == (Page(80, 80),)
+
+    def test_a_page_whose_deletion_failed(self, texts, log):
+        texts[log.name(NAME, "latest")] = "7"
+        log.write(NAME, {}, (Page(7),))
+        assert log.read(NAME).pages == (Page(40, 7),)
 
     def test_a_log_whose_pages_are_gone_is_not_empty(self, texts, log):
         for number in range(33, 41):
