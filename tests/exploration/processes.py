@@ -22,9 +22,9 @@ from airflow_provider_whitebit.client.errors import (
     WhiteBitStoppedError,
     WhiteBitUnavailableError,
 )
-from airflow_provider_whitebit.client.models import FlexTransaction, TradeBalance
+from airflow_provider_whitebit.client.models import FixedInvestment, FlexTransaction, SubAccount, TradeBalance
 from airflow_provider_whitebit.hooks.doubts import VariableResolutions
-from airflow_provider_whitebit.hooks.journals import TaskJournals
+from airflow_provider_whitebit.hooks.journals import TaskJournals, VariableSpendingLog
 from airflow_provider_whitebit.moves.account import Account
 from airflow_provider_whitebit.moves.drivers import execute_move
 from airflow_provider_whitebit.moves.execution import ApiKey, ExecutionRequest
@@ -32,6 +32,7 @@ from airflow_provider_whitebit.moves.intent import Move, Receipt
 from airflow_provider_whitebit.moves.limits import Limits
 
 MARGIN_MS = 10_000
+NO_LIMITS = Limits("explored")
 
 
 class Step(NamedTuple):
@@ -96,7 +97,7 @@ _ERRORS: dict[str, Callable[[], WhiteBitError]] = {
 #: Exchange's statuses after which Airflow does not start another try.
 _PERMANENT = (400, 401, 403, 422)
 #: Errors after which it does not either.
-_ENDS = ("WhiteBitInDoubtError", "WhiteBitStoppedError")
+_ENDS = ("WhiteBitInDoubtError", "WhiteBitStoppedError", "WhiteBitLimitError")
 
 
 class Port:
@@ -151,12 +152,18 @@ class ModelClient:
         reference: str | None = self._port.do("send", nonce, what, params["amount"])
         return reference
 
-    def flex_history(self, *, plan: str, date_from: int, **_: object) -> list[FlexTransaction]:
+    def flex_history(self, *, date_from: int, plan: str = "plan", **_: object) -> list[FlexTransaction]:
         rows = self._port.do("records", date_from)
         return [
             FlexTransaction(pendulum.from_timestamp(made), plan, "", "USDT", Decimal(amount), reference, action)
             for reference, made, amount, action in rows
         ]
+
+    def fixed_investments(self, **_: object) -> list[FixedInvestment]:
+        return []
+
+    def sub_accounts(self, **_: object) -> list[SubAccount]:
+        return []
 
     def main_balance(self, ticker: str) -> dict[str, Decimal]:
         return {ticker: self._port.do("balance", "main")}
@@ -182,6 +189,9 @@ class ModelVariables:
     def write(self, name: str, text: str) -> None:
         self.keep(name, text, "")
 
+    def delete(self, name: str) -> None:
+        self._port.do("write", self._prefix + name, None)
+
 
 @dataclass(frozen=True)
 class ModelRequest:
@@ -203,17 +213,18 @@ class ModelRequest:
 Driver = Callable[..., Receipt | None]
 
 
-def _execution(port: Port, this: Try, move: Move, *, stops: bool) -> ExecutionRequest:
+def _execution(port: Port, this: Try, move: Move, limits: Limits, *, stops: bool) -> ExecutionRequest:
     client: Any = ModelClient(port)
     markers = ModelVariables(port, "marker|")
+    spending = VariableSpendingLog("account", ModelVariables(port))
     task = TaskJournals(
         (this.task, "", "", ""), try_number=this.number, begun_before=this.number > 1, variables=ModelVariables(port)
     )
     return ExecutionRequest(
         request=ModelRequest(move),
-        api_key=ApiKey(client, "account", "whitebit_default", markers, MARGIN_MS),
+        api_key=ApiKey(client, "account", "whitebit_default", markers, MARGIN_MS, spending),
         journal=task.journal("move"),
-        limits=Limits("explored"),
+        limits=limits,
         account=Account(client),
         key="move",
         begun_before=this.number > 1,
@@ -280,12 +291,22 @@ DEAD = Node(None, None, None, End("dead"))
 class Automaton:
     """All that one try can do. Each path is run once, whatever other processes do meanwhile.
 
+    :param limits: of the connection.
     :param stops: whether people can stop all moves: then it asks.
     """
 
-    def __init__(self, this: Try, move: Move, driver: Driver = execute_move, *, stops: bool = False) -> None:
+    def __init__(
+        self,
+        this: Try,
+        move: Move,
+        driver: Driver = execute_move,
+        *,
+        limits: Limits = NO_LIMITS,
+        stops: bool = False,
+    ) -> None:
         self.this = this
         self._stops = stops
+        self._limits = limits
         self._move = move
         self._driver = driver
         self._live: tuple[Node, Any] | None = None
@@ -310,7 +331,7 @@ class Automaton:
         return running, running.switch()
 
     def _execution(self, port: Port) -> ExecutionRequest:
-        return _execution(port, self.this, self._move, stops=self._stops)
+        return _execution(port, self.this, self._move, self._limits, stops=self._stops)
 
     def _node(self, before: tuple[Node, Any] | None, running: Any, reached: Any) -> Node:
         ended = isinstance(reached, End)

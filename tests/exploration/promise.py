@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
+from airflow_provider_whitebit.moves.limits import Limits
 from tests.exploration.states import Entry, State
 
 
@@ -29,6 +32,17 @@ def check_moved(state: State, *, twice: bool = False) -> None:
     # A later try makes it an open question again.
     if latest.node.end is not None and latest.node.end.money_moved is False:
         raise Broken(f"{latest} said that no money moved, and then {sender} moved it")
+
+
+def check_limits(state: State, limits: Limits) -> None:
+    """Check what the tasks have moved together.
+
+    :raises Broken: it is more than a limit over time allows.
+    """
+    moved = [Decimal(one.request.amount) for one in state.ledger if one.request.process >= 0]
+    for most in limits.max_per_day.values():
+        if sum(moved) > most:
+            raise Broken(f"{sum(moved)} have moved, and {most} may")
 
 
 def check_sent(state: State, index: int) -> State:

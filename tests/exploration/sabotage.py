@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from airflow_provider_whitebit.hooks.journals import Tries
+from airflow_provider_whitebit.moves.journal import LogReading, Page
 from tests.exploration.processes import Driver
 from tests.exploration.world import World
 from tests.exploration.worlds import world
@@ -84,6 +85,24 @@ class _ReadsAnswersOnce(_Proxy):
         return known[intent_id] if intent_id in known else known.setdefault(intent_id, self._inner.read(intent_id))
 
 
+class _LogsNothing(_Proxy):
+    """A spending log that forgets."""
+
+    def write(self, name: str, document: dict[str, Any], pages: tuple[Page, ...]) -> None:
+        pass
+
+
+class _AddsNoPages(_Proxy):
+    """A spending log whose owners all write into the same pages."""
+
+    def read(self, name: str) -> LogReading:
+        return replace(self._inner.read(name), pages=(Page(),))
+
+
+def _with_spending(proxy: Callable[[Any], Any]) -> Driver:
+    return _changed(lambda one: replace(one, api_key=replace(one.api_key, spending=proxy(one.api_key.spending))))
+
+
 #: Each missing safeguard: a world that notices it, and a driver without it.
 FLAWS: dict[str, tuple[str, Driver]] = {
     "the attempt is not written before it is sent": ("one death", _with_journal(_ForgetsAttempts)),
@@ -106,6 +125,8 @@ FLAWS: dict[str, tuple[str, Driver]] = {
         _changed(lambda one: replace(one, resolutions=_ReadsAnswersOnce(one.resolutions))),
     ),
     "a stop is read once": ("people stop all moves", sabotage.asking_once_for_a_stop),
+    "what is sent is not logged": ("limit of two tasks", _with_spending(_LogsNothing)),
+    "owners of the spending log add no pages": ("limit of two tasks", _with_spending(_AddsNoPages)),
     "transfer markers are not shared": ("equal transfers", sabotage.without_markers),
 }
 

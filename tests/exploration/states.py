@@ -169,9 +169,10 @@ class State(NamedTuple):
     def text(self, name: str) -> str | None:
         return next((text for one, text in self.store if one == name), None)
 
-    def written(self, name: str, text: str) -> State:
+    def written(self, name: str, text: str | None) -> State:
+        """The state with a text; without one of this name if there is no text."""
         kept = {one for one in self.store if one[0] != name}
-        return self._replace(store=frozenset(kept | {(name, text)}))
+        return self._replace(store=frozenset(kept if text is None else kept | {(name, text)}))
 
     def attempted(self) -> set[int]:
         """The nonces of all attempts in journals."""
@@ -187,6 +188,7 @@ def _nonces_in(text: str) -> frozenset[int]:
 def in_words(name: str, text: str | None, start_ms: int) -> str:
     """A document in a trace: its name, and what it says of each attempt."""
     short = name if "|" in name else name.rpartition("__")[2]
+    short = f"log {short}" if name.startswith("whitebit_spent__") else short
     if text is None or not text.startswith("{"):
         return f"{short}: {text}"
     document = json.loads(text)

@@ -9,16 +9,20 @@ from typing import Any
 
 from airflow_provider_whitebit.moves.drivers import execute_move
 from airflow_provider_whitebit.moves.intent import Move
+from airflow_provider_whitebit.moves.limits import Limits
 from tests.exploration import people
 from tests.exploration.exchange import WINDOW_MS, accept, held, records, use_nonce
-from tests.exploration.processes import DEAD, MARGIN_MS, Automaton, Driver, Failure, Try
-from tests.exploration.promise import check_end, check_moved, check_sent
+from tests.exploration.processes import DEAD, MARGIN_MS, NO_LIMITS, Automaton, Driver, Failure, Try
+from tests.exploration.promise import check_end, check_limits, check_moved, check_sent
 from tests.exploration.states import Budget, Entry, Process, Request, State, Task, in_words
 
 START_MS = 1_790_000_000_000
 #: Moments that matter after a nonce of a move, in milliseconds: the last one at which the exchange accepts it, the
 #: first one at which it does not, and one after which all records of it are visible.
 _AFTER_MOVE = (WINDOW_MS, WINDOW_MS + 1, WINDOW_MS + MARGIN_MS + 1_001)
+
+#: What the stores hold that tasks share: nothing of it is one process's own.
+_SHARED = ("marker|", "whitebit_spent__")
 
 #: What a process is told that asks whether people have stopped all moves.
 _GO_ON = "moves may go on"
@@ -41,6 +45,7 @@ class World:
     :param reaches: ends that must be found, or there was nothing to explore.
     :param lag_ms: how late a late record is visible. With more than the margin, a task may move twice.
     :param least: states that must be found, or there was nothing to explore.
+    :param limits: of all tasks. What they count over time covers all that a world lasts.
     :param driver: runs a try.
     :param start_ms: the exchange's time at the start.
     """
@@ -55,6 +60,7 @@ class World:
     reaches: frozenset[str] = frozenset({"receipt"})
     lag_ms: int = MARGIN_MS
     least: int = 50
+    limits: Limits = NO_LIMITS
     driver: Driver = execute_move
     start_ms: int = START_MS
     automata: dict[tuple[int, Try], Automaton] = field(default_factory=dict)
@@ -101,7 +107,8 @@ class World:
         if (index, this) not in self.automata:
             moves = self.moves[index]
             move = moves[min(number, len(moves)) - 1]
-            self.automata[index, this] = Automaton(this, move, self.driver, stops=bool(self.budget.stops))
+            options = {"limits": self.limits, "stops": bool(self.budget.stops)}
+            self.automata[index, this] = Automaton(this, move, self.driver, **options)
         process = _arrived(state, Process(index, number, self.automata[index, this].root))
         state = state.with_task(index, task._replace(current=len(state.processes), left=task.left - 1))
         return state._replace(processes=(*state.processes, process))
@@ -135,7 +142,7 @@ class World:
             return not budget.stalls and process.node.after((state.now, process.seconds)).end is None
         if step.what not in ("read", "write"):
             return False
-        if str(step.details[0]).startswith("marker|") and len(state.tasks) > 1:
+        if str(step.details[0]).startswith(_SHARED) and len(state.tasks) > 1:
             return False
         if budget.answers or state.answering is not None:
             # A person reads the journal and writes answers.
@@ -214,9 +221,7 @@ class World:
 
     def _answer(self, after: State, index: int, answer: Any, received: Failure | None = None) -> State:
         """The exchange has dealt with a move, and its sender receives the answer, or another one."""
-        if not isinstance(answer, Failure):
-            check_moved(after, twice=self.lag_ms > MARGIN_MS)
-        return self._receive(after, index, received or answer, answered=True)
+        return self._receive(self._dealt_with(after, answer), index, received or answer, answered=True)
 
     # The exchange, other programs and Airflow
 
@@ -232,6 +237,7 @@ class World:
     def _dealt_with(self, state: State, answer: Any) -> State:
         if not isinstance(answer, Failure):
             check_moved(state, twice=self.lag_ms > MARGIN_MS)
+            check_limits(state, self.limits)
         return state
 
     def _move_outside(self, state: State, process: Process) -> State:

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from airflow_provider_whitebit.moves.intent import Move, Operation
+from airflow_provider_whitebit.moves.limits import Limits
 from tests.exploration.processes import MARGIN_MS
 from tests.exploration.states import Budget
 from tests.exploration.world import START_MS, World
@@ -18,6 +19,9 @@ def _invest(amount: str = "25") -> Move:
 #: The moves of one task.
 _ONE = ((_invest(),),)
 _TRANSFER = ((Move(Operation.TRANSFER, "", "USDT", Decimal(25), source="main", target="spot"),),)
+_LIMIT = frozenset({"receipt", "WhiteBitLimitError"})
+#: One of two moves fits.
+_LIMITED = Limits("explored", max_per_day={"USDT": Decimal(30)})
 _SENT_AGAIN = frozenset({"receipt", "reconciled", "sent again"})
 _DOUBT = frozenset({"receipt", "WhiteBitInDoubtError"})
 
@@ -97,6 +101,16 @@ _WORLDS: dict[str, tuple[dict[str, Any], Budget | None, Budget]] = {
         {"moves": _TRANSFER, "doubts": True},
         Budget(overtakes=1),
         Budget(overtakes=1, stalls=1),
+    ),
+    "limit of two tasks": (
+        {"moves": (*_ONE, *_TRANSFER), "limits": _LIMITED, "doubts": True, "reaches": _LIMIT},
+        Budget(stalls=1),
+        Budget(losses=1, stalls=1),
+    ),
+    "limit of two tasks, one dies": (
+        {"moves": (*_ONE, *_TRANSFER), "limits": _LIMITED, "doubts": True, "reaches": _LIMIT},
+        None,
+        Budget(losses=1, deaths=1, lags=1),
     ),
     "answered doubt": (
         {"moves": _ONE, "foreign": (("25", -6_000, 10_000),), "doubts": True, "reaches": _DOUBT | {"answered"}},
