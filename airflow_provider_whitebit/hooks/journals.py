@@ -545,12 +545,13 @@ def _slot_in(context: Mapping[str, Any], key: str, *, resumed: bool, accounts: t
         begun_before = True
     else:
         if instance.map_index >= 0:
+            clears = getattr(dag_run, "clear_number", None)
             mapped = MappedTask(
                 task.task,
-                f"{started}|{getattr(dag_run, 'clear_number', '')}",
+                f"{started}|{clears}",
                 task.variables,
                 max_tries=instance.max_tries,
-                cleared=instance.max_tries != instance.task.retries,
+                cleared=not clears and instance.max_tries != instance.task.retries,
                 count=partial(count_instances, instance),
             )
         if by_hand and (date := getattr(dag_run, "logical_date", None)) is not None:

@@ -31,7 +31,7 @@ class MappedTask:
     :param generation: changes when a person clears tasks of the dag run.
     :param variables: where the notes are kept.
     :param max_tries: of this index: it grows when a person clears it.
-    :param cleared: whether a person has cleared this index.
+    :param cleared: whether a person has cleared this index, in a dag run that does not show that it was cleared.
     :param count: returns how many indexes the task has now.
     """
 

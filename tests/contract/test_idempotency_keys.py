@@ -583,7 +583,10 @@ def test_indexes_that_had_asked_for_nothing_before_a_clear(hook, sandbox, as_tas
     for index in range(3):
         while_it_runs(as_task, index, clears=1, indexes=3, created=index // 2)
         hook.flex_invest(plan_id=USDT, amount="100")
-    assert len(moved(sandbox)) == 3
+    for index in (2, 0, 1):
+        mapped(as_task, index, cleared=1, number=1 if index == 2 else 2)
+        hook.flex_invest(plan_id=USDT, amount="100", key="after the dag run had ended")
+    assert len(moved(sandbox)) == 6
 
 
 def test_an_index_that_does_not_know_how_many_there_are_moves_nothing(hook, sandbox, as_task):
