@@ -13,7 +13,8 @@ from airflow.providers.smtp.notifications.smtp import SmtpNotifier
 from airflow.sdk import DAG, BaseNotifier
 
 from airflow_provider_whitebit.client.errors import WhiteBitJournalError, WhiteBitStoppedError, WhiteBitValidationError
-from airflow_provider_whitebit.client.models import InterestPayment
+from airflow_provider_whitebit.client.models import FlexInvestment, InterestPayment
+from airflow_provider_whitebit.client.unreadable import UnreadableRecord
 from airflow_provider_whitebit.hooks import announced, digests
 from airflow_provider_whitebit.hooks.airflow_compat import AirflowFailException
 from airflow_provider_whitebit.hooks.doubts import Report
@@ -102,6 +103,21 @@ def test_interest_counts_in_whatever_order_it_is_listed(week, hook):
     hook.get_conn().fixed_payments = lambda **_: iter(listed)
     digest = digests.read_digest(hook, start=begin, end=end)
     assert [(one.ticker, one.amount) for one in digest.interest] == [("USDT", 5)]
+
+
+def test_an_investment_that_cannot_be_read_is_missing_from_the_forecast_by_name(week, hook):
+    client, (begin, end) = hook.get_conn(), week
+    raw = {"id": "inv_x", "planId": USDT, "currency": "USDT", "status": 1}
+    hidden, read = UnreadableRecord.of(FlexInvestment, "/p", raw, 0), client.flex_investments
+
+    def investments(*, on_unreadable, **given):
+        on_unreadable(hidden)
+        return read(on_unreadable=on_unreadable, **given)
+
+    client.flex_investments = investments
+    found = digests.read_digest(hook, start=begin, end=end).forecast
+    assert [one.complete for one in found.tickers if one.ticker == "USDT"] == [False]
+    assert any("FlexInvestment inv_x" in text for text in found.unknown)
 
 
 def test_a_real_mail(week, hook, mailbox, monkeypatch):
