@@ -45,7 +45,7 @@ help:
 	@echo "make simulate     SEEDS=100000 simulated worlds with failures, or SEED=n with its trace;"
 	@echo "                  PLANS=1 for plans, ROTATION=1 while the API key is replaced, or both; FALLBACK=1 for"
 	@echo "                  tasks that go on to another move after an error; STOPS=1 for people who stop all moves;"
-	@echo "                  LIMITS=1 for limits over time;"
+	@echo "                  LIMITS=1 for limits over time (also with ROTATION);"
 	@echo "                  HOSTILE=1 for an exchange, stores and people"
 	@echo "                  that are not as expected (also with PLANS, ROTATION, ONE_KEY, LAG, PEOPLE; SKEW=ms; TALLY=1)"
 	@echo "make explore      every order of steps in small worlds with failures: a few minutes; WORLD=name for one"

@@ -31,7 +31,7 @@ from airflow_provider_whitebit.moves.effects import (
 )
 from airflow_provider_whitebit.moves.history import MoveHistory, merge_intents
 from airflow_provider_whitebit.moves.intent import Intent, Move, Operation, State
-from airflow_provider_whitebit.moves.journal import PAGES_KEPT, Page
+from airflow_provider_whitebit.moves.journal import Page
 from airflow_provider_whitebit.moves.limits import Limits
 from airflow_provider_whitebit.moves.nonce_lock import NonceLock
 
@@ -41,6 +41,8 @@ log = logging.getLogger(__name__)
 DAY, HOUR = 86_400, 3_600
 #: What records show is kept in the log for this long, in seconds: a replica of the exchange may not show it yet.
 _SHOWN_FOR = 900
+#: So many pages follow the named one while a move is being sent.
+_PAGES_OF_A_MOVE = 2
 #: Seconds after the end of a window at which a move surely no longer counts, also if only the log tells when it moved.
 _SURELY = 15
 
@@ -143,8 +145,8 @@ def foresee(
     logs, counted = yield from _counted(names, now, _window(limits, concerned), margin_ms, own=own, certain=certain)
     check = _Check(limits, counted, now)
     for name, (_, pages) in logs.items() if certain else ():
-        if any(page.number - page.named >= PAGES_KEPT for page in pages):
-            # Here, so that the owner of the lock need not look for the latest page.
+        if any(page.number - page.named > _PAGES_OF_A_MOVE for page in pages):
+            # Here, because the owner of the lock has no time to look for the latest page.
             with suppress(WhiteBitJournalError):
                 yield FinishSpending(name, pages)
     for move in concerned:

@@ -237,7 +237,7 @@ def test_a_missing_safeguard_is_noticed_in_hostile_worlds(flaw):
 @pytest.mark.parametrize(
     "make",
     [
-        *(Scenario, PlanScenario, Rotation, PlanRotation, Fallback, Stopping, OverTime),
+        *(Scenario, PlanScenario, Rotation, PlanRotation, Fallback, Stopping, OverTime, OverTimeRotation),
         *(Hostile, Lag, Sweeps, OneKey, Peopled),
     ],
 )

@@ -135,7 +135,7 @@ LOGS = {
 
 @pytest.mark.parametrize("kind", LOGS)
 def test_nothing_that_was_sent_is_forgotten(kind):
-    for seed in range(40):
+    for seed in range(25):
         world = Hostile(seed, LOGS[kind]())
         world.run()
         assert world.sent
@@ -149,7 +149,7 @@ def test_a_log_whose_owners_add_no_pages_forgets():
             return replace(super().read(name), pages=(Page(),))
 
     with pytest.raises(AssertionError, match="forgotten"):
-        for seed in range(40):
+        for seed in range(25):
             Hostile(seed, SamePages("a", Texts())).run()
 
 

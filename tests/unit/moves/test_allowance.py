@@ -292,6 +292,15 @@ def test_a_run_that_stood_still_does_not_forget_what_a_later_run_of_its_task_has
     assert (entry.receipt.transaction_id, entry.attempts[0]) == ("tx", attempt)
 
 
+def test_pages_that_no_move_has_named_are_named_before_the_lock():
+    for number, named in ((2, False), (3, True)):
+        script = Limited(answers=["tx"])
+        for page in range(1, number + 1):
+            script.spending.write("limit|USDT", history().to_json(), (Page(page),))
+        script.run(limits=DAILY)
+        assert ("FinishSpending" in script.done[: script.done.index("ClaimNonce")]) is named
+
+
 def test_the_log_keeps_what_it_needs():
     def entry(name, ago, reference):
         nonce = NOW - ago * 1000
