@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
 import time
 
 import pytest
+from local_airflow import BIN
 
 from airflow_provider_whitebit.hooks.connection_form import FIELDS
 from tests.running_airflow import AIRFLOW_VERSION
@@ -162,6 +164,21 @@ def test_a_cleared_task_returns_its_old_receipt(airflow):
     assert airflow.returned("whitebit_flex_lifecycle", run_id, "invest") == receipt
     assert airflow.moves() == before
     assert "its receipt is returned" in airflow.logs("whitebit_flex_lifecycle")
+
+
+def test_the_date_of_a_scheduled_run_is_not_tested(airflow):
+    """``airflow dags test`` deletes the run with its journals, and would make its move again."""
+    dag_id = "whitebit_e2e_date"
+    airflow.api.call("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": False})
+    runs = f"/api/v2/dags/{dag_id}/dagRuns"
+    [scheduled] = airflow.wait("a scheduled run", lambda: airflow.api.call("GET", runs)["dag_runs"])
+    run_id = scheduled["dag_run_id"]
+    assert airflow.finished(dag_id, run_id)["state"] == "success", airflow.problems(dag_id)
+    before = airflow.moves()
+    command = [BIN / "airflow", "dags", "test", dag_id, scheduled["logical_date"]]
+    tested = subprocess.run(command, env=airflow.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert f"Dag run {run_id} of the same date had started this task" in tested.stdout
+    assert airflow.moves() == before
 
 
 def test_a_permanent_error_is_not_retried(airflow):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from airflow.providers.smtp.notifications.smtp import SmtpNotifier
 from airflow.sdk import DAG, Asset, task
@@ -102,6 +102,17 @@ with DAG("whitebit_e2e_program", schedule=None):
         WhiteBitHook().flex_invest(ticker="BTC", amount="0.5")
 
     elsewhere()
+
+with DAG(
+    "whitebit_e2e_date",
+    schedule="0 0 1 1 *",
+    start_date=datetime(2025, 1, 1, tzinfo=UTC),
+    end_date=datetime(2025, 12, 31, tzinfo=UTC),
+    catchup=True,
+    # Airflow makes its only run when the test begins.
+    is_paused_upon_creation=True,
+):
+    WhiteBitFlexInvestOperator(task_id="invest", ticker="ETH", amount="0.1")
 
 NOTICE = {"to": "treasury@example.com", "from_email": "airflow@example.com"}
 
