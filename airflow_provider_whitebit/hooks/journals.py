@@ -9,11 +9,15 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Protocol
 
-from airflow_provider_whitebit.client.errors import WhiteBitConfigurationError, WhiteBitJournalError
+from airflow_provider_whitebit.client.errors import (
+    WhiteBitConfigurationError,
+    WhiteBitJournalError,
+    WhiteBitValidationError,
+)
 from airflow_provider_whitebit.hooks.airflow_compat import (
     begun_by_a_task,
     begun_by_hand,
@@ -400,11 +404,11 @@ def _shared(
 
 @dataclass(frozen=True, slots=True)
 class RunsOfDate:
-    """The runs of Airflow's own that a try by hand replaces, because they have its date.
+    """The runs of Airflow's own that a test of a DAG replaces, because they have its date.
 
     ``airflow dags test`` with the date of an existing dag run deletes that run; from Airflow 3.3 on also its journals.
 
-    :param task: the journals of the try by hand.
+    :param task: the journals of the test's task.
     :param logical_date: of its dag run.
     :param moments: what the names of Airflow's runs of this date may contain.
     """
@@ -416,9 +420,18 @@ class RunsOfDate:
     def started(self) -> list[str]:
         """The deleted runs in which the task has started, as far as Airflow shows them (3.2 and later).
 
+        :raises WhiteBitValidationError: Airflow shows them to a try by hand only, and this is none.
         :raises WhiteBitJournalError: Airflow's database cannot be read.
         """
         dag_id, own, task_id, _ = self.task.task
+        if not self.task.by_hand:
+            if self.task.state is None:
+                return []
+            raise WhiteBitValidationError(
+                "This task belongs to airflow dags test with a date, but Airflow's scheduler has started it, because "
+                f"the DAG {dag_id} is not paused. Here it is not known whether a run of this date has made the move.",
+                next_step="Pause the DAG. Then run airflow dags test again.",
+            )
         try:
             runs = started_runs(dag_id, task_id, self.logical_date)
         except Exception as error:
@@ -447,7 +460,7 @@ class JournalSlot:
     :param begun_before: whether an earlier run of the task may have written something.
     :param task: names the task instance in words; empty outside a task.
     :param mapped: the task, if it is mapped.
-    :param of_date: the runs that this one may have replaced, if a person started it for a date.
+    :param of_date: the runs that this one may have replaced, if it is a test of the DAG for a date.
     :param lock: held while a thread executes the move.
     :param instance: dag, run, task and map index; empty outside a task.
     """
@@ -554,7 +567,7 @@ def _slot_in(context: Mapping[str, Any], key: str, *, resumed: bool, accounts: t
                 cleared=not clears and instance.max_tries != instance.task.retries,
                 count=partial(count_instances, instance),
             )
-        if by_hand and (date := getattr(dag_run, "logical_date", None)) is not None:
+        if (date := _date_of_test(dag_run, by_hand)) is not None:
             moments = (date, getattr(dag_run, "data_interval_end", None) or date)
             of_date = RunsOfDate(task, date, tuple(dict.fromkeys(moments)))
     process_run = f"{run}|{getattr(instance, 'id', '')}"
@@ -569,6 +582,20 @@ def _slot_in(context: Mapping[str, Any], key: str, *, resumed: bool, accounts: t
         of_date,
         instance=task.task,
     )
+
+
+def _date_of_test(dag_run: Any, by_hand: bool) -> datetime | None:
+    """The date for which a person tests a DAG; ``None`` for other dag runs, and if the date is the present moment.
+
+    If the DAG is not paused, Airflow's scheduler may start the tasks of a test before the test does.
+    """
+    date: datetime | None = getattr(dag_run, "logical_date", None)
+    # Airflow lets the run of a test begin at its date, and names the user from 3.1 on.
+    begins = (getattr(dag_run, "start_date", None), getattr(dag_run, "triggering_user_name", None))
+    if date is None or not (by_hand or begins[0] == date or begins[1] == "dag_test"):
+        return None
+    run_after = getattr(dag_run, "run_after", None)
+    return None if run_after is not None and abs(run_after - date) < timedelta(minutes=1) else date
 
 
 def _require_no_airflow() -> None:

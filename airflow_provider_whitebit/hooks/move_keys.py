@@ -97,7 +97,7 @@ class MoveKeys:
                 run_of(slot).claim(key, self._hook.whitebit_conn_id, requested)
             try:
                 if slot.of_date is not None:
-                    _check_deleted_runs(slot.of_date, key)
+                    _check_deleted_runs(slot.of_date, slot.journal, key)
                 if slot.mapped is not None:
                     slot.mapped.admit(key, requested)
                 if is_idempotent(key):
@@ -222,8 +222,11 @@ class MoveKeys:
         error.add_completed([intent.receipt.to_json() for intent in own if intent.receipt is not None])
 
 
-def _check_deleted_runs(of_date: RunsOfDate, key: str) -> None:
+def _check_deleted_runs(of_date: RunsOfDate, own: Journal, key: str) -> None:
     """:raises WhiteBitError: a dag run that was replaced by this one may have made the move, or that is not known."""
+    if _begun_under(own, key):
+        # This run has begun the move before: then it was allowed to.
+        return
     # The journals are read first: a run that begins after this has been deleted, so Airflow does not start its task.
     begun = [run for run, journal in of_date.journals(key) if _begun_under(journal, key) != []]
     if runs := [*begun, *of_date.started()]:

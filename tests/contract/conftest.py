@@ -153,7 +153,18 @@ def as_task(monkeypatch):
     monkeypatch.setattr(task_run, "_RUNS", {})
 
     def as_try(
-        number, *, dag="d", run="r", task="t", index=-1, started="1", cleared=0, max_tries=3, indexes=10, date=None
+        number,
+        *,
+        dag="d",
+        run="r",
+        task="t",
+        index=-1,
+        started="1",
+        cleared=0,
+        max_tries=3,
+        indexes=10,
+        date=None,
+        user=None,
     ):
         ids = {"dag_id": dag, "run_id": run, "task_id": task, "map_index": index}
         kept: dict[str, object] = {}
@@ -162,7 +173,9 @@ def as_task(monkeypatch):
         retries = SimpleNamespace(retries=3)
         instance = SimpleNamespace(**ids, try_number=number, max_tries=max_tries, task=retries)
         instance.get_ti_count = lambda **about: indexes
-        dag_run = SimpleNamespace(start_date=started, clear_number=cleared, logical_date=date)
+        dag_run = SimpleNamespace(
+            start_date=started, clear_number=cleared, logical_date=date, triggering_user_name=user
+        )
         context = {"ti": instance, "task_state_store": state, "dag_run": dag_run}
         monkeypatch.setattr(journals, "current_context", lambda: context)
 

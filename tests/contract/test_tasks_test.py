@@ -100,6 +100,34 @@ def test_a_date_whose_run_airflow_deletes(sandbox, make_hook, as_task, by_hand, 
     assert len(moved(sandbox)) == 1
 
 
+@pytest.mark.parametrize("options", [{"started": DATE}, {"user": "dag_test"}], ids=["start", "user"])
+def test_airflow_starts_the_task_of_a_test(sandbox, make_hook, as_task, by_hand, monkeypatch, options):
+    """The DAG is not paused, so the scheduler may be faster. Its task cannot read the audit log."""
+    as_task(1, run=TEST, date=DATE, **options)
+    with pytest.raises(WhiteBitValidationError, match="Pause the DAG"):
+        make_hook().flex_invest(ticker="USDT", amount="100")
+    assert moved(sandbox) == []
+    monkeypatch.setattr(journals, "started_runs", lambda *_: [])
+    by_hand(1, run=TEST, date=DATE, **options)
+    receipt = make_hook().flex_invest(ticker="USDT", amount="100")
+    # What the test has made is found when a person clears its run.
+    monkeypatch.delenv("AIRFLOW_TEST_MODE")
+    as_task(2, run=TEST, date=DATE, user="dag_test", started="2026-12-01")
+    assert make_hook().flex_invest(ticker="USDT", amount="100") == receipt
+
+
+def test_airflow_starts_the_task_of_a_test_before_3_3(sandbox, make_hook, as_task):
+    as_task.has_state = False
+    for run, options in ((SCHEDULED, {}), (TEST, {"started": DATE})):
+        as_task(1, run=run, date=DATE, **options)
+        if run == TEST:
+            with pytest.raises(WhiteBitValidationError, match="of the same date had started this task"):
+                make_hook().flex_invest(ticker="USDT", amount="100")
+        else:
+            make_hook().flex_invest(ticker="USDT", amount="100")
+    assert len(moved(sandbox)) == 1
+
+
 def test_a_date_that_only_people_have_tested_moves_each_time(sandbox, make_hook, as_task, by_hand, monkeypatch):
     started = ["__airflow_temporary_run_1", "manual__2026-11-30T07:00:00+00:00", TEST]
     monkeypatch.setattr(journals, "started_runs", lambda *_: started)

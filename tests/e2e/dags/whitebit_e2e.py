@@ -112,7 +112,7 @@ with DAG(
     # Airflow makes its only run when the test begins.
     is_paused_upon_creation=True,
 ):
-    WhiteBitFlexInvestOperator(task_id="invest", ticker="ETH", amount="0.1")
+    WhiteBitTransferOperator(task_id="transfer", ticker="USDT", amount="1", source="main", target="spot")
 
 NOTICE = {"to": "treasury@example.com", "from_email": "airflow@example.com"}
 
