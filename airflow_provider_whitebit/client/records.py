@@ -7,6 +7,7 @@ So nothing here relies on either. Vendor page: Lending (Flex plans).
 from __future__ import annotations
 
 import hashlib
+import uuid
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -29,6 +30,26 @@ _PARTNERS: dict[int, int] = {
 }
 _PARTNER_ACTIONS = frozenset(_PARTNERS.values())
 _PRINCIPAL = frozenset({*_PARTNERS, *_PARTNERS.values(), FlexAction.REINVEST})
+
+
+def same_plan(one: str, other: str) -> bool | None:
+    """Return whether two identifiers name one plan; ``None`` if they do not tell.
+
+    Plans have UUIDs, in letters of any case. The vendor's examples of records also show numbers, which may be other
+    names of the same plans.
+    """
+    if one.lower() == other.lower():
+        return True
+    return False if one and is_uuid(one) == is_uuid(other) else None
+
+
+def is_uuid(text: str) -> bool:
+    """Whether a text is a UUID."""
+    try:
+        uuid.UUID(text)
+    except ValueError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)

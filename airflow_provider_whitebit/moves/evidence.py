@@ -17,7 +17,7 @@ from airflow_provider_whitebit.client.models import (
     FlexTransaction,
     SubAccountTransaction,
 )
-from airflow_provider_whitebit.client.records import SECONDS_APART, same_amount, unsigned
+from airflow_provider_whitebit.client.records import SECONDS_APART, same_amount, same_plan, unsigned
 from airflow_provider_whitebit.client.unreadable import UnreadableRecord
 from airflow_provider_whitebit.moves.intent import Attempt, Balances, Intent, Move, Operation, Receipt
 
@@ -188,11 +188,11 @@ def _trace_of(move: Move, record: Evidence | UnreadableRecord) -> Trace | None:
 
 
 def _of_transaction(move: Move, record: FlexTransaction) -> Trace | None:
-    kind, plan_id, currency = record.action_type, record.plan_id or "", record.currency or ""
+    kind, plan, currency = record.action_type, same_plan(record.plan_id or "", move.plan_id), record.currency or ""
     same_asset = currency in ("", move.ticker)
     if kind in _NO_MOVES or (kind in _IN | _OUT and kind not in ACTIONS[move.operation]):
         return None
-    if not _is_plan(plan_id, move) and (plan_id or not same_asset):
+    if plan is False or (plan is None and not same_asset):
         return None
     # The vendor does not say whether what leaves a plan is shown with a sign; the kind of record tells the direction.
     amount = unsigned(record)
@@ -203,12 +203,7 @@ def _of_transaction(move: Move, record: FlexTransaction) -> Trace | None:
         fits = kind in ACTIONS[move.operation] and move.amount is not None and same_amount(amount, move.amount)
     made_at = int(record.created_at.timestamp())
     name = f"{kind}:{record.transaction_id or f'{made_at}:{amount.normalize():f}'}"
-    return Trace(record.transaction_id or None, made_at, amount, kind, fits and same_asset and bool(plan_id), name)
-
-
-def _is_plan(plan_id: str, move: Move) -> bool:
-    """Whether this is the move's plan. One list of the exchange may write its id in other letters than another."""
-    return plan_id.lower() == move.plan_id.lower()
+    return Trace(record.transaction_id or None, made_at, amount, kind, fits and same_asset and plan is True, name)
 
 
 def is_no_move(action: object) -> bool:
@@ -226,9 +221,10 @@ def is_matured(record: FixedInvestment) -> bool:
 
 def _of_investment(move: Move, record: FixedInvestment) -> Trace | None:
     if move.operation is Operation.FIXED_INVEST:
-        if not _is_plan(record.plan.id, move):
+        plan = same_plan(record.plan.id, move.plan_id)
+        if plan is False or (plan is None and record.plan.ticker not in ("", move.ticker)):
             return None
-        fits = move.amount is not None and same_amount(record.amount, move.amount)
+        fits = plan is True and move.amount is not None and same_amount(record.amount, move.amount)
         return Trace(record.id, int(record.created.timestamp()), record.amount, fits=fits, name=record.id)
     if record.id != move.investment_id or record.active or is_matured(record):
         return None
@@ -248,7 +244,8 @@ def _of_unreadable(move: Move, record: UnreadableRecord) -> Trace | None:
             return None
         moment = record.made_at
     else:
-        if not record.may_be_of(move.plan_id, None) or record.known.get("action_type") in _NO_MOVES:
+        plan = None if record.plan_id is None else same_plan(record.plan_id, move.plan_id)
+        if plan is False or record.known.get("action_type") in _NO_MOVES:
             return None
         moment = record.made_at
     made_at = 0 if moment is None else int(moment.timestamp())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-import uuid
 from collections.abc import Callable, Iterable
 from datetime import date, datetime
 from decimal import Decimal
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_whitebit.client.errors import WhiteBitValidationError, shown
 from airflow_provider_whitebit.client.models import Direction
+from airflow_provider_whitebit.client.records import is_uuid
 
 if TYPE_CHECKING:
     import pendulum
@@ -154,19 +154,16 @@ def read_boolean(name: str, raw: object) -> bool:
 
 
 def read_plan_id(raw: object) -> str:
-    """Read a plan's id, which is a UUID.
+    """Read a plan's id: a UUID, or a number as in some of the vendor's examples.
 
-    :raises WhiteBitValidationError: it is not a UUID.
+    :raises WhiteBitValidationError: it is neither.
     """
-    try:
-        if not isinstance(raw, str):
-            raise ValueError
-        uuid.UUID(raw.strip())
-    except ValueError:
+    text = _digits(raw) if isinstance(raw, str | int) and not isinstance(raw, bool) else ""
+    if not re.fullmatch(r"[0-9]{1,30}", text) and not is_uuid(text):
         raise WhiteBitValidationError(
-            f"plan_id is {shown(raw)}, which is not a UUID. Take it from the plans call, or give a ticker."
-        ) from None
-    return raw.strip().lower()
+            f"plan_id is {shown(raw)}, which is no UUID and no number. Take it from the plans call, or give a ticker."
+        )
+    return text.lower()
 
 
 def read_identifier(name: str, raw: object) -> str:

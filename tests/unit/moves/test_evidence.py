@@ -50,6 +50,7 @@ def test_when_a_record_counts(second, fitting, other):
     assert verdict([record(second=after(second), amount="26")]) == other
 
 
+ANOTHER = "1c9a4f60-2b5d-4e7a-8c1f-3d6e9a0b7c42"
 BITCOIN = {"currency": "BTC"}
 UNNAMED = {"plan_id": None, "currency": None}
 
@@ -64,7 +65,11 @@ UNNAMED = {"plan_id": None, "currency": None}
         ({"amount": Decimal(-25)}, "found"),
         ({"amount": Decimal("25.000000009")}, "found"),
         ({"amount": Decimal("25.00000001")}, "unclear"),
-        ({"plan_id": "another"}, "absent"),
+        ({"plan_id": ANOTHER}, "absent"),
+        # The vendor's examples of records show numbers, where a request needs a UUID.
+        ({"plan_id": "12"}, "unclear"),
+        ({"plan_id": "12", "amount": Decimal(26)}, "unclear"),
+        ({"plan_id": "12", **BITCOIN}, "absent"),
         ({"plan_id": PLAN.upper()}, "found"),
         ({"plan_id": None}, "unclear"),
         ({"plan_id": ""}, "unclear"),
@@ -77,7 +82,7 @@ UNNAMED = {"plan_id": None, "currency": None}
         # An action that the vendor has added since may be this move.
         ({"action_type": 99}, "unclear"),
         ({"action_type": 99, "amount": Decimal(26)}, "unclear"),
-        ({"action_type": 99, "plan_id": "another"}, "absent"),
+        ({"action_type": 99, "plan_id": ANOTHER}, "absent"),
         ({"action_type": INVEST}, "found"),
         ({"action_type": WITHDRAW}, "absent"),
         ({"action_type": CLOSE}, "absent"),
@@ -242,12 +247,13 @@ def unreadable(action=1, plan=PLAN, second=SECOND, **changes):
         ([UnreadableRecord.of(FlexTransaction, "/history", None, 0)], "unclear"),
         # What can be read says that it is not this move's.
         ([unreadable(action=EARNING)], "absent"),
-        ([unreadable(plan="another")], "absent"),
+        ([unreadable(plan=ANOTHER)], "absent"),
+        ([unreadable(plan="12")], "unclear"),
         ([unreadable(second=after(7))], "absent"),
         # A record that cannot be read may be the move's instead of one that fits.
         ([record(), unreadable()], "unclear"),
         ([record(), unreadable(action=EARNING)], "found"),
-        ([record(), unreadable(plan="another")], "found"),
+        ([record(), unreadable(plan=ANOTHER)], "found"),
     ],
 )
 def test_a_record_that_cannot_be_read_is_unclear_unless_it_is_certainly_another(records, expected):
@@ -268,7 +274,7 @@ def test_a_record_that_could_not_be_read_before_either_is_not_the_moves(record):
     [
         ({}, "unclear"),
         ({"created": None}, "unclear"),
-        ({"plan": {"id": "another", "ticker": "USDT", "status": None}}, "absent"),
+        ({"plan": {"id": ANOTHER, "ticker": "USDT", "status": None}}, "absent"),
         ({"created": after(7)}, "absent"),
     ],
 )
@@ -313,7 +319,8 @@ def fixed(second=SECOND, amount="25", plan=PLAN, number="inv", status=1, updated
     ("records", "expected"),
     [
         ([fixed()], "found"),
-        ([fixed(plan="another")], "absent"),
+        ([fixed(plan=ANOTHER)], "absent"),
+        ([fixed(plan="12")], "unclear"),
         ([fixed(plan=PLAN.upper())], "found"),
         ([fixed(amount="26")], "unclear"),
         ([fixed(amount="25.000000001")], "found"),

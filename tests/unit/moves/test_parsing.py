@@ -62,10 +62,17 @@ def test_any_value_is_an_exact_amount_or_a_clear_error(anything):
     assert amount.is_finite()
 
 
-@pytest.mark.parametrize("bad", ["", "x", "123", ID[:-1], ID + "0", None, 5, "{{ plan }}", ID.replace("8", "g")])
+@pytest.mark.parametrize(
+    "bad", ["", "x", "-1", "1.5", ID[:-1], ID + "0", None, True, 1.5, "{{ plan }}", ID.replace("8", "g")]
+)
 def test_values_that_are_not_plan_ids(bad):
     with pytest.raises(WhiteBitValidationError, match="plan_id"):
         parsing.read_plan_id(bad)
+
+
+@pytest.mark.parametrize(("good", "read"), [(f" {ID.upper()}", ID), ("12", "12"), (12, "12")])
+def test_values_that_are_plan_ids(good, read):
+    assert parsing.read_plan_id(good) == read
 
 
 @pytest.mark.parametrize("bad", ["", " ", "US DT", "USDT;", "ticker!", None, 5, "ЦЕНТ", "X" * 21, "../x"])

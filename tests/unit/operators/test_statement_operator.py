@@ -103,7 +103,7 @@ def test_periods_of_runs(reads, context, start, end):
         ({"start": 1.5, "end": "2026-02-01"}, "start is '1.5'"),
         ({"tickers": "USDT;BTC"}, "ticker is 'USDT;BTC'"),
         ({"tickers": [1]}, "ticker is 1"),
-        ({"plan_id": "x"}, "not a UUID"),
+        ({"plan_id": "x"}, "no UUID and no number"),
         ({"reinvested_as": "twice"}, "both, earning, reinvest"),
         ({"full_history": "maybe"}, "full_history"),
         ({"value_in": "US DT"}, "value_in is 'US DT': write it like USDT"),
