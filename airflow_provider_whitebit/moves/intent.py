@@ -114,6 +114,17 @@ class Receipt(Document):
     resolved_by: str | None = None
     reason: str | None = None
 
+    def is_of(self, move: Move) -> bool:
+        """Whether this can be the receipt of a move. The amount is not compared: a close may bring more."""
+        return (
+            self.operation == str(move.operation)
+            and self.ticker == move.ticker
+            and (self.plan_id or "") == move.plan_id
+            and (self.source or "", self.target or "") == (move.source, move.target)
+            and (self.sub_account_id or "") == move.sub_account_id
+            and move.investment_id in ("", self.investment_id)
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Plain JSON. The last six fields are there only if the move has them."""
         document = Document.to_json(self)

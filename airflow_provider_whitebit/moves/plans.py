@@ -27,7 +27,7 @@ from airflow_provider_whitebit.client.errors import (
     describe_receipt,
     in_one_line,
 )
-from airflow_provider_whitebit.moves.doubts import REPLACED
+from airflow_provider_whitebit.moves.doubts import REPLACED, doubt_of_another_key
 from airflow_provider_whitebit.moves.drivers import execute_move, refuse_superseded_plan
 from airflow_provider_whitebit.moves.execution import DecidedMove, ExecutionRequest
 from airflow_provider_whitebit.moves.history import MoveHistory
@@ -77,7 +77,8 @@ class PlanRun:
     def done(self) -> list[Receipt] | None:
         """The receipts of a plan that was carried out; ``None`` if it was not.
 
-        :raises WhiteBitAlreadyMovedError: it was carried out with other parameters, and the task was cleared since.
+        :raises WhiteBitAlreadyMovedError: it was carried out with another account; or with other parameters, and the
+            task was cleared since.
         :raises WhiteBitInDoubtError: another version of this package wrote the plan journal.
         :raises WhiteBitError: the plan journal cannot be read.
         """
@@ -87,6 +88,8 @@ class PlanRun:
         if document["done"] is None or (not document["done"] and cleared):
             return None
         receipts = [Receipt.from_json(receipt) for receipt in document["done"]]
+        if receipts:
+            self._refuse_other_account(document.get("account", ""), document.get("connection", ""), receipts)
         changed = _changed(document["requested"] or {}, self.requested)
         if cleared and changed:
             raise plan_with_others(self.template, str(document.get("task", "")), changed, document["done"])
@@ -149,6 +152,29 @@ class PlanRun:
             if others and changed:
                 made = [receipt.to_json() for receipt in self.receipts]
                 raise plan_with_others(self.template, str(document.get("task", "")), changed, made)
+
+    def _refuse_other_account(self, account: str, connection: str, made: Sequence[Receipt]) -> None:
+        """Check that what was made is of an account of this run.
+
+        :param account: fingerprint of the API key that made it.
+        :param connection: name of the connection; empty if it is not known.
+        :raises WhiteBitAlreadyMovedError: it was made with another account.
+        """
+        if self._is_own(account, connection):
+            return
+        key = self.template.api_key
+        raise WhiteBitAlreadyMovedError(
+            f"This task has already made moves of its plan with the connection {connection!r}; this time it names "
+            f"{key.connection!r}.",
+            completed_moves=[receipt.to_json() for receipt in made],
+            next_step=f'Give each connection a plan of its own: key="plan {key.connection}".',
+        )
+
+    def _is_own(self, account: str, connection: str) -> bool:
+        """Whether a connection is one of this run, or of the same account."""
+        own = [key for key in (self.template.api_key, self.template.previous_key) if key is not None]
+        known = any(account == key.fingerprint or connection == key.connection for key in own)
+        return known or not connection or is_idempotent(self.template.key)
 
     def execute(self, moves: Sequence[Move], failures: Sequence[str] = ()) -> list[Receipt]:
         """Make the moves, each once. After a refusal, the moves that do not need the refused one are still made.
@@ -222,6 +248,10 @@ class PlanRun:
             self._used.add(number)
             if intent.state is State.EXECUTED and intent.receipt is not None:
                 self._receipts[number] = intent.receipt
+                self._refuse_other_account(intent.account, intent.connection, [intent.receipt])
+            elif intent.in_doubt and not self._is_own(intent.account, intent.connection):
+                # Nothing is sent with this account either.
+                raise doubt_of_another_key(intent)
             elif intent.unproven:
                 reconciled = True
                 if not self._reconcile(number, intent.move):
@@ -260,7 +290,7 @@ class PlanRun:
             raise ValueError(f"move {number} was neither made nor refused")
         self._receipts[number] = receipt
         self.results.append((move, receipt))
-        if not _is_of(receipt, move):
+        if not receipt.is_of(move):
             made = describe_receipt(receipt.to_json())
             raise WhiteBitAlreadyMovedError(
                 f"Another run of this task continued with a plan of its own: its move {number} is {made}. "
@@ -287,6 +317,8 @@ class PlanRun:
                 "run": self.template.run,
                 "generation": self.template.generation,
                 "task": self.template.task,
+                "account": self.template.api_key.fingerprint,
+                "connection": self.template.api_key.connection,
                 "requested": dict(self.requested),
                 "highest": max([self._highest, *self._receipts]),
                 "done": None if done is None else [receipt.to_json() for receipt in done],
@@ -346,14 +378,3 @@ def _prevents(failed: Move, error: WhiteBitError, move: Move) -> bool:
 
 def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
-
-
-def _is_of(receipt: Receipt, move: Move) -> bool:
-    """Whether a receipt is this move's. A close may bring more than was planned."""
-    return (
-        receipt.operation == str(move.operation)
-        and receipt.ticker == move.ticker
-        and (receipt.plan_id or "") == move.plan_id
-        and (receipt.source or "", receipt.target or "") == (move.source, move.target)
-        and move.investment_id in ("", receipt.investment_id)
-    )

@@ -9,8 +9,13 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Self
 
-from airflow_provider_whitebit.client.errors import WhiteBitValidationError
+from airflow_provider_whitebit.client.errors import (
+    WhiteBitAlreadyMovedError,
+    WhiteBitValidationError,
+    describe_receipt,
+)
 from airflow_provider_whitebit.client.models import parse_amount, plain, to_json
+from airflow_provider_whitebit.client.records import same_amount
 from airflow_provider_whitebit.moves.intent import Move, Receipt
 
 
@@ -60,15 +65,17 @@ class TreasuryPlan:
         """Return this plan without the moves that were made.
 
         :param made: receipts of moves of this plan.
+        :raises WhiteBitAlreadyMovedError: one of them is not of this plan.
         """
-        left = [(receipt.operation, receipt.plan_id or "", receipt.ticker) for receipt in made]
-        moves = []
-        for planned in self.moves:
-            name = (str(planned.move.operation), planned.move.plan_id, planned.move.ticker)
-            if name in left:
-                left.remove(name)
-            else:
-                moves.append(planned)
+        moves = list(self.moves)
+        for receipt in made:
+            own = next((planned for planned in moves if _was_made(planned.move, receipt)), None)
+            if own is None:
+                raise WhiteBitAlreadyMovedError(
+                    f"This task has made a move that is not part of the plan: {describe_receipt(receipt.to_json())}.",
+                    next_step="Restore the plan, or start a new dag run.",
+                )
+            moves.remove(own)
         return replace(self, moves=tuple(moves))
 
     @classmethod
@@ -98,6 +105,15 @@ class TreasuryPlan:
             "shortfalls": {ticker: to_json(amount) for ticker, amount in self.shortfalls.items()},
             "auto_reinvest": dict(self.auto_reinvest),
         }
+
+
+def _was_made(move: Move, receipt: Receipt) -> bool:
+    if not receipt.is_of(move):
+        return False
+    # A close may bring more, and a person's answer may name a record with another amount.
+    if move.leaves_plan or receipt.resolved_by or receipt.amount is None or move.amount is None:
+        return True
+    return same_amount(receipt.amount, move.amount)
 
 
 #: States of a plan's outcome.

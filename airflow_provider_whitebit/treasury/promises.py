@@ -72,6 +72,7 @@ def read_holdings(account: Account, *accounts: str, ticker: str | None = None) -
 
 def _covers(planned: Move, move: Move) -> bool:
     """Whether a planned move is a given one, or the same with a larger amount."""
-    same = all(getattr(planned, name) == getattr(move, name) for name in ("operation", "plan_id", "source", "target"))
+    names = ("operation", "plan_id", "source", "target", "with_reinvest")
+    same = all(getattr(planned, name) == getattr(move, name) for name in names)
     whole = move.operation is Operation.FLEX_CLOSE or planned.amount is None or move.amount is None
     return same and planned.ticker == move.ticker and (whole or planned.amount >= move.amount)  # type: ignore[operator]

@@ -55,13 +55,15 @@ class PlanRequest(ABC):
 
 @dataclass(frozen=True, slots=True)
 class _ByPolicy(PlanRequest):
+    #: Tells apart what different operators ask for with one policy.
+    operation: ClassVar[str]
     policy: Policy
 
     def __init__(self, policy: RawPolicy) -> None:
         self._set(policy=read_policy(policy))
 
     def to_json(self) -> dict[str, Any]:
-        return {"policy": self.policy.to_json(), "approved_plan": None}
+        return {"operation": self.operation, "policy": self.policy.to_json(), "approved_plan": None}
 
 
 class Sweep(_ByPolicy):
@@ -72,6 +74,7 @@ class Sweep(_ByPolicy):
     """
 
     __slots__ = ()
+    operation = "sweep"
 
     def plan(self, holdings: Holdings, now: pendulum.DateTime, made: Sequence[Receipt]) -> TreasuryPlan:
         return plan_sweep(holdings, self.policy, now)
@@ -85,6 +88,7 @@ class Rebalance(_ByPolicy):
     """
 
     __slots__ = ()
+    operation = "rebalance"
 
     def plan(self, holdings: Holdings, now: pendulum.DateTime, made: Sequence[Receipt]) -> TreasuryPlan:
         return plan_rebalance(holdings, self.policy, now)
@@ -168,5 +172,8 @@ class ApprovedPlan(PlanRequest):
         return {**requested, "approved_plan": self.approved.to_json()}
 
     def plan(self, holdings: Holdings, now: pendulum.DateTime, made: Sequence[Receipt]) -> TreasuryPlan:
-        """Return the approved plan without the moves that the task has already made."""
+        """Return the approved plan without the moves that the task has already made.
+
+        :raises WhiteBitAlreadyMovedError: the task has made a move that is not part of it.
+        """
         return self.approved.without(made)

@@ -50,7 +50,11 @@ class TestByPolicy:
         assert request.policy == read_policy(POLICY)
         assert request == kind(policy=POLICY)
         assert request.accounts == ()
-        assert request.to_json() == {"policy": {"USDT": {"reserve": "500", "min_move": "10"}}, "approved_plan": None}
+        assert request.to_json() == {
+            "operation": {Sweep: "sweep", Rebalance: "rebalance"}[kind],
+            "policy": {"USDT": {"reserve": "500", "min_move": "10"}},
+            "approved_plan": None,
+        }
 
     def test_a_wrong_policy_is_refused_at_once(self, kind):
         with pytest.raises(WhiteBitValidationError, match=r"USDT\.reserve"):
