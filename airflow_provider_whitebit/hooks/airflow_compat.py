@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import os
 import sys
 from collections.abc import Callable
@@ -58,6 +59,7 @@ __all__ = [
     "never_expire",
     "option_names",
     "runs_for_airflow",
+    "runs_in_executor",
     "started_runs",
     "stats",
     "stored_variable",
@@ -141,6 +143,16 @@ def runs_for_airflow() -> bool:
     return getattr(task_runner, "SUPERVISOR_COMMS", None) is not None
 
 
+def runs_in_executor() -> bool:
+    """Whether an executor calls this code itself: a callback of a deadline, on 3.2."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_code.co_name == "execute_callback_workload":
+            return True
+        frame = frame.f_back
+    return False
+
+
 def stored_variable(name: str) -> str | None:
     """Read a Variable from Airflow's database; ``None`` only if it certainly does not exist.
 
@@ -157,17 +169,41 @@ def stored_variable(name: str) -> str | None:
         from airflow.sdk import Variable
 
         return cast("str | None", Variable.get(name, default=None))
+    text = _variable_of(supervisor, name)
+    if text is None:
+        # The API server also says "not found" if it could not read its database.
+        if current_context() is not None:
+            _read_database(supervisor)
+        text = _variable_of(supervisor, name)
+    return text
+
+
+def _variable_of(supervisor: Any, name: str) -> str | None:
+    """The supervisor's answer about a Variable."""
     from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
     from airflow.sdk.execution_time.comms import ErrorResponse, GetVariable, VariableResult
 
     answer = supervisor.send(GetVariable(key=name))
+    if not isinstance(answer, VariableResult | ErrorResponse):
+        raise TypeError(f"Airflow answered with {type(answer).__name__}")
+    # Before 3.2, threads of a task can get each other's answers.
+    about = answer.key if isinstance(answer, VariableResult) else (answer.detail or {}).get("key", name)
+    if about != name:
+        raise ValueError("Airflow answered about another Variable")
     if isinstance(answer, VariableResult):
         return answer.value
-    if not isinstance(answer, ErrorResponse):
-        raise TypeError(f"Airflow answered with {type(answer).__name__}")
     if answer.error != ErrorType.VARIABLE_NOT_FOUND:
         raise AirflowRuntimeError(answer)
     return None
+
+
+def _read_database(supervisor: Any) -> None:
+    """Ask for something that the API server cannot answer without its database. :raises Exception: it did not."""
+    from airflow.sdk.execution_time.comms import GetTICount, TICount
+
+    answer = supervisor.send(GetTICount(dag_id=""))
+    if not isinstance(answer, TICount):
+        raise TypeError(f"Airflow answered with {type(answer).__name__}")
 
 
 def kept_question(ti_id: Any, **question: Any) -> Any | None:

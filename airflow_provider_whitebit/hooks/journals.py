@@ -25,6 +25,7 @@ from airflow_provider_whitebit.hooks.airflow_compat import (
     clears_state_on_success,
     current_context,
     runs_for_airflow,
+    runs_in_executor,
     started_runs,
 )
 from airflow_provider_whitebit.hooks.mapped_tasks import MappedTask
@@ -607,7 +608,7 @@ def _require_no_airflow() -> None:
             next_step="Move money in the task itself, with an operator or with the hook in a @task. A "
             "@task.virtualenv, a @task.external_python or a script can compute what to move and return it.",
         )
-    if runs_for_airflow():
+    if runs_for_airflow() or runs_in_executor():
         raise WhiteBitConfigurationError(
             "Airflow runs this code outside of a task (a callback, or a DAG file while it is parsed). There is no "
             "journal, and Airflow runs the code again and again.",

@@ -11,6 +11,7 @@ from airflow_provider_whitebit.client.errors import (
     WhiteBitConfigurationError,
     WhiteBitError,
     WhiteBitJournalError,
+    WhiteBitUnavailableError,
     WhiteBitValidationError,
 )
 from airflow_provider_whitebit.hooks.journals import JournalSlot, RunsOfDate, slot_for
@@ -79,12 +80,20 @@ class MoveKeys:
             raise
 
     def slot(self, key: str) -> JournalSlot:
-        """Where a move or a plan is kept."""
+        """Where a move or a plan is kept.
+
+        :raises WhiteBitUnavailableError: the connection could not be read this time.
+        """
         accounts: tuple[str, ...] = ()
         # A connection that is wrong is reported when it is used.
-        with suppress(WhiteBitError):
-            previous = self._hook.previous
-            accounts = (self._hook.settings.account, *([] if previous is None else [previous.settings.account]))
+        with suppress(WhiteBitConfigurationError):
+            try:
+                previous = self._hook.previous
+                accounts = (self._hook.settings.account, *([] if previous is None else [previous.settings.account]))
+            except WhiteBitUnavailableError as error:
+                # Without the accounts it is not known where an earlier run has kept the move.
+                error.money_moved = None
+                raise
         return slot_for(key, resumed=self.resumed, accounts=accounts)
 
     def claim(self, slot: JournalSlot, key: str, requested: Mapping[str, Any]) -> None:

@@ -15,7 +15,12 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, Field, PlainValidator, ValidationError
 
-from airflow_provider_whitebit.client.errors import WhiteBitConfigurationError, WhiteBitValidationError, shown
+from airflow_provider_whitebit.client.errors import (
+    WhiteBitConfigurationError,
+    WhiteBitUnavailableError,
+    WhiteBitValidationError,
+    shown,
+)
 from airflow_provider_whitebit.client.signing import Credentials
 from airflow_provider_whitebit.hooks.airflow_compat import mask_secret
 from airflow_provider_whitebit.hooks.assets import encode_conn_id
@@ -86,11 +91,18 @@ def settings_of(conn_id: str, connection: Connection) -> Settings:
 
     :param conn_id: names the connection.
     :raises WhiteBitConfigurationError: which field is wrong.
+    :raises WhiteBitUnavailableError: it is another connection than that of this name.
     """
     for secret in (connection.password, connection.login):
         # The exchange gets it without the spaces around it.
         for spelling in {secret, secret.strip()} - {""} if secret else ():
             mask_secret(spelling)
+    if connection.conn_id not in (None, conn_id):
+        raise WhiteBitUnavailableError(
+            f"Airflow answered with connection {connection.conn_id!r} instead of {conn_id!r}: nothing was sent.",
+            next_step="Run the task again. Before Airflow 3.2, threads of a task that ask Airflow at the same time can "
+            "get each other's answers: make the hooks, and read their settings, before the threads start.",
+        )
     if connection.conn_type != CONNECTION_TYPE:
         # Never send another service's credentials to the exchange.
         raise WhiteBitConfigurationError(

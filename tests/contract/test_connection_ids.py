@@ -24,6 +24,7 @@ def conn_of(make_hook, monkeypatch):
     def store(conn_id):
         usual = make_hook()
         connection = usual.get_connection("whitebit_default")
+        connection.conn_id = conn_id
         monkeypatch.setattr(WhiteBitHook, "get_connection", classmethod(lambda cls, name: {conn_id: connection}[name]))
         hook = WhiteBitHook(conn_id)
         hook.get_conn()._transport.clock = usual.get_conn()._transport.clock
@@ -65,6 +66,7 @@ def test_a_move_with_any_id(conn_of, outlets, as_task, sandbox, conn_id):
 @pytest.mark.parametrize("conn_id", ["", "a\0b", "\udcff", "x" * 1001])
 def test_an_id_that_nothing_can_keep_is_refused_before_anything_is_sent(make_hook, sandbox, monkeypatch, conn_id):
     connection = make_hook().get_connection("whitebit_default")
+    connection.conn_id = conn_id
     monkeypatch.setattr(WhiteBitHook, "get_connection", classmethod(lambda cls, name: connection))
     before = len(sandbox.requests())
     with pytest.raises(e.WhiteBitConfigurationError, match="the connection's id") as caught:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import os
 import re
 import subprocess
@@ -459,6 +460,58 @@ def test_an_outage_is_no_empty_journal(variables, error):
         journals.VariableMarkers("a").read("transfer")
 
 
+@pytest.fixture
+def database(variables, monkeypatch):
+    """Airflow's database, which the API server reads for a task: which requests it answers is in ``answers``."""
+    from airflow.models import variable
+    from airflow.sdk.execution_time.comms import ErrorResponse, TICount, VariableResult
+
+    database = SimpleNamespace(answers=iter(()), asked=[])
+
+    def read(key, **team):
+        if not next(database.answers, True):
+            raise ConnectionError("too many clients")
+        return variables.kept.get(key)
+
+    def send(message):
+        database.asked.append(type(message).__name__)
+        if database.asked[-1] == "GetTICount":
+            return TICount(count=0) if next(database.answers, True) else ErrorResponse(error=ErrorType.API_SERVER_ERROR)
+        # This is how Airflow's API server looks for a Variable. It only logs that a place could not be read.
+        text = variable.Variable.get_variable_from_secrets(message.key)
+        if text is None:
+            return ErrorResponse(error=ErrorType.VARIABLE_NOT_FOUND, detail={"key": message.key})
+        return VariableResult(key=message.key, value=text)
+
+    monkeypatch.setattr(variable, "ensure_secrets_loaded", lambda: [SimpleNamespace(get_variable=read)])
+    monkeypatch.setattr(variables, "send", send)
+    monkeypatch.setattr(airflow_compat, "current_context", dict)
+    return database
+
+
+def test_a_variable_that_the_api_server_could_not_read_is_not_missing(database, variables):
+    variables.kept["whitebit_stop"] = "{}"
+    database.answers = iter([False])
+    assert stores.read_variable("whitebit_stop") == "{}"
+    assert database.asked == ["GetVariable", "GetTICount", "GetVariable"]
+    database.answers = iter([False, False])
+    with pytest.raises(WhiteBitJournalError, match="could not be read"):
+        stores.read_variable("whitebit_stop")
+    assert stores.read_variable("whitebit_other") is None
+
+
+@pytest.mark.parametrize("kept", [{"other": "{}"}, {}], ids=["found", "missing"])
+def test_the_answer_to_another_thread_is_not_taken(database, variables, monkeypatch, kept):
+    """Before Airflow 3.2, threads of a task that ask at once can get each other's answers."""
+    from airflow.sdk.execution_time.comms import GetVariable
+
+    variables.kept |= kept
+    send = variables.send
+    monkeypatch.setattr(variables, "send", lambda message: send(GetVariable(key="other")))
+    with pytest.raises(WhiteBitJournalError, match="could not be read"):
+        stores.read_variable("whitebit_move__k__1")
+
+
 def test_two_names_are_two_journals(monkeypatch):
     monkeypatch.setattr(stores, "never_expire", lambda: None)
     store = Store()
@@ -556,6 +609,28 @@ def test_code_that_airflow_runs_outside_of_a_task_has_no_journal_to_move_by(monk
     for key in ("k", KEY):
         with pytest.raises(WhiteBitConfigurationError, match="outside of a task"):
             journals.slot_for(key)
+
+
+def move_at_a_deadline():
+    journals.slot_for("k")
+
+
+def test_a_callback_that_an_executor_calls_has_no_journal_to_move_by(monkeypatch):
+    """A deadline's callback. Airflow 3.2 calls it in the executor, without the supervisor that tasks have."""
+    from airflow.executors import workloads
+
+    def execute_callback_workload(callback, log):
+        move_at_a_deadline()
+
+    monkeypatch.setattr(journals, "current_context", lambda: None)
+    monkeypatch.setattr(journals, "runs_for_airflow", lambda: False)
+    move_at_a_deadline()
+    with pytest.raises(WhiteBitConfigurationError, match="outside of a task"):
+        execute_callback_workload(None, None)
+    own = getattr(getattr(workloads, "callback", None), "execute_callback_workload", None)
+    if own is not None:
+        callback = SimpleNamespace(data={"path": f"{__name__}.move_at_a_deadline"})
+        assert "outside of a task" in own(callback, logging.getLogger(__name__))[1]
 
 
 def test_outside_a_task_an_idempotency_key_is_one_journal_of_the_process(monkeypatch):

@@ -5,9 +5,10 @@ from decimal import Decimal
 import pytest
 from airflow.sdk import Connection
 
-from airflow_provider_whitebit.client.errors import WhiteBitConfigurationError
+from airflow_provider_whitebit.client.errors import WhiteBitConfigurationError, WhiteBitUnavailableError
 from airflow_provider_whitebit.hooks.connection_form import FIELDS
 from airflow_provider_whitebit.hooks.settings import read_settings, settings_of
+from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
 
 
 def read(extra=None, **fields):
@@ -298,6 +299,17 @@ def test_the_text_of_the_extra(extra, message):
 def test_an_empty_extra_sets_no_limits(extra):
     connection = Connection(conn_id="my_conn", conn_type="whitebit", login="k", password="s", extra=extra)
     assert settings_of("my_conn", connection).limits.read_only is False
+
+
+def test_the_connection_of_another_thread_is_not_used(monkeypatch):
+    """Before Airflow 3.2, threads of a task that ask at once can get each other's answers."""
+    other = Connection(conn_id="desk_b", conn_type="whitebit", login="k", password="s")
+    monkeypatch.setattr(WhiteBitHook, "get_connection", lambda conn_id: other)
+    with pytest.raises(WhiteBitUnavailableError, match="answered with connection 'desk_b' instead of 'desk_a'"):
+        WhiteBitHook("desk_a").get_conn()
+    with pytest.raises(WhiteBitUnavailableError) as caught:
+        WhiteBitHook("desk_a").flex_invest(ticker="USDT", amount="1")
+    assert caught.value.money_moved is None
 
 
 def test_the_fingerprint_differs_between_accounts():
