@@ -21,8 +21,10 @@ from airflow_provider_whitebit.client.errors import (
     WhiteBitInDoubtError,
     WhiteBitJournalError,
     WhiteBitPlanError,
+    WhiteBitPlanOutdatedError,
     WhiteBitRefusedError,
     WhiteBitStoppedError,
+    WhiteBitUnavailableError,
     WhiteBitValidationError,
     describe_receipt,
     in_one_line,
@@ -66,6 +68,8 @@ class PlanRun:
     _made_in: set[str] = field(default_factory=set)
     #: Moves that were sent and left no record.
     _earlier: list[Intent] = field(default_factory=list)
+    #: Those of which this run was the first to find no record.
+    _just_absent: list[Move] = field(default_factory=list)
     #: Moves that need what a failed move of their asset did not bring.
     _skipped: list[Move] = field(default_factory=list)
 
@@ -186,6 +190,7 @@ class PlanRun:
         :raises WhiteBitStoppedError: people have stopped all moves; the error lists those that were made.
         :raises WhiteBitAlreadyMovedError: another run of the task continued with a plan of its own.
         :raises WhiteBitPlanOutdatedError: something else has moved since this was planned. Plan and call again.
+        :raises WhiteBitUnavailableError: a move that the plan no longer contains may have run, or as below.
         :raises WhiteBitError: the exchange or a journal cannot be reached: run the task again.
         :returns: a receipt for each move of the task, of earlier runs too.
         """
@@ -200,6 +205,7 @@ class PlanRun:
                 else:
                     self._make(number, move)
             if not self._failures and not failures:
+                self._refuse_missing()
                 self._note(done=self.receipts)
         except WhiteBitError as error:
             self.add_facts(error)
@@ -209,6 +215,22 @@ class PlanRun:
         if failures:
             raise self._error("The moves of the plan were made, but not all of the plan.", failures)
         return self.receipts
+
+    def _refuse_missing(self) -> None:
+        """Do not end a plan that no longer wants a move because, perhaps, that move ran and its record is late.
+
+        Only the first run that finds no record fails. The next one looks again, and then it is absent.
+
+        :raises WhiteBitUnavailableError: there is such a move.
+        """
+        made = {move.conflict_key for move, result in self.results if isinstance(result, Receipt)}
+        missing = [str(move) for move in self._just_absent if move.conflict_key not in made]
+        if missing:
+            raise WhiteBitUnavailableError(
+                f"The plan no longer contains what was sent for it and left no record so far: {'; '.join(missing)}.",
+                money_moved=None,
+                next_step="Run the task again: it looks for that record first.",
+            )
 
     @property
     def _failures(self) -> list[tuple[Move, WhiteBitError]]:
@@ -256,6 +278,8 @@ class PlanRun:
                 reconciled = True
                 if not self._reconcile(number, intent.move):
                     continue
+                if intent.in_doubt and number not in self._receipts:
+                    self._just_absent.append(intent.move)
             in_vain |= number not in self._receipts and intent.generation == self.template.generation
         self._made_in |= {intent.generation for intent in history.intents.values() if number in self._receipts}
         if number not in self._receipts:
@@ -286,6 +310,13 @@ class PlanRun:
             log.error("Not made: %s: %s", move, error)
             self.results.append((move, error))
             return
+        except WhiteBitPlanOutdatedError:
+            # What moved the asset may be what this run has sent: its record may appear late.
+            known = len(self._earlier)
+            self._recover(number)
+            if len(self._earlier) > known:
+                self._just_absent.append(move)
+            raise
         if receipt is None:
             raise ValueError(f"move {number} was neither made nor refused")
         self._receipts[number] = receipt

@@ -11,6 +11,7 @@ import pytest
 from airflow_provider_whitebit.client import errors as e
 from airflow_provider_whitebit.client.errors import WhiteBitAlreadyMovedError, WhiteBitPlanError
 from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
+from airflow_provider_whitebit.moves.drivers import ReconcileLater
 from airflow_provider_whitebit.moves.intent import Move, Operation
 from airflow_provider_whitebit.treasury.planning import PlannedMove, TreasuryPlan
 from airflow_provider_whitebit.treasury.requests import ApprovedPlan, Rebalance, Sweep
@@ -126,3 +127,25 @@ def test_an_investment_keeps_the_setting_that_a_person_has_switched_meanwhile(ho
     hook.execute_plan(Sweep(POLICY))
     [held] = hook.get_conn().flex_investments()
     assert (held.invested, held.with_auto_reinvest) == (5000, False)
+
+
+@pytest.mark.parametrize(("ends", "ran"), [("at once", True), ("deferred", True), ("deferred", False)])
+def test_a_plan_does_not_end_before_it_has_looked_again_for_what_it_sent(hook, sandbox, as_task, ran, ends):
+    """Its own money may be what the second plan misses in Main, and the record appears late."""
+    as_task(1)
+    sandbox.fault("history_lag", seconds=60, count=None)
+    sandbox.fault("lost_reply_after" if ran else "lost_reply_before", path="*/invest", count=1)
+    if ends == "deferred":
+        with pytest.raises(ReconcileLater):
+            hook.execute_plan(Sweep(POLICY), deferrable=True)
+        as_task(2)
+    if not ran:
+        hook.transfer(ticker="USDT", amount="5000", source="main", target="spot", key="by a person")
+    with pytest.raises(e.WhiteBitUnavailableError, match="left no record so far: flex_invest 5000 USDT") as caught:
+        hook.execute_plan(Sweep(POLICY))
+    assert caught.value.money_moved is None
+    sandbox.advance(60)
+    as_task(3)
+    done = hook.execute_plan(Sweep(POLICY))
+    assert (done.status, len(done.receipts)) == (("executed", 1) if ran else ("nothing_to_do", 0))
+    assert moved(sandbox) == ["5000"] * ran
