@@ -52,6 +52,7 @@ __all__ = [
     "clears_state_on_success",
     "current_context",
     "default_deferrable",
+    "forked_by_a_task",
     "kept_question",
     "lineage_collector",
     "mask_secret",
@@ -102,6 +103,18 @@ def begun_by_a_task() -> bool:
     with contextlib.suppress(OSError):
         return b"\0AIRFLOW_CTX_TASK_ID=" in b"\0" + Path("/proc/self/environ").read_bytes()
     return False
+
+
+def forked_by_a_task() -> bool:
+    """Whether a task forked this process: ``multiprocessing``, ``ProcessPoolExecutor``.
+
+    Such processes share one connection to the task's supervisor, so they can get each other's answers.
+    """
+    import multiprocessing
+
+    parent = multiprocessing.parent_process()
+    # An executor may have forked the process that has forked the task's.
+    return parent is not None and parent.pid == os.getppid() and not begun_by_hand()
 
 
 def begun_by_hand() -> bool:

@@ -24,6 +24,7 @@ from airflow_provider_whitebit.hooks.airflow_compat import (
     boolean_option,
     clears_state_on_success,
     current_context,
+    forked_by_a_task,
     runs_for_airflow,
     runs_in_executor,
     started_runs,
@@ -521,6 +522,8 @@ def slot_for(key: str, *, resumed: bool = False, accounts: tuple[str, ...] = ())
             # Each call is a task of its own: it is no retry of the one before.
             return JournalSlot(_in_memory(key, accounts), uuid.uuid4().hex, begun_before=True, lock=_MEMORY_LOCK)
         return JournalSlot(MemoryJournal())
+    if forked_by_a_task():
+        raise _begun_by_a_task()
     return _slot_in(context, key, resumed=resumed, accounts=accounts)
 
 
@@ -602,12 +605,7 @@ def _date_of_test(dag_run: Any, by_hand: bool) -> datetime | None:
 def _require_no_airflow() -> None:
     """:raises WhiteBitConfigurationError: the process belongs to Airflow or to a task, so it has to have a journal."""
     if begun_by_a_task():
-        raise WhiteBitConfigurationError(
-            "An Airflow task started this process, which has no access to the task's journal: a retry could move the "
-            "money again.",
-            next_step="Move money in the task itself, with an operator or with the hook in a @task. A "
-            "@task.virtualenv, a @task.external_python or a script can compute what to move and return it.",
-        )
+        raise _begun_by_a_task()
     if runs_for_airflow() or runs_in_executor():
         raise WhiteBitConfigurationError(
             "Airflow runs this code outside of a task (a callback, or a DAG file while it is parsed). There is no "
@@ -615,6 +613,16 @@ def _require_no_airflow() -> None:
             next_step="Move money in a task, with an operator or with the hook in a @task. A task that follows a "
             "failure needs a trigger_rule.",
         )
+
+
+def _begun_by_a_task() -> WhiteBitConfigurationError:
+    return WhiteBitConfigurationError(
+        "An Airflow task started this process, which has no access to the task's journal: a retry could move the "
+        "money again.",
+        next_step="Move money in the task itself, with an operator or with the hook in a @task. A "
+        "@task.virtualenv, a @task.external_python, a script or a process of a pool can compute what to move and "
+        "return it.",
+    )
 
 
 def _distinct(text: str) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import re
 import subprocess
@@ -601,6 +602,29 @@ def test_a_process_in_which_a_task_ran_is_no_program_of_a_task(monkeypatch):
         patch.setattr(journals, "begun_by_a_task", lambda: True)
         with pytest.raises(WhiteBitConfigurationError, match="No money moved"):
             journals.slot_for("k")
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_a_process_that_a_task_forks_has_no_journal_to_move_by(monkeypatch, by_hand):
+    """``ProcessPoolExecutor``: its processes share the socket to the supervisor, where answers have no address."""
+    monkeypatch.setattr(journals, "current_context", lambda: context())
+    monkeypatch.setattr(airflow_compat, "begun_by_hand", lambda: by_hand)
+    forks = multiprocessing.get_context("fork")
+    ours, theirs = forks.Pipe()
+
+    def move():
+        try:
+            theirs.send(journals.slot_for("k").run)
+        except WhiteBitConfigurationError as error:
+            theirs.send(error.message)
+
+    child = forks.Process(target=move)
+    child.start()
+    assert ours.poll(60)
+    assert ours.recv().startswith("An Airflow task started this process") != by_hand
+    child.join()
+    assert journals.slot_for("k").run
 
 
 def test_code_that_airflow_runs_outside_of_a_task_has_no_journal_to_move_by(monkeypatch):
