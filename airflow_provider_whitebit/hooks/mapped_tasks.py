@@ -46,7 +46,7 @@ class MappedTask:
         """Let this index make a move, unless another index may have made the same one before a clear.
 
         :param key: of the move or the plan.
-        :param requested: its parameters as plain JSON.
+        :param requested: its parameters and connection as plain JSON.
         :raises WhiteBitValidationError: the others moved before a clear, and this index did not ask for this then.
         :raises WhiteBitJournalError: the notes cannot be read or written.
         """

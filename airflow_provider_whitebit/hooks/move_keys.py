@@ -108,7 +108,7 @@ class MoveKeys:
                 if slot.of_date is not None:
                     _check_deleted_runs(slot.of_date, slot.journal, key)
                 if slot.mapped is not None:
-                    slot.mapped.admit(key, requested)
+                    slot.mapped.admit(key, {**requested, "connection": self._hook.whitebit_conn_id})
                 if is_idempotent(key):
                     self._check_idempotency_key(slot, key, requested)
             except WhiteBitError as error:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 from decimal import Decimal
+from unittest import mock
 
 import pytest
 
 from airflow_provider_whitebit.client import errors as e
 from airflow_provider_whitebit.client.errors import WhiteBitAlreadyMovedError, WhiteBitPlanError
+from airflow_provider_whitebit.hooks import executor
 from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
 from airflow_provider_whitebit.moves.drivers import ReconcileLater
 from airflow_provider_whitebit.moves.intent import Move, Operation
@@ -149,3 +151,19 @@ def test_a_plan_does_not_end_before_it_has_looked_again_for_what_it_sent(hook, s
     done = hook.execute_plan(Sweep(POLICY))
     assert (done.status, len(done.receipts)) == (("executed", 1) if ran else ("nothing_to_do", 0))
     assert moved(sandbox) == ["5000"] * ran
+
+
+def test_an_index_that_gets_the_connection_of_another_moves_nothing(hook, other, sandbox, as_task, monkeypatch):
+    """Mapped over connections: the same amount with another account is another request."""
+    as_task(1, index=0)
+    hook.flex_invest(plan_id=USDT, amount="100")
+    as_task(1, index=1)
+    with monkeypatch.context() as failing, pytest.raises(e.WhiteBitUnavailableError):
+        failing.setattr(executor, "execute_move", mock.Mock(side_effect=e.WhiteBitUnavailableError("No answer.")))
+        other.flex_invest(plan_id=USDT, amount="100")
+    as_task(2, index=1, cleared=1, max_tries=4)
+    with pytest.raises(e.WhiteBitValidationError, match="Map index 1 of task t did not ask for this move"):
+        hook.flex_invest(plan_id=USDT, amount="100")
+    as_task(3, index=1, cleared=1, max_tries=4)
+    other.flex_invest(plan_id=USDT, amount="100")
+    assert moved(sandbox) == ["100", "100"]
