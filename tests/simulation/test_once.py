@@ -110,7 +110,7 @@ def test_a_missing_safeguard_of_two_keys_is_noticed(flaw):
     [
         (plans.PlanRun, "_recover", lambda self, number: False, range(1000)),
         # Such worlds are rare, so the search begins near one.
-        (drivers, "_confirm_run", lambda execution, plan_journal: None, range(1400, 2400)),
+        (drivers, "_confirm_run", lambda execution, plan_journal: None, range(100, 1100)),
     ],
 )
 def test_a_missing_safeguard_of_plans_is_noticed(target, safeguard, flaw, seeds):
