@@ -38,7 +38,12 @@ from airflow_provider_whitebit.moves.limits import Limits
 from airflow_provider_whitebit.moves.reading import read_invested, read_moves
 from airflow_provider_whitebit.moves.reconciliation import reconcile
 from airflow_provider_whitebit.moves.resolution import unproven_nonces
-from airflow_provider_whitebit.moves.supersession import failure_key, highest_number, refuse_if_superseded
+from airflow_provider_whitebit.moves.supersession import (
+    add_moves_instead,
+    failure_key,
+    highest_number,
+    refuse_if_superseded,
+)
 
 ResultT = TypeVar("ResultT")
 
@@ -92,6 +97,15 @@ def refuse_superseded_plan(template: ExecutionRequest) -> None:
     :raises WhiteBitError: the error, or a journal cannot be read.
     """
     run(refuse_if_superseded(template, failure_key(template.key)), _Worker(template, time.sleep).perform)
+
+
+def add_moves_instead_of_plan(template: ExecutionRequest, error: WhiteBitError) -> None:
+    """Let a plan's error that says that no money moved say what the task made instead, perhaps in an older run.
+
+    :param template: of the plan's moves.
+    :param error: it is changed.
+    """
+    run(add_moves_instead(template, error, failure_key(template.key)), _Worker(template, time.sleep).perform)
 
 
 def check_limits_over_time(limits: Limits, api_key: ApiKey, moves: Sequence[Move]) -> None:

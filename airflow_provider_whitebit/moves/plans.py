@@ -30,7 +30,7 @@ from airflow_provider_whitebit.client.errors import (
     in_one_line,
 )
 from airflow_provider_whitebit.moves.doubts import REPLACED, doubt_of_another_key
-from airflow_provider_whitebit.moves.drivers import execute_move, refuse_superseded_plan
+from airflow_provider_whitebit.moves.drivers import add_moves_instead_of_plan, execute_move, refuse_superseded_plan
 from airflow_provider_whitebit.moves.execution import DecidedMove, ExecutionRequest
 from airflow_provider_whitebit.moves.history import MoveHistory
 from airflow_provider_whitebit.moves.intent import Intent, Move, Receipt, State
@@ -370,6 +370,8 @@ class PlanRun:
                 error.journal_entry = error.journal_entry or failed.journal_entry
         if self._earlier and error.money_moved is False:
             error.money_moved = None
+        if error.money_moved is False and self.template.begun_before:
+            add_moves_instead_of_plan(self.template, error)
 
     def _error(self, what: str, failures: Sequence[str] = ()) -> WhiteBitError:
         """The failure of a plan, with the facts of its moves.

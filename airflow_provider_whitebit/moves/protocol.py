@@ -32,7 +32,13 @@ from airflow_provider_whitebit.moves.nonce_lock import take_lock
 from airflow_provider_whitebit.moves.reconciliation import judged_intent, reconcile, verdict_of
 from airflow_provider_whitebit.moves.run_record import RunRecord
 from airflow_provider_whitebit.moves.sending import send
-from airflow_provider_whitebit.moves.supersession import Steps, read_history, refuse_superseded, supersede_failed
+from airflow_provider_whitebit.moves.supersession import (
+    Steps,
+    add_moves_instead,
+    read_history,
+    refuse_superseded,
+    supersede_failed,
+)
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +70,10 @@ class _Run(RunRecord):
             raise
 
     def _qualify(self, error: WhiteBitError) -> Steps:
-        """Let an error that says that no money moved say what other tasks with this idempotency key did meanwhile."""
+        """Let an error that says that no money moved say what others did meanwhile.
+
+        They are other tasks with this idempotency key, or an older run of the task that has gone on to another move.
+        """
         if not self.execution.journal.by_tries:
             try:
                 self.history = yield from read_history(self.execution)
@@ -75,6 +84,8 @@ class _Run(RunRecord):
             error.add_completed([self.history.executed.receipt.to_json()])
         elif self.history.unproven:
             _add_unproven(error, self.history.unproven)
+        elif self.execution.begun_before:
+            yield from add_moves_instead(self.execution, error)
 
     def _execute(self) -> Generator[Effect, Any, Receipt | None]:
         execution, tries_left = self.execution, self.rules.tries

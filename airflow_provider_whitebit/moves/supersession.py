@@ -84,6 +84,22 @@ def refuse_superseded(execution: ExecutionRequest, history: MoveHistory) -> Step
             )
 
 
+def add_moves_instead(execution: ExecutionRequest, error: WhiteBitError, key: str = "") -> Steps:
+    """Let an error that says that no money moved say what the task made instead, perhaps in an older run.
+
+    :param error: of the move, or of a plan; it is changed.
+    :param key: of the plan's failure.
+    """
+    try:
+        for other in (yield from read_history(execution, key)).superseded_by:
+            begun = yield from _begun(execution, other)
+            error.add_completed([one.receipt.to_json() for one in begun if one.receipt is not None])
+            if any(one.unproven for one in begun):
+                error.money_moved = None
+    except WhiteBitError:
+        error.money_moved = None
+
+
 def refuse_if_superseded(execution: ExecutionRequest, key: str) -> Steps:
     """Read what superseded a plan; then as :func:`refuse_superseded`.
 

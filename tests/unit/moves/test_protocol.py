@@ -496,6 +496,24 @@ def test_a_move_that_is_superseded_meanwhile_is_not_made(begun, after):
     assert not script.history().begun
 
 
+@pytest.mark.parametrize(("begun", "moved"), [(executed(), True), (in_doubt(), None), (refused(), False)])
+def test_no_error_denies_what_an_older_run_made_instead_meanwhile(begun, moved):
+    """Airflow has replaced that run, which has gone on from a refusal of this move."""
+
+    class Down(Script):
+        def __call__(self, effect):
+            if isinstance(effect, e.Resolve):
+                self.journals[""].append(history(refused()).superseded("later", REFUSAL).to_json())
+                self.journals["later"] = [history(begun).to_json()]
+                raise errors.WhiteBitUnavailableError("down", money_moved=False)
+            return super().__call__(effect)
+
+    with pytest.raises(errors.WhiteBitUnavailableError, match="down") as caught:
+        Down().run()
+    assert caught.value.money_moved is moved
+    assert bool(caught.value.completed_moves) is (moved is True)
+
+
 @pytest.mark.parametrize(("number", "sent"), [(0, True), (1, False), (2, False)])
 def test_no_move_is_made_beside_a_failed_plan_that_has_begun(number, sent):
     script = Script(answers=["tx_1"], others={f"plan.{number}": history(executed())} if number else {})
