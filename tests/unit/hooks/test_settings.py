@@ -304,7 +304,7 @@ def test_an_empty_extra_sets_no_limits(extra):
 def test_the_connection_of_another_thread_is_not_used(monkeypatch):
     """Before Airflow 3.2, threads of a task that ask at once can get each other's answers."""
     other = Connection(conn_id="desk_b", conn_type="whitebit", login="k", password="s")
-    monkeypatch.setattr(WhiteBitHook, "get_connection", lambda conn_id: other)
+    monkeypatch.setattr(WhiteBitHook, "get_connection", classmethod(lambda cls, conn_id: other))
     with pytest.raises(WhiteBitUnavailableError, match="answered with connection 'desk_b' instead of 'desk_a'"):
         WhiteBitHook("desk_a").get_conn()
     with pytest.raises(WhiteBitUnavailableError) as caught:
