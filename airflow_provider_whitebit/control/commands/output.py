@@ -63,7 +63,8 @@ def print_rows(rows: Sequence[Mapping[str, Any]], output: str, *, columns: Seque
                 # Airflow's own call makes floats of amounts.
                 print(tabulate(shown, headers="keys", tablefmt="plain", disable_numparse=True))
             else:
-                AirflowConsole().print_as(data=shown, output=output)
+                # In texts of people and of the exchange, "[inc-12]" is no markup.
+                AirflowConsole(markup=False, emoji=False).print_as(data=shown, output=output)
 
 
 def print_document(document: Any, output: str) -> None:

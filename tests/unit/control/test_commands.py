@@ -72,6 +72,13 @@ def test_forms_of_output(capsys, form, printed):
 
 
 @pytest.mark.parametrize("form", ["table", "plain"])
+@pytest.mark.parametrize("text", ["[inc-12] the bank asks", "the bank [/b] asks", ":bank: asks"])
+def test_tables_show_texts_as_they_are(capsys, form, text):
+    output.print_rows([{"reason": text}], form)
+    assert text in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("form", ["table", "plain"])
 def test_tables_show_the_columns_that_are_named(capsys, form):
     output.print_rows(ROWS, form, columns=("id", "reconciled"))
     printed = capsys.readouterr().out
