@@ -250,4 +250,5 @@ class BalanceLevels(Watch):
 def last_emitted(state: WatchState) -> tuple[int, str]:
     """The number of the last occurrence, and the text behind it, of a watch whose ids are ``number/text``."""
     parts = [name.partition("/") for name in state.emitted]
-    return max(((int(number), text) for number, _, text in parts), default=(state.armed_after, ""))
+    # An event that was not stored may have had the number after which the condition was no longer met.
+    return max([(state.armed_after, ""), *((int(number), text) for number, _, text in parts)])

@@ -118,6 +118,12 @@ def test_numbers_of_a_balance_continue_when_the_state_is_lost():
     assert emitted(RICH, {"USDT": Decimal(100)}, state) == ["42/100"]
 
 
+def test_a_balance_is_emitted_once_after_an_event_was_lost():
+    state = WatchState(since=0, armed_after=2, emitted={"1/100": NOW})
+    ids = [emitted(RICH, {"USDT": Decimal(150)}, state, NOW + second) for second in (1, 2, 3)]
+    assert ids == [["3/150"], [], []]
+
+
 def test_state_survives_json():
     state = WatchState(NOW, 3, {"a": NOW, "b": NOW + 1})
     assert WatchState.from_json(json.loads(json.dumps(state.to_json()))) == state

@@ -279,6 +279,20 @@ def test_a_rate_event_that_was_not_stored_comes_again_with_the_same_id(live):
         assert life.poll([flex(rate="0.2")]) == []
 
 
+def test_a_rate_is_emitted_once_after_an_event_was_lost():
+    life = Life(ABOVE)
+    assert rates(life, "0.2", "0.1") == [["1/above"], []]
+    assert [one.id for one in life.twice([flex(rate="0.2")])] == ["2/above"]
+    life.poll([flex(rate="0.1")])
+    life.poll([flex(rate="0.1")])
+    # Airflow has not stored the second event, and the triggerer ends.
+    saved = json.loads(life.saved)
+    life.saved = json.dumps({**saved, "emitted": {"1/above": saved["emitted"]["1/above"]}})
+    del life.delivered["2/above"]
+    life.restart()
+    assert rates(life, "0.2", "0.2") == [["3/above"], []]
+
+
 ALL = PlanChanges(Product.FLEX)
 
 
