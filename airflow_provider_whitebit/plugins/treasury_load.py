@@ -19,13 +19,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 #: The status of an answer that nobody receives, as in nginx's log.
 _VIEWER_HAS_GONE = 499
+#: The status of an answer to too long a body, and the most bytes of a body. What people write is far shorter.
+_TOO_LONG, _LONGEST_BODY = 413, 100_000
 
 
 class Places:
     """ASGI middleware: answer a limited number of requests at the same time. The others wait, in their order.
 
-    A waiting request holds no thread and no database connection. It leaves the queue when its viewer goes away. A place
-    is free again as soon as the answer is ready, so a viewer who reads slowly holds none.
+    A waiting request holds no thread and no database connection. It leaves the queue when its viewer goes away. A body
+    is read before a place is taken, and a place is free again as soon as the answer is ready. So a viewer who sends or
+    reads slowly holds none.
 
     :param app: the application.
     :param most: most requests at the same time.
@@ -41,6 +44,12 @@ class Places:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if scope["method"] != "GET":
+            body = await _body(receive)
+            if isinstance(body, int):
+                await Response(status_code=body, headers=self._headers)(scope, receive, send)
+                return
+            receive = _again(body, receive)
         if not await self._entered(scope, receive):
             # Airflow's middleware logs an error if there is no answer.
             await Response(status_code=_VIEWER_HAS_GONE)(scope, receive, send)
@@ -78,6 +87,30 @@ class Places:
             if not entered and not place.cancelled():
                 self._places.release()
         return entered
+
+
+async def _body(receive: Receive) -> bytes | int:
+    """The body of a request; the status of the answer if it is too long, or if its viewer has gone before its end."""
+    body, more = b"", True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return _VIEWER_HAS_GONE
+        body += message.get("body", b"")
+        if len(body) > _LONGEST_BODY:
+            return _TOO_LONG
+        more = message.get("more_body", False)
+    return body
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """Return what receives a body that was read, and then what follows."""
+    left = [body]
+
+    async def receive_again() -> Message:
+        return {"type": "http.request", "body": left.pop(), "more_body": False} if left else await receive()
+
+    return receive_again
 
 
 async def _disconnected(receive: Receive) -> None:

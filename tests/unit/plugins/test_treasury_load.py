@@ -188,6 +188,65 @@ def test_a_viewer_who_reads_slowly_holds_no_place():
     asyncio.run(main())
 
 
+class Sender(Viewer):
+    """A viewer who sends a body in parts, and then nothing more; the last part is not the end."""
+
+    def __init__(self, app, path, *parts, ends=False):
+        self.parts, self.ends = list(parts), ends
+        super().__init__(app, path, method="POST")
+
+    async def receive(self):
+        if self.parts:
+            part = self.parts.pop(0)
+            return {"type": "http.request", "body": part, "more_body": bool(self.parts) or not self.ends}
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+
+def test_a_viewer_who_sends_slowly_holds_no_place():
+    async def main():
+        application, places = scene()
+        slow = [Sender(places, "slow"), Sender(places, "slow", b"{")]
+        await settled()
+        application.may_answer("next").set()
+        following = Viewer(places, "next")
+        await settled()
+        assert (application.began, following.status) == (["next"], 200)
+        for viewer in slow:
+            viewer.gone.set()
+        await settled()
+        assert [viewer.status for viewer in slow] == [499, 499]
+
+    asyncio.run(main())
+
+
+def test_a_body_arrives_as_it_was_sent():
+    async def main():
+        arrived = []
+
+        async def application(scope, receive, send):
+            arrived.append([await receive(), await receive()])
+
+        sender = Sender(Places(application, most=1, headers={}), "change", b"{", b"}", ends=True)
+        await settled()
+        sender.gone.set()
+        await sender.task
+        whole = {"type": "http.request", "body": b"{}", "more_body": False}
+        assert arrived == [[whole, {"type": "http.disconnect"}]]
+
+    asyncio.run(main())
+
+
+def test_a_body_that_is_too_long_is_refused():
+    async def main():
+        application, places = scene()
+        sender = Sender(places, "large", *[10_000 * b"x"] * 11)
+        await settled()
+        assert (sender.status, application.began) == (413, [])
+
+    asyncio.run(main())
+
+
 def test_an_error_frees_the_place():
     async def main():
         application, places = scene()
