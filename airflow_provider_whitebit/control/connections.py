@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from airflow.models.asset import AssetModel
 from airflow.models.connection import Connection
@@ -84,8 +85,11 @@ def find_key(session: Session, intent: Intent, conn_id: str, may_read: Callable[
     :raises WhiteBitConfigurationError: no connection has this key, or the user may read none that has it.
     """
     names = [*dict.fromkeys([intent.connection, conn_id]), *sorted(known_connections(session))]
+    teams = _teams_of(session, names)
     release(session)
-    found = {name: settings for name in dict.fromkeys(names) if name and (settings := find_settings(name))}
+    found = {
+        name: settings for name in dict.fromkeys(names) if name and (settings := find_settings(name, teams.get(name)))
+    }
     # The previous connection of a known one may be in a secrets backend.
     for before in {settings.previous_conn_id for settings in found.values()} - {"", *found}:
         if settings := find_settings(before):
@@ -120,12 +124,20 @@ def _shares_account(name: str, settings: Settings, having: list[str], found: dic
     return settings.previous_conn_id in having or any(found[one].previous_conn_id == name for one in having)
 
 
-def find_settings(conn_id: str) -> Settings | None:
+def _teams_of(session: Session, conn_ids: list[str]) -> dict[str, str | None]:
+    """The teams that own connections in Airflow's database. Since Airflow 3.2 only those who name it find them."""
+    of_many: Any = getattr(Connection, "get_conn_id_to_team_name_mapping", None)
+    return {} if of_many is None else dict(of_many(conn_ids, session=session))
+
+
+def find_settings(conn_id: str, team_name: str | None = None) -> Settings | None:
     """Return the settings of a connection; ``None`` if it cannot be read, or is wrong.
 
     :param conn_id: the connection.
+    :param team_name: the team that owns it, in Airflow's multi-team mode.
     """
+    team = {} if team_name is None else {"team_name": team_name}
     # A connection that cannot be read must not hide the one that has the key. Secrets backends may raise anything.
     with suppress(Exception):
-        return settings_of(conn_id, Connection.get_connection_from_secrets(conn_id))
+        return settings_of(conn_id, Connection.get_connection_from_secrets(conn_id, **team))
     return None

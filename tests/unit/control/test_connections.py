@@ -7,6 +7,7 @@ from dataclasses import replace
 from hashlib import sha256
 
 import pytest
+from airflow.models.connection import Connection
 from treasury_rows import intent
 
 from airflow_provider_whitebit.client.errors import WhiteBitConfigurationError
@@ -62,6 +63,22 @@ def test_any_connection_that_airflow_knows(tables, connect):
 def test_the_connection_that_the_task_reported(tables, connect):
     connect("reported", "key-1")
     assert find(tables, sent_with("key-1", ""), "reported").conn_id == "reported"
+
+
+def test_a_connection_of_a_team(tables, connect, monkeypatch):
+    if not hasattr(Connection, "get_conn_id_to_team_name_mapping"):
+        pytest.skip("Airflow knows teams of connections from 3.2 on")
+    connect("desk", "key-1")
+    of_all = Connection.get_connection_from_secrets
+
+    def of_team(conn_id, team_name=None):
+        if team_name != "red":
+            raise LookupError(conn_id)
+        return of_all(conn_id)
+
+    monkeypatch.setattr(Connection, "get_connection_from_secrets", of_team)
+    tables.connection("desk", team_name="red")
+    assert find(tables, sent_with("key-1")).conn_id == "desk"
 
 
 def test_no_connection(tables, connect):
