@@ -125,9 +125,11 @@ def moves_between(
     query = (
         select(AssetModel.uri, AssetEvent)
         .join(AssetModel, AssetModel.id == AssetEvent.asset_id)
-        # A receipt is announced after its move.
+        # A receipt is announced after its move, but the exchange's clock may be ahead of Airflow's.
         .where(
-            AssetEvent.timestamp >= since, AssetEvent.source_dag_id.is_not(None), AssetEvent.source_task_id.is_not(None)
+            AssetEvent.timestamp >= since.subtract(days=1),
+            AssetEvent.source_dag_id.is_not(None),
+            AssetEvent.source_task_id.is_not(None),
         )
         .order_by(AssetEvent.timestamp.desc(), AssetEvent.id.desc())
     )
@@ -174,7 +176,7 @@ def _move(conn_id: str, row: Any) -> dict[str, Any]:
 
 def _moved_at(move: Mapping[str, Any]) -> pendulum.DateTime:
     with suppress(ValueError, TypeError, OverflowError):
-        moved = pendulum.parse(move["executed_at"])
+        moved = pendulum.parse(move["executed_at"], exact=True)
         if isinstance(moved, pendulum.DateTime):
             return moved
     announced = pendulum.parse(move["announced_at"])

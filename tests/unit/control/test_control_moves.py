@@ -110,6 +110,13 @@ def test_between_two_moments(tables, since, until, numbers):
     assert found(tables, *moments) == [f"int-{number}" for number in numbers]
 
 
+def test_a_move_is_in_one_of_two_periods_although_the_clocks_differ(tables):
+    # Announced at 12:00 by Airflow's clock.
+    tables.event(moved(1, executed_at="2026-11-23T12:00:03Z"))
+    border = pendulum.datetime(2026, 11, 23, 12, 0, 2)
+    assert (found(tables, SINCE, border), found(tables, border)) == ([], ["int-1"])
+
+
 def test_an_old_receipt_that_is_announced_again_is_not_new(tables):
     tables.event(moved(1, hour=2))
     assert found(tables, SINCE.add(hours=3)) == []
