@@ -51,7 +51,8 @@ def print_rows(rows: Sequence[Mapping[str, Any]], output: str, *, columns: Seque
             from airflow_provider_whitebit.treasury.csv_text import csv_lines, safe_text
 
             names = list(columns) or list(rows[0] if rows else ())
-            cells = ([safe_text(_text(row.get(name))) for name in names] for row in rows)
+            # A number like -1 is no formula.
+            cells = ([_text(row.get(name), safe_text) for name in names] for row in rows)
             print(csv_lines([names, *cells]), end="")
         case _:
             from airflow.cli.simple_table import AirflowConsole
@@ -80,8 +81,10 @@ def print_document(document: Any, output: str) -> None:
         print(yaml.dump(document, sort_keys=False), end="")
 
 
-def _text(value: Any) -> str:
-    return "" if value is None else json.dumps(value) if isinstance(value, dict | list | bool) else str(value)
+def _text(value: Any, of_text: Callable[[str], str]) -> str:
+    if isinstance(value, str):
+        return of_text(value)
+    return "" if value is None else json.dumps(value)
 
 
 def _in_words(row: Mapping[str, Any]) -> dict[str, str]:

@@ -168,6 +168,12 @@ def test_the_command_prints_objects_without_objects(run, tables):
     assert json.loads(run("moves", "--since", "2026-11-23", "--until", "2026-11-23T12:00", "-o", "json")[1]) == []
 
 
+def test_a_number_below_zero_is_no_formula(run, tables):
+    tables.event(moved(1))
+    (row,) = csv.DictReader(io.StringIO(run("moves", "--since", "2026-11-23", "-o", "csv")[1]))
+    assert (row["map_index"], row["attempts"]) == ("-1", "1")
+
+
 def test_without_moves_a_csv_file_has_its_header(run):
     (line,) = run("moves", "--since", "2026-11-23", "-o", "csv")[1].splitlines()
     assert line.startswith("executed_at,conn_id,operation")
