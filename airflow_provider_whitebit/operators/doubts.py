@@ -130,6 +130,8 @@ class WhiteBitDoubtOperator(HITLOperator):
             if chosen not in self.options:
                 self._fail("The exchange shows something else than when you were asked. Nothing was kept.", _ELSEWHERE)
             self._require_ended(context, report)
+            if not found.needs_person:
+                self._settle(context, report, found)
             if chosen != self.options[2]:
                 self._answer(context, report, found, event, ran=chosen == self.options[0])
         return super().execute(context)  # type: ignore[arg-type]

@@ -332,6 +332,20 @@ def test_a_transfer_is_judged_by_its_balances(world):
     assert failed(world.execute(), "the move ran")
 
 
+def test_an_answer_about_a_transfer_that_the_balances_show_by_now_is_not_kept(world):
+    attempt = Attempt(NOW, NOW // 1000, before=Balances(Decimal(100), Decimal(0)))
+    move = Move(Operation.TRANSFER, "", "USDT", Decimal(25), source="main", target="spot")
+    world.report(intent(move=move).trying(attempt))
+    world.balances = Balances(Decimal(80), Decimal(25))
+    world.kept["marker"] = marker_of("old", NOW)
+    assert world.execute() is Waits
+    world.balances = Balances(Decimal(75), Decimal(25))
+    stopped = world.answer(DID_NOT_RUN)
+    assert failed(stopped, "No person is needed", "the move ran")
+    assert "was kept" not in str(stopped)
+    assert world.resolution is None
+
+
 def test_a_move_of_another_key_is_not_judged(world):
     world.report(in_doubt(account="b"))
     assert failed(world.execute(), "another API key")
