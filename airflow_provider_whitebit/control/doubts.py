@@ -222,7 +222,7 @@ def _write(session: Session, found: Examination, answer: Resolution) -> Resoluti
     row = _row(session, answer.intent_id)
     before = None if row is None else _read(row)
     if before is not None and {*before.nonces} == {*answer.nonces}:
-        if _says(before) == _says(answer):
+        if before.says == answer.says:
             if answer.answer is not Answer.EXPLAINED or {*before.explained} >= {*answer.explained}:
                 session.rollback()
                 return before
@@ -239,10 +239,6 @@ def _write(session: Session, found: Examination, answer: Resolution) -> Resoluti
     audit.record(session, audit.Event.RESOLVE, user=answer.resolved_by, facts=facts, task=found.doubt.task)
     session.commit()
     return answer
-
-
-def _says(answer: Resolution) -> tuple[Any, ...]:
-    return answer.answer, answer.reference, answer.amount, answer.executed_at
 
 
 def _answered_before(before: Resolution) -> WhiteBitResolutionError:

@@ -78,7 +78,7 @@ def keep_answer(report: Report, answer: Resolution) -> None:
         # The task could not read a broken answer either.
         before = read_resolution(variables.read(name) or "null")
     if before is not None and before.answers(report.intent, report.nonces):
-        if (before.answer, before.reference) == (answer.answer, answer.reference):
+        if before.says == answer.says:
             return
         raise refused(
             f"{clean(before.resolved_by)} has already answered at {before.resolved_at}: {before.answer}. "

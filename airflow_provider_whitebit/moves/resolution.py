@@ -54,6 +54,11 @@ class Resolution(Document):
     executed_at: Moment | None = None
     explained: tuple[str, ...] = ()
 
+    @property
+    def says(self) -> tuple[object, ...]:
+        """The answer without its author. Amount and time tell records without an identifier apart."""
+        return self.answer, self.reference, self.amount, self.executed_at
+
     def answers(self, intent: Intent, nonces: Collection[int]) -> bool:
         """Whether this says if an intent ran.
 

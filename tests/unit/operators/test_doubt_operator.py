@@ -119,6 +119,10 @@ class World:
         return self.wait(lambda: self.task.execute_complete(self.context, event))
 
     @property
+    def examined(self):
+        return answers.examine(self.hook, doubts.read_report("old", self))
+
+    @property
     def resolution(self):
         text = self.kept.get(f"{doubts.RESOLUTION}old")
         return text and doubts.read_resolution(text)
@@ -236,6 +240,17 @@ def test_another_answer_is_not_replaced(world):
     world.answer(DID_NOT_RUN)
     before = dict(world.kept)
     assert world.answer(RAN, transaction="tx_1") is Waits
+    assert world.kept == before
+
+
+def test_another_record_without_an_identifier_is_another_answer(world):
+    world.report()
+    world.records = [record("", amount="25"), record("", NOW // 1000 + 1, amount="25")]
+    world.execute()
+    first, second = (one.name for one in world.examined.remaining)
+    assert failed(world.answer(RAN, transaction=first), "was kept")
+    before = dict(world.kept)
+    assert world.answer(RAN, transaction=second) is Waits
     assert world.kept == before
 
 
