@@ -57,10 +57,8 @@ class WhiteBitConditionTrigger(BaseTrigger):
         left = None if self.until is None else max(0, self.until - time.time())
         event: dict[str, Any]
         try:
-            async with asyncio.timeout(left):
+            async with asyncio.timeout(left) as limit:
                 event = {"status": "met", "found": await self._found(condition_from_json(self.condition))}
-        except TimeoutError:
-            event = {"status": "timeout"}
         except WhiteBitError as error:
             event = {
                 "status": "error",
@@ -76,9 +74,12 @@ class WhiteBitConditionTrigger(BaseTrigger):
                 "message": f"Airflow has no connection {self.whitebit_conn_id!r}",
             }
         except Exception as error:
-            # The text may contain anything, so only the class is passed on.
-            event = {"status": "error", "error": type(error).__name__, "message": "see the triggerer's log"}
-            self.log.exception("Waiting failed")
+            if isinstance(error, TimeoutError) and limit.expired():
+                event = {"status": "timeout"}
+            else:
+                # The text may contain anything, so only the class is passed on.
+                event = {"status": "error", "error": type(error).__name__, "message": "see the triggerer's log"}
+                self.log.exception("Waiting failed")
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
     async def _found(self, condition: Condition) -> dict[str, Any]:
