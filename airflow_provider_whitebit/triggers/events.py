@@ -11,6 +11,7 @@ All such triggers, and all deferred sensors, of one triggerer share their reques
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
@@ -63,7 +64,7 @@ class WhiteBitEventTrigger(BaseEventTrigger):
         since: str | int | datetime | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        if not isinstance(poke_interval, int | float) or poke_interval < _LEAST_INTERVAL:
+        if not isinstance(poke_interval, int | float) or not _LEAST_INTERVAL <= poke_interval < math.inf:
             raise ValueError(f"poke_interval is {poke_interval!r}: write seconds, at least {_LEAST_INTERVAL}")
         self.whitebit_conn_id = whitebit_conn_id
         self.poke_interval = poke_interval

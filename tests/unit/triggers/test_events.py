@@ -165,6 +165,9 @@ def test_parameters_are_checked_when_the_dag_file_is_read():
             WhiteBitFlexEarningTrigger(**wrong)
     with pytest.raises(ValueError, match="poke_interval is 0"):
         WhiteBitFlexEarningTrigger(poke_interval=0)
+    for interval in ("nan", "inf"):
+        with pytest.raises(ValueError, match=f"poke_interval is {interval}"):
+            WhiteBitFlexEarningTrigger(poke_interval=float(interval))
     with pytest.raises(ValueError, match="at_least"):
         WhiteBitBalanceTrigger(ticker="USDT")
     with pytest.raises(e.WhiteBitValidationError, match="at_least is a float"):
