@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 DAY, HOUR = 86_400, 3_600
 #: What records show is kept in the log for this long, in seconds: a replica of the exchange may not show it yet.
 _SHOWN_FOR = 900
-#: So many pages follow the named one while a move is being sent.
+#: How many pages follow the named one while a move is being sent.
 _PAGES_OF_A_MOVE = 2
 #: Seconds after the end of a window at which a move surely no longer counts, also if only the log tells when it moved.
 _SURELY = 15

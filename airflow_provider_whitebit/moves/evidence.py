@@ -130,7 +130,7 @@ def has_left(receipt: Receipt, move: Move, trace: Trace) -> bool:
         return False
     match move.operation:
         case Operation.FLEX_INVEST | Operation.FLEX_WITHDRAW | Operation.FLEX_CLOSE:
-            same = receipt.operation in ACTIONS and receipt.plan_id == move.plan_id
+            same = receipt.operation in ACTIONS and same_plan(receipt.plan_id or "", move.plan_id) is True
             return same and receipt.transaction_id == trace.reference
         case Operation.FIXED_INVEST | Operation.FIXED_CLOSE:
             return receipt.operation == move.operation and receipt.investment_id == trace.reference

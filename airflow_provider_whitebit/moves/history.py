@@ -96,6 +96,7 @@ def _intents(document: Mapping[str, Any]) -> list[Intent]:
     if version != VERSION:
         raise ValueError(f"its version is {version!r}, this package reads {VERSION}")
     try:
+        # Only to see that it is a list.
         tuple(document.get("superseded_by", ()))
         return [Intent.from_json(raw) for raw in document["intents"]]
     except (KeyError, TypeError) as error:

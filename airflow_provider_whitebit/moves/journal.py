@@ -76,7 +76,7 @@ PAGES_KEPT = 8
 class Page:
     """A place in a spending log.
 
-    :param number: from 1; 0 stands before the first page.
+    :param number: from 1; 0 is the place before the first page.
     :param named: the page that the log named as its latest one when it was read.
     """
 

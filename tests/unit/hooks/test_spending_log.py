@@ -54,7 +54,7 @@ class Hostile:
     """Each owner of the lock may stand still before any of its writes, until others have owned the lock.
 
     :param log: of all of them.
-    :param still: how likely one stands still.
+    :param still: the probability that a process is suspended before a step.
     """
 
     def __init__(self, seed: int, log: SpendingLog, still: float = 0.5) -> None:
@@ -85,7 +85,7 @@ class Hostile:
             yield from allowance.settle(made, lock)
 
     def _go_on(self, steps: Iterator[e.Effect], outcome: object, stops: int = -1) -> None:
-        """Let a process go on until it stands still or has ended.
+        """Let a process go on until it is suspended or has ended.
 
         :param stops: how many of its writes come before that; -1: it does not stand still.
         """
