@@ -198,20 +198,24 @@ class _Run:
         event, changed, plans, runs = next(events), True, 0, 0
         daily: dict[str, list[tuple[Decimal, Decimal]]] = defaultdict(list)
         self._look()
-        for second in range(0, days * DAY + 1, every):
+        for second in sorted({*range(0, days * DAY + 1, every), *range(DAY, days * DAY + 1, DAY)}):
             while event is not None and event.second <= second:
                 self._go_to(event.second)
                 self._happen(event)
                 event, changed = next(events), True
             self._go_to(second)
-            runs += 1
-            if on_day is not None and second // DAY != (second - every) // DAY:
-                on_day(self._client, second // DAY)
-            # Earnings are credited at midnight. Liquidity needs become due, and end, without an event.
-            if changed or not self._skip or second // DAY != (second - every) // DAY or self._due(second, every):
-                plans += 1
-                changed = self._tick()
-            if second % DAY < every and second:
+            if second % every == 0:
+                runs += 1
+                new_day = second // DAY != (second - every) // DAY
+                if on_day is not None and new_day:
+                    on_day(self._client, second // DAY)
+                # Earnings are credited at midnight. Liquidity needs become due, and end, without an event.
+                if changed or not self._skip or new_day or self._due(second, every):
+                    plans += 1
+                    changed = self._tick()
+            else:
+                self._look()
+            if second and second % DAY == 0:
                 for ticker, held in self._held.items():
                     daily[ticker].append(held)
         self._look()

@@ -29,7 +29,7 @@ import pendulum
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, StrictInt, model_validator
 
 from airflow_provider_whitebit.client.errors import shown
-from airflow_provider_whitebit.client.models import to_json
+from airflow_provider_whitebit.client.models import plain, to_json
 from airflow_provider_whitebit.treasury.fields import Amount, Fields, Share, Ticker, Time, fault, read_fields
 
 DAY = 86_400
@@ -147,8 +147,10 @@ class NoiseRule(Fields):
         for day in range(days):
             for action, limits in (("deposit", self.deposit), ("withdraw", self.withdraw)):
                 if limits and chance.randrange(_SHARE_DIGITS) < likely:
-                    least, most = (int(limit * 100) for limit in limits)
-                    amount = format(Decimal(chance.randint(least, most)) / 100, "f")
+                    # Cents, or what the limits are written in.
+                    decimals = max(2, *(len(plain(limit).partition(".")[2]) for limit in limits))
+                    least, most = (int(limit.scaleb(decimals)) for limit in limits)
+                    amount = plain(Decimal(chance.randint(least, most)).scaleb(-decimals))
                     yield Event(day * DAY + chance.randrange(DAY), action, {self.ticker: amount})
 
 

@@ -47,6 +47,29 @@ def test_interest_by_hand():
     assert report.plans < report.runs / 5
 
 
+@pytest.mark.parametrize("every", [7 * 3600, 2 * 86_400, 9 * 86_400])
+def test_each_day_counts_however_often_the_policy_runs(every):
+    hourly, _ = run({}, scenario())
+    found, report = run({}, scenario(), every=every)
+    assert (len(report.daily["USDT"]), len(report.earned["USDT"])) == (30, 30)
+    assert report.runs == 30 * 86_400 // every + 1
+    assert report.daily["USDT"][-1] == (found.main, found.invested)
+    # Earnings that wait in Main for the next run are all that is missing.
+    assert abs(found.earned - hourly.earned) < Decimal("0.02")
+    assert abs(found.realised_rate - hourly.realised_rate) < Decimal("0.0001")
+
+
+def test_noise_has_the_decimals_of_its_limits():
+    rule = {"ticker": "USDT", "chance": "1", "deposit": ["0.0015", "0.003"], "withdraw": ["10", "10.004"]}
+    events = read_backtest_scenario(scenario(noise=[rule])).timeline(30)
+    drawn = {
+        name: [Decimal(one.values["USDT"]) for one in events if one.action == name] for name in ("deposit", "withdraw")
+    }
+    for name, (least, most) in (("deposit", ("0.0015", "0.003")), ("withdraw", ("10", "10.004"))):
+        assert len(set(drawn[name])) > 3
+        assert all(Decimal(least) <= amount <= Decimal(most) for amount in drawn[name])
+
+
 def test_a_reserve_avoids_a_shortfall():
     wants = scenario(events=[{"at": "10d", "withdraw": {"USDT": "3000"}}])
     without, _ = run({}, wants)
