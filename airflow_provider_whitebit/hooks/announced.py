@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_provider_whitebit.hooks.airflow_compat import asset_events
@@ -13,6 +13,10 @@ from airflow_provider_whitebit.moves.intent import Receipt
 
 if TYPE_CHECKING:
     from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
+
+#: Airflow's clock may be behind the exchange's, so the event of a move can be older than the move. For those who need
+#: all moves since a moment.
+EARLIER = timedelta(days=1)
 
 
 class Place(NamedTuple):
@@ -28,7 +32,7 @@ def announced_moves(hook: WhiteBitHook, since: datetime) -> Iterator[tuple[Recei
     """Yield the receipts of an account, each with its task, earliest first. Outside a task, there are none.
 
     :param hook: of the connection. Receipts of its previous connection count too.
-    :param since: events from then on; before Airflow 3.3 all.
+    :param since: events from then on, by Airflow's clock; before Airflow 3.3 all.
     """
     found = []
     for one in (hook, hook.previous):

@@ -28,7 +28,7 @@ from airflow_provider_whitebit.client.models import (
     SubAccountTransaction,
 )
 from airflow_provider_whitebit.client.unreadable import UnreadableRecord
-from airflow_provider_whitebit.hooks.announced import announced_moves
+from airflow_provider_whitebit.hooks.announced import EARLIER, announced_moves
 from airflow_provider_whitebit.hooks.flex_store import CACHE, FlexStore, tickers_of
 from airflow_provider_whitebit.moves.intent import Receipt
 from airflow_provider_whitebit.treasury.amounts import ZERO, exact
@@ -80,9 +80,9 @@ def announced_receipts(hook: WhiteBitHook, since: datetime) -> Iterator[tuple[Re
     Outside a task, there are none.
 
     :param hook: of the connection. Receipts of its previous connection count too.
-    :param since: events from then on; before Airflow 3.3 all.
+    :param since: of moves since then, and some older ones; before Airflow 3.3 all.
     """
-    for receipt, place in announced_moves(hook, since):
+    for receipt, place in announced_moves(hook, since - EARLIER):
         mapped = "" if place.map_index < 0 else f"/{place.map_index}"
         yield receipt, f"{place.dag_id}/{place.run_id}/{place.task_id}{mapped}"
 
@@ -208,9 +208,8 @@ class _Reading:
     def _read_sub_accounts(self, report: Report) -> None:
         for account in self._client.sub_accounts(on_unreadable=report):
             try:
-                self.transfers += self._client.sub_account_transfers(
-                    account.id, date_from=self._since, on_unreadable=report
-                )
+                found = self._client.sub_account_transfers(account.id, date_from=self._since, on_unreadable=report)
+                self.transfers += list(found)
             except WhiteBitRefusedError as error:
                 # One sub-account that cannot be read, for example because it is not confirmed.
                 said = error.said or error.message

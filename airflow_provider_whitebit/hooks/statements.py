@@ -102,7 +102,7 @@ def _with_main(client: WhiteBitClient, statement: Statement, tickers: Sequence[s
     for account in client.sub_accounts(on_unreadable=unreadable.append):
         found = client.sub_account_transfers(account.id, date_from=start, date_to=end, on_unreadable=unreadable.append)
         try:
-            transfers += found
+            transfers += list(found)
         except WhiteBitRefusedError as error:
             # One sub-account that cannot be read, for example because it is not confirmed.
             notes.append(f"The transfers of sub-account {account.id} could not be read: {error.said or error.message}")

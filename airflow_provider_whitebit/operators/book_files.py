@@ -267,10 +267,11 @@ class BookWriter:
         self, made: Mapping[str, str], kept: Manifest | None, manifest: Manifest, scratch: Path
     ) -> Iterator[tuple[str, str]]:
         """What differs from what was written before: the name of a file, and in words how."""
-        if kept is None:
-            there = {name: _digest(path) for name in made if (path := self.folder.at(name)).exists()}
-        else:
-            there = {name: digest for name, digest in kept.files.items() if self._is_mine(name)}
+        # A file that no manifest names was left by a run that ended before its manifest, or is another program's.
+        named = {} if kept is None else {name: one for name, one in kept.files.items() if self._is_mine(name)}
+        left = (name for name in made if name not in named and self.folder.at(name).exists())
+        there = {**named, **{name: _digest(self.folder.at(name)) for name in left}}
+        if kept is not None:
             for when in ("opening", "closing"):
                 old, new = getattr(kept, when), getattr(manifest, when)
                 for role, ticker in sorted({(one, name) for sums in (old, new) for one in sums for name in sums[one]}):
@@ -287,7 +288,7 @@ class BookWriter:
             elif digest != made[name]:
                 with path.open("rb") as old_file, (scratch / name).open("rb") as new_file:  # type: ignore[no-untyped-call]
                     yield name, f"{name}: {_first_difference(old_file, new_file)}"
-            elif path.exists() and kept is not None and _digest(path) != digest:
+            elif name in named and path.exists() and _digest(path) != digest:
                 yield name, f"{name} was changed since it was written."
 
     def _keep_former(self, name: str) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from airflow_provider_whitebit.client import errors as e
 from airflow_provider_whitebit.client import paging
+from airflow_provider_whitebit.client.models import SubAccountTransaction
 from airflow_provider_whitebit.hooks import journal_entries as hooks
 from airflow_provider_whitebit.hooks.airflow_compat import AirflowFailException
 from airflow_provider_whitebit.hooks.journal_entries import read_books
@@ -331,6 +332,33 @@ class TestWhatDiffers:
         done = write(year, tmp_path, MONTHS[0], MONTHS[1], formats="hledger")
         assert (done["written"], done["former"]) == (True, [])
         assert write(year, tmp_path, MONTHS[0], MONTHS[1])["written"] is False
+
+    def test_what_a_run_left_that_ended_before_its_manifest_is_not_taken_for_a_format_that_is_added(
+        self, year, events, tmp_path
+    ):
+        events(year)
+        done = write(year, tmp_path, MONTHS[0], MONTHS[1], formats="beancount")
+        left = Path(done["paths"]["beancount"][0]).with_suffix(".hledger")
+        left.write_text("older")
+        with pytest.raises(REFUSED, match="line 1 was 'older'"):
+            write(year, tmp_path, MONTHS[0], MONTHS[1])
+        done = write(year, tmp_path, MONTHS[0], MONTHS[1], replace=True)
+        assert [Path(path).read_text() for path in done["former"] if ".hledger" in path] == ["older"]
+        assert "Assets:WhiteBIT:Main" in left.read_text()
+
+
+def test_a_sub_account_that_is_refused_on_a_later_page_is_left_out_whole(year, monkeypatch):
+    def transfers(account, **given):
+        yield SubAccountTransaction(MONTHS[0].add(days=2), "s", "main_to_sub", "USDT", Decimal(5))
+        raise e.WhiteBitRefusedError("no")
+
+    monkeypatch.setattr(year.client, "sub_account_transfers", transfers)
+    with read_books(year.client, start=MONTHS[0], end=MONTHS[1], receipts=year.receipts) as books:
+        assert EntryKind.SUB_ACCOUNT not in {entry.kind for entry in books.entries()}
+        assert "could not be read: no" in books.warnings[0]
+    statement = read_statement(year.client, start=MONTHS[0], end=MONTHS[1], main=True)
+    assert {one.to_sub_accounts for one in statement.main} == {Decimal(0)}
+    assert "could not be read: no" in statement.warnings[0]
 
 
 class TestContinuing:
