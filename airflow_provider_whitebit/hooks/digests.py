@@ -20,7 +20,7 @@ from airflow_provider_whitebit.client.models import FixedInvestment, FlexPlan
 from airflow_provider_whitebit.client.paging import between
 from airflow_provider_whitebit.client.unreadable import UnreadableRecord
 from airflow_provider_whitebit.hooks.airflow_compat import can_list_variables, variable_names
-from airflow_provider_whitebit.hooks.announced import announced_moves
+from airflow_provider_whitebit.hooks.announced import EARLIER, announced_moves
 from airflow_provider_whitebit.hooks.doubts import DOUBT, Report, read_report
 from airflow_provider_whitebit.hooks.statements import read_flex
 from airflow_provider_whitebit.hooks.stop import check_stop
@@ -115,7 +115,7 @@ def read_digest(
         fixed or (),
         plans,
         main=problems.tried("Main", client.main_balance),
-        realised=realised_rates(history, investments, since=since, now=now),
+        realised=realised_rates(history, investments, since=rates_since(now), now=now),
         now=now,
         until=now.add(days=ahead_days),
         policy=policy,
@@ -131,7 +131,7 @@ def read_digest(
         forecast=forecast,
         moves=moves_of_period(_receipts(hook, begin), history, fixed or (), begin, until),
         interest=interest,
-        due=None if fixed is None else due_until(forecast),
+        due=None if fixed is None else due_until(fixed, forecast.until),
         doubts=doubts,
         limits=None if limits is None else tuple(limits),
         limits_in_words=hook.settings.limits.in_words,
@@ -165,9 +165,9 @@ class _Problems:
 
 
 def _receipts(hook: WhiteBitHook, since: pendulum.DateTime) -> Iterator[tuple[Receipt, str]]:
-    """The receipts that tasks have announced since a moment, each with its task, each once."""
+    """The receipts of moves since a moment, and of some before it, each with its task, each once."""
     seen = set()
-    for receipt, place in announced_moves(hook, since):
+    for receipt, place in announced_moves(hook, since - EARLIER):
         if receipt.executed_at is None or (receipt.intent_id and receipt.intent_id in seen):
             continue
         seen.add(receipt.intent_id)

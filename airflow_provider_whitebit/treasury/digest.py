@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -21,11 +20,11 @@ from airflow_provider_whitebit.client.models import (
     Record,
     to_json,
 )
-from airflow_provider_whitebit.client.records import group_movements
+from airflow_provider_whitebit.client.records import FlexMovement, group_movements, same_amount, same_plan
 from airflow_provider_whitebit.moves.evidence import is_matured
 from airflow_provider_whitebit.moves.intent import Operation, Receipt
 from airflow_provider_whitebit.treasury.amounts import ZERO, exact
-from airflow_provider_whitebit.treasury.forecast import Forecast, Maturity
+from airflow_provider_whitebit.treasury.forecast import Forecast, Maturity, maturities
 from airflow_provider_whitebit.treasury.statement import Statement
 
 #: Most moves, and most discrepancies, that a task returns; Airflow keeps what it returns in its database.
@@ -158,28 +157,20 @@ def moves_of_period(
     """
     made = [(receipt, task) for receipt, task in receipts if receipt.status == "executed"]
     known = {name for receipt, _ in made for name in (receipt.transaction_id, _fixed_name(receipt)) if name}
-    # Where records have no identifiers, receipts have none either.
-    nameless = Counter((one.ticker, one.amount) for one, _ in made if one.plan_id and not one.transaction_id)
     found = [_of_receipt(receipt, task) for receipt, task in made]
+    unknown: list[DigestMove] = []
     for movement in group_movements(one for one in flex if one.action_type in _OPERATIONS):
-        record = movement.main
         names = {one.transaction_id for one in movement.records if one.transaction_id}
-        alike = (record.currency or "", movement.amount)
-        if names & known:
-            continue
-        if not names and nameless[alike]:
-            nameless[alike] -= 1
-            continue
-        found.append(
-            DigestMove(
-                at=record.created_at,
-                operation=str(_OPERATIONS[FlexAction(record.action_type)]),
-                ticker=record.currency or "",
-                amount=movement.amount,
-                plan_id=record.plan_id,
-                reference=record.transaction_id,
-            )
-        )
+        if not names & known:
+            unknown.append(_of_movement(movement))
+    # Where records have no identifiers, receipts have none either.
+    for receipt in (one for one, _ in made if one.operation in _OPERATIONS.values() and not one.transaction_id):
+        alike = [one for one in unknown if one.reference is None and _looks_like(one, receipt)]
+        if alike:
+            made_at = receipt.executed_at or start
+            own = min(alike, key=lambda one: abs(one.at - made_at))
+            unknown = [one for one in unknown if one is not own]
+    found += unknown
     for term in fixed:
         if f"{Operation.FIXED_INVEST} {term.id}" not in known:
             found.append(_of_term(term, Operation.FIXED_INVEST, term.created))
@@ -209,6 +200,30 @@ def _of_receipt(receipt: Receipt, task: str) -> DigestMove:
     )
 
 
+def _of_movement(movement: FlexMovement) -> DigestMove:
+    record = movement.main
+    return DigestMove(
+        at=record.created_at,
+        operation=str(_OPERATIONS[FlexAction(record.action_type)]),
+        ticker=record.currency or "",
+        amount=movement.amount,
+        plan_id=record.plan_id,
+        reference=next((one.transaction_id for one in movement.records if one.transaction_id), None),
+    )
+
+
+def _looks_like(move: DigestMove, receipt: Receipt) -> bool:
+    """Whether a receipt can be of a move of the records, by all but its time."""
+    return (
+        (move.operation == Operation.FLEX_INVEST) is (receipt.operation == Operation.FLEX_INVEST)
+        and move.ticker == receipt.ticker
+        and same_plan(move.plan_id or "", receipt.plan_id or "") is not False
+        and move.amount is not None
+        and receipt.amount is not None
+        and same_amount(move.amount, receipt.amount)
+    )
+
+
 def _of_term(term: FixedInvestment, operation: Operation, at: pendulum.DateTime) -> DigestMove:
     return DigestMove(at, str(operation), term.plan.ticker, term.amount, term.plan.id, reference=term.id)
 
@@ -228,6 +243,9 @@ def interest_of_period(
     return tuple(DigestInterest(*one) for one in sorted(sums.items()))
 
 
-def due_until(forecast: Forecast) -> tuple[Maturity, ...]:
-    """Return the terms that end before the end of a forecast, and those whose end is unknown."""
-    return tuple(one for one in forecast.maturities if one.at is None or one.at < forecast.until)
+def due_until(fixed: Iterable[FixedInvestment], until: pendulum.DateTime) -> tuple[Maturity, ...]:
+    """Return the active terms that end before a moment, and those whose end is unknown.
+
+    :param fixed: Fixed investments in any order.
+    """
+    return tuple(one for one in maturities(fixed) if one.at is None or one.at < until)

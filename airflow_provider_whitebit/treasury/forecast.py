@@ -49,6 +49,8 @@ RATE_DAYS = 30
 MOST_DAYS = 3_660
 
 _DAY = 86_400
+#: Hours: credits of one night are not further apart.
+_NIGHT = 12
 #: A rate above 1,000 % a year is taken for a mistake.
 _MOST_RATE = 10
 _CREDITS = (FlexAction.DAILY_EARNING, FlexAction.REINVEST)
@@ -268,21 +270,21 @@ def realised_rates(
     Whole days count only, from one credit of earnings to another: interest that has accrued is in no record until then.
     A plan without a whole day or without an earning has no realised rate yet.
 
-    :param history: Flex transactions of all kinds, newest first, from ``since`` until ``now``.
+    :param history: Flex transactions of all kinds, newest first, from ``since`` or earlier until ``now``.
     :param investments: active and closed ones.
     :param since: an aware time; see :func:`rates_since`.
     :param now: when ``investments`` were read, an aware time.
     """
-    records, held = list(history), list(investments)
+    records, held = [one for one in history if one.created_at >= since], list(investments)
     # Closing pays at once what has accrued. That is no nightly credit.
     closed = {entry.id for entry in held if entry.closed}
-    nights = [one.created_at for one in records if one.action_type in _CREDITS and one.investment_id not in closed]
+    credits = [one for one in records if one.action_type in _CREDITS and one.investment_id not in closed]
     start, end = pendulum.instance(since), now
-    if nights:
+    if credits:
         older = any(entry.active and (entry.created_at is None or entry.created_at < since) for entry in held)
-        # Just after a credit: the first one is for a day before.
-        start = min(nights).add(seconds=1) if older else start
-        end = max(nights).add(seconds=1)
+        first, end = _nights(credits)
+        # The first night is for a day before.
+        start = first if older else start
     if start >= end:
         return {}
     statement = make_statement(records, held, (), start=start, end=end, made_at=max(now, end), records_from=since)
@@ -292,6 +294,21 @@ def realised_rates(
         # The first and the last day are not whole.
         if plan.figures.realised_rate and sum(day.invested > 0 for day in plan.days) > 2
     }
+
+
+def _nights(credits: Sequence[FlexTransaction]) -> tuple[pendulum.DateTime, pendulum.DateTime]:
+    """Return when the first night was over, and when the last one that has credited all plans was.
+
+    A night credits one plan after the other.
+    """
+    times = [one.created_at for one in credits]
+    first, last = min(times).add(hours=_NIGHT), max(times)
+    tonight, day_before = last.subtract(hours=_NIGHT), last.subtract(hours=24 + _NIGHT)
+    credited = {one.plan_id for one in credits if one.created_at >= tonight}
+    before = [one for one in credits if day_before <= one.created_at < tonight]
+    if not {one.plan_id for one in before} <= credited:
+        last = max(one.created_at for one in before)
+    return max(at for at in times if at <= first).add(seconds=1), last.add(seconds=1)
 
 
 def make_forecast(
@@ -322,7 +339,7 @@ def make_forecast(
     :raises WhiteBitValidationError: the times are not aware, or not a period of at most :data:`MOST_DAYS` days.
     """
     start, end = _period(now, until)
-    offered = {plan.id: plan for plan in plans}
+    offered, terms = {plan.id: plan for plan in plans}, list(fixed)
     with exact():
         walks: dict[str, _Walk] = {}
 
@@ -344,13 +361,12 @@ def make_forecast(
                 of_ticker.invest(held, realised.get(held.plan_id), None if plan is None else plan.max_rate)
             elif not held.closed:
                 of_ticker.leave_out(f"Flex investment {held.id} has the unknown status {held.status}", held.invested)
-        maturities = []
-        for term in fixed:
-            if term.active:
-                maturities.append(maturity := _maturity(term))
-                walk(maturity.ticker).returns(maturity)
-                walk(maturity.interest_ticker).pays(maturity)
-            elif not term.closed:
+        ends = maturities(terms)
+        for maturity in ends:
+            walk(maturity.ticker).returns(maturity)
+            walk(maturity.interest_ticker).pays(maturity)
+        for term in terms:
+            if not term.active and not term.closed:
                 what = f"Fixed investment {term.id} has the unknown status {term.status}"
                 walk(term.plan.ticker).leave_out(what, term.amount)
         for record in unreadable:
@@ -365,12 +381,7 @@ def make_forecast(
         start=start,
         until=end,
         tickers=tuple(one for one in shown if one.ticker),
-        maturities=tuple(
-            sorted(
-                (one for one in maturities if {one.ticker, one.interest_ticker} & names),
-                key=lambda one: (one.at is None, one.at or start, one.investment_id),
-            )
-        ),
+        maturities=tuple(one for one in ends if {one.ticker, one.interest_ticker} & names),
         unknown=tuple(text for one in chosen for text in one.unknown),
         warnings=() if warning is None else (warning,),
     )
@@ -385,6 +396,16 @@ def _period(now: datetime, until: datetime) -> tuple[pendulum.DateTime, pendulum
             f"until is {to_json(end)}: write a time after {to_json(start)}, at most {MOST_DAYS} days later."
         )
     return start, end
+
+
+def maturities(fixed: Iterable[FixedInvestment]) -> tuple[Maturity, ...]:
+    """Return the ends of active Fixed investments, the next one first; those whose end is unknown last.
+
+    :param fixed: in any order; others are ignored.
+    """
+    with exact():
+        found = [_maturity(term) for term in fixed if term.active]
+    return tuple(sorted(found, key=lambda one: (one.at is None, one.at and one.at.timestamp(), one.investment_id)))
 
 
 def _maturity(term: FixedInvestment) -> Maturity:

@@ -96,6 +96,13 @@ def test_a_week_by_a_notifier(week, hook):
     assert sent[1][:3] == sent[0][:3]
 
 
+def test_terms_are_those_of_the_account(week, hook):
+    begin, end = week
+    digest = digests.read_digest(hook, start=begin, end=end, tickers=["BTC"])
+    assert [one.ticker for one in digest.forecast.tickers] == ["BTC"]
+    assert [one.ticker for one in digest.due] == ["USDT"]
+
+
 def test_interest_counts_in_whatever_order_it_is_listed(week, hook):
     begin, end = week
     moments = [begin.subtract(days=1), begin.add(days=1), end.subtract(seconds=1), end]

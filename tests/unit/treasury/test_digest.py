@@ -111,7 +111,7 @@ def week(**more):
         "interest": interest_of_period(
             [InterestPayment("term-plan-30", "f", Decimal("12.5"), "USDT", START.add(days=2))], START, END
         ),
-        "due": due_until(forecast),
+        "due": due_until(terms, forecast.until),
         "doubts": (
             DigestDoubt(
                 "int-77",
@@ -282,6 +282,23 @@ def test_records_without_identifiers_count_once():
         ("flex_invest", Decimal("100.5"), None),
         ("flex_invest", Decimal("100.5"), "a task"),
     ]
+
+
+def test_a_record_without_an_identifier_is_the_receipt_s_that_is_like_it_and_nearest():
+    records = [record(1, "100.5", 1, plan=OLD), record(2, "100.5", 3), record(3, "100.5", 1), record(1, "100.5", 1)]
+    nameless = [replace(one, transaction_id=None) for one in records]
+    made = receipt(plan_id=USDT, at=START.add(days=1, seconds=2))
+    found = moves_of_period([(made, "a task")], nameless, [], START, END)
+    assert [(one.operation, one.plan_id, one.at.day, one.task) for one in found] == [
+        ("flex_invest", USDT, 26, None),
+        ("flex_withdraw", USDT, 25, None),
+        ("flex_invest", USDT, 24, "a task"),
+        ("flex_invest", OLD, 24, None),
+    ]
+    # Records may be rounded.
+    exactly = receipt(plan_id=USDT, amount="0.123456789012")
+    rounded = replace(record(0, "0.12345679", 1, hour=9), transaction_id=None)
+    assert moved([exactly], [rounded]) == [("flex_invest", exactly.amount, "a task")]
 
 
 def test_moves_that_nobody_announced():

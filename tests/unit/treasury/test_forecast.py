@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from decimal import Decimal
+from itertools import chain
 
 import pendulum
 import pytest
@@ -293,6 +295,29 @@ def test_rates_of_whole_days():
     assert rates_since(NOW.add(hours=9)) == NOW.subtract(days=30)
     # The first of 31 credits is for a day before. The nine hours since the last one count for nothing.
     assert rates(nightly(31), [flex()]) == {A: Decimal("0.1")}
+
+
+def later(plan, days=31, *, seconds=40):
+    """The nights of a plan that is credited after the others."""
+    return [replace(one, created_at=one.created_at.add(seconds=seconds)) for one in nightly(days, plan=plan)]
+
+
+def in_order(*histories):
+    return sorted(chain(*histories), key=lambda one: one.created_at, reverse=True)
+
+
+def test_a_night_credits_one_plan_after_the_other():
+    expected = {A: Decimal("0.1"), B: Decimal("0.1")}
+    history, held = in_order(nightly(31), later(B)), [flex(), flex(B)]
+    assert rates(history, held) == expected
+    # In the middle of the last night.
+    assert rates(history[1:], held) == expected
+    assert rates(in_order(nightly(31), later(B, seconds=36_000)), held) == expected
+
+
+def test_older_records_do_not_count():
+    twice = [replace(one, amount=Decimal(2)) for one in nightly(60)[31:]]
+    assert rates([*nightly(31), *twice], [flex()]) == {A: Decimal("0.1")}
 
 
 def test_rates_of_an_investment_younger_than_the_period():
