@@ -41,7 +41,7 @@ def beancount_lines(books: Books, chart: Chart, declared: Collection[str] = ()) 
     yield from (f"; {text}\n" for text in books.remarks())
     yield "".join(f"{start} open {name}\n" for name in chart.declare(books.accounts) if name not in declared)
     if not books.begins:
-        for account, ticker, amount in chart.asserted(books.accounts, books.opening):
+        for account, ticker, amount in chart.asserted(books.opening):
             yield f"{start} balance {account}  {amount:f} ~ 0 {names[ticker]}\n"
     for entry in books.entries():
         lines = [f'\n{day_text(entry.at)} * "WhiteBIT" "{_text(title(entry))}"']
@@ -49,7 +49,7 @@ def beancount_lines(books: Books, chart: Chart, declared: Collection[str] = ()) 
         lines += [f"  {chart.name(role, t)}  {amount:f} {names[t]}" for role, t, amount in entry.legs()]
         yield "\n".join(lines) + "\n"
     yield "\n"
-    for account, ticker, amount in chart.asserted(books.accounts, books.closing):
+    for account, ticker, amount in chart.asserted(books.closing):
         yield f"{end} balance {account}  {amount:f} ~ 0 {names[ticker]}\n"
 
 

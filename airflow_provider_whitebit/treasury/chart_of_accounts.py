@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from decimal import Decimal
@@ -11,6 +10,7 @@ from enum import StrEnum
 
 from airflow_provider_whitebit.client.errors import WhiteBitValidationError, shown
 from airflow_provider_whitebit.moves.parsing import read_ticker
+from airflow_provider_whitebit.treasury.amounts import ZERO
 from airflow_provider_whitebit.treasury.csv_text import safe_text
 from airflow_provider_whitebit.treasury.journal_entries import ASSERTED, Balances, Role
 from airflow_provider_whitebit.treasury.policy_text import decode
@@ -100,16 +100,23 @@ class Chart:
         """Return the names of the accounts that these roles and assets are kept in, sorted."""
         return sorted({self.name(role, ticker) for role, ticker in used})
 
-    def asserted(self, used: Iterable[tuple[Role, str]], balances: Balances) -> list[tuple[str, str, Decimal]]:
+    def asserted(self, balances: Balances) -> list[tuple[str, str, Decimal]]:
         """Return account, asset and amount of the balances that can be asserted, sorted. Use within :func:`.exact`.
 
-        Roles can share an account. If one of them has no known balance, nothing is asserted of the account.
+        Roles can share an account. If one of them has no known balance, nothing is asserted of the account: a period
+        before may have entries of that role.
         """
-        unknown = {(self.name(role, ticker), ticker) for role, ticker in used if role not in ASSERTED}
-        sums: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
-        for (role, ticker), amount in balances.items():
-            sums[self.name(role, ticker), ticker] += amount
-        return [(*where, amount) for where, amount in sorted(sums.items()) if where not in unknown]
+        found: dict[tuple[str, str], Decimal] = {}
+        for role, ticker in balances:
+            account = self.name(role, ticker)
+            roles = [other for other in Role if self._counts(self.name(other, ticker), account)]
+            if (account, ticker) not in found and set(roles) <= set(ASSERTED):
+                found[account, ticker] = sum((balances.get((other, ticker), ZERO) for other in roles), ZERO)
+        return [(*where, amount) for where, amount in sorted(found.items())]
+
+    def _counts(self, name: str, account: str) -> bool:
+        """Whether an assertion of an account counts what another one holds. In Beancount, it counts those below it."""
+        return name == account or (self.form is BookFormat.BEANCOUNT and name.startswith(f"{account}:"))
 
 
 def read_chart(raw: object, form: BookFormat) -> Chart:

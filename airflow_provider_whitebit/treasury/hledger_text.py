@@ -16,7 +16,7 @@ def commodity(ticker: str) -> str:
 
     :raises WhiteBitValidationError: there is none.
     """
-    if '"' in ticker or ";" in ticker:
+    if '"' in ticker or ";" in ticker or not ticker.isprintable():
         raise WhiteBitValidationError(
             f"The asset {shown(ticker)} has a name that hledger cannot write.", next_step=WITHOUT
         )
@@ -49,8 +49,7 @@ def hledger_lines(books: Books, chart: Chart, declared: Collection[str] = ()) ->
 
 
 def _assertions(books: Books, chart: Chart, names: dict[str, str], when: str) -> Iterator[str]:
-    balances = books.opening if when == "start" else books.closing
-    asserted = chart.asserted(books.accounts, balances)
+    asserted = chart.asserted(books.opening if when == "start" else books.closing)
     at = micros(books.start) if when == "start" else micros(books.end) - 1
     if asserted:
         yield f"\n{day_text(at)} * Balances at the {when}, as the exchange shows them\n"

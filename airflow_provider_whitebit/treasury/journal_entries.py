@@ -22,11 +22,12 @@ from typing import NamedTuple
 
 import pendulum
 
-from airflow_provider_whitebit.client.errors import WhiteBitValidationError
+from airflow_provider_whitebit.client.errors import WhiteBitValidationError, printable
 from airflow_provider_whitebit.client.models import (
     Direction,
     FixedInvestment,
     FlexAction,
+    FlexTransaction,
     InterestPayment,
     MainMethod,
     MainTransaction,
@@ -34,6 +35,7 @@ from airflow_provider_whitebit.client.models import (
     plain,
     to_json,
 )
+from airflow_provider_whitebit.client.records import paired_records
 from airflow_provider_whitebit.moves.intent import Operation, Receipt
 from airflow_provider_whitebit.moves.parsing import ACCOUNTS
 from airflow_provider_whitebit.treasury.amounts import ZERO, shortest
@@ -160,9 +162,10 @@ class Origins:
             if receipt.investment_id:
                 self._by_investment.setdefault((str(receipt.operation), receipt.investment_id), origin)
 
-    def of_transaction(self, transaction_id: str | None) -> tuple[str, str]:
-        """Return intent and task of a transaction; empty texts if no receipt names it."""
-        return self._by_transaction.get(transaction_id or "", ("", ""))
+    def of_transactions(self, transaction_ids: Iterable[str]) -> tuple[str, str]:
+        """Return intent and task of a movement by the ids of its records; empty texts if no receipt names one."""
+        found = (self._by_transaction.get(one) for one in transaction_ids)
+        return next((origin for origin in found if origin is not None), ("", ""))
 
     def of_investment(self, operation: Operation, investment_id: str) -> tuple[str, str]:
         """Return intent and task that made or closed a Fixed investment; empty texts if no receipt names it."""
@@ -188,6 +191,9 @@ def flex_entries(ledger: InvestmentLedger, origins: Origins) -> Iterator[Journal
     :param ledger: as a statement has read it.
     """
     entries, place = ledger.entries, 0
+    records = [entry.record for entry in entries]
+    # Of two records of one movement, one bears the amount.
+    others = {id(main): records[other] for main, other in paired_records(records) if not entries[other].change}
     while place < len(entries):
         entry = entries[place]
         place += 1
@@ -199,7 +205,7 @@ def flex_entries(ledger: InvestmentLedger, origins: Origins) -> Iterator[Journal
             elif entry.earned or entry.change:
                 yield _earning(ledger, entry, None)
         elif entry.change or entry.earned:
-            yield _principal(ledger, entry, origins)
+            yield _principal(ledger, entry, others.get(id(entry.record)), origins)
 
 
 def _reinvests(partner: Entry, earning: Entry) -> bool:
@@ -233,7 +239,7 @@ def _earning(ledger: InvestmentLedger, entry: Entry, partner: Entry | None) -> J
     )
 
 
-def _principal(ledger: InvestmentLedger, entry: Entry, origins: Origins) -> JournalEntry:
+def _principal(ledger: InvestmentLedger, entry: Entry, other: FlexTransaction | None, origins: Origins) -> JournalEntry:
     ticker, record = ledger.ticker, entry.record
     if record.action_type in _OUT:
         kind = EntryKind.FLEX_CLOSE if record.action_type == FlexAction.CLOSE_INVESTMENT else EntryKind.FLEX_WITHDRAW
@@ -241,7 +247,8 @@ def _principal(ledger: InvestmentLedger, entry: Entry, origins: Origins) -> Jour
     else:
         kind, flow = EntryKind.FLEX_INVEST, Flow(Role.MAIN, Role.FLEX, ticker, entry.change)
     flows = (flow, Flow(Role.FLEX_INTEREST, Role.MAIN, ticker, entry.earned))
-    ids = (record.transaction_id,) if record.transaction_id else ()
+    names = [one.transaction_id for one in (record, other) if one is not None and one.transaction_id]
+    ids = tuple(dict.fromkeys(names))
     return JournalEntry(
         entry.at,
         kind,
@@ -249,7 +256,7 @@ def _principal(ledger: InvestmentLedger, entry: Entry, origins: Origins) -> Jour
         ids,
         ledger.plan_id,
         record.investment_id or "",
-        *origins.of_transaction(record.transaction_id),
+        *origins.of_transactions(ids),
     )
 
 
@@ -327,7 +334,7 @@ def sub_account_entries(transfers: Iterable[SubAccountTransaction], origins: Ori
         if route is not None:
             flow = Flow(*route, one.currency or "", one.amount.copy_abs())
             ids = (one.transaction_id,) if one.transaction_id else ()
-            origin = origins.of_transaction(one.transaction_id)
+            origin = origins.of_transactions(ids)
             yield JournalEntry(micros(one.created_at), EntryKind.SUB_ACCOUNT, (flow,), ids, "", "", *origin)
 
 
@@ -394,7 +401,7 @@ class Books:
         # Messages of discrepancies name balances of now.
         places = {(str(one.kind), one.ticker, one.plan_id, one.investment_id or "") for one in self.discrepancies}
         found = [f"Does not add up: {' '.join(part for part in place if part)}" for place in sorted(places)]
-        return [*sorted(self.not_booked), *found]
+        return [printable(text) for text in (*sorted(self.not_booked), *found)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -449,7 +456,8 @@ def reconcile_books(
         if walked != opening[key]:
             flows.append(Flow(Role.SUSPENSE, role, ticker, shortest(walked - opening[key])))
             found.append(_difference(role, ticker, opening[key], period.get(key, ZERO), closing[key], end))
-        if walked < 0:
+        # A reinvest may be recorded before its earning, also on the day before.
+        if walked < 0 and role is not Role.FLEX_REINVESTING:
             found.append(_below_zero(role, ticker, walked, start))
     begin, until = micros(start), micros(end)
     last = JournalEntry(until - 1, EntryKind.DIFFERENCE, tuple(flows)) if flows else None

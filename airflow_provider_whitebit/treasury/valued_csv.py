@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import chain
 
 from airflow_provider_whitebit.treasury.book_values import Values, require_prices
 from airflow_provider_whitebit.treasury.chart_of_accounts import BookFormat, Chart
@@ -55,7 +56,7 @@ class ValuedCsv:
         waiting: list[tuple[object, ...]] = [header]
         part, lines, day, number = 1, 0, "", 0
         values = Values(self.prices)
-        for entry in books.entries():
+        for entry in chain.from_iterable(_journals(entry, most) for entry in books.entries()):
             date = day_text(entry.at)
             # The number within a day counts all entries, so it does not depend on prices.
             day, number = date, number + 1 if date == day else 1
@@ -87,3 +88,11 @@ class ValuedCsv:
                 debit, credit = (f"{value:f}", "") if value > 0 else ("", f"{-value:f}")
                 rows.append((number, f"{month}/{day}/{year}", account, debit, credit, described))
         return rows
+
+
+def _journals(entry: JournalEntry, most: int) -> list[JournalEntry]:
+    """Return an entry as one journal; as one for each asset, if one file might not hold all of its lines."""
+    if 2 * len(entry.flows) <= most:
+        return [entry]
+    tickers = dict.fromkeys(flow.ticker for flow in entry.flows)
+    return [entry._replace(flows=tuple(flow for flow in entry.flows if flow.ticker == one)) for one in tickers]

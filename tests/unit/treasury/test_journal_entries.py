@@ -25,6 +25,7 @@ from airflow_provider_whitebit.treasury import beancount_text, hledger_text
 from airflow_provider_whitebit.treasury.amounts import exact
 from airflow_provider_whitebit.treasury.book_values import Values, read_book_prices, require_prices
 from airflow_provider_whitebit.treasury.chart_of_accounts import DEFAULT_ACCOUNTS, BookFormat, read_chart
+from airflow_provider_whitebit.treasury.discrepancies import Discrepancy
 from airflow_provider_whitebit.treasury.discrepancies import DiscrepancyKind as Kind
 from airflow_provider_whitebit.treasury.flex_ledger import micros
 from airflow_provider_whitebit.treasury.journal_entries import (
@@ -64,6 +65,15 @@ def booked(records, invested, reading=ReinvestedAs.BOTH, *, status=1, auto=True)
     return list(flex_entries(ledger, Origins()))
 
 
+def executed(intent, **given):
+    shared = {"plan_id": None, "ticker": "USDT", "amount": Decimal(3), "status": "executed", "attempts": 1}
+    return Receipt(
+        **{"operation": "transfer", "transaction_id": None, "executed_at": NIGHT, **shared, **given},
+        reconciled=False,
+        intent_id=intent,
+    )
+
+
 def flows(entry):
     return [(str(one.source), str(one.target), str(one.amount)) for one in entry.flows]
 
@@ -88,6 +98,14 @@ class TestFlex:
     def test_one_record_of_a_reinvested_earning(self, reading, action):
         _, earned = booked([record(START, OPEN, "10"), record(NIGHT, action, "1")], "11", reading)
         assert flows(earned) == [("flex_interest", "flex", "1")]
+
+    def test_two_records_of_one_movement_are_one_entry_with_both_ids(self):
+        records = [record(START, OPEN, "10", "a"), record(START, INVEST, "10", "b")]
+        held = FlexInvestment("inv", "plan", "USDT", Decimal(10), True, 1, START, START)
+        [ledger], _ = read_ledgers(records, [held], ReinvestedAs.BOTH, PERIOD)
+        made = executed("i", operation="flex_invest", plan_id="plan", transaction_id="b", amount=Decimal(10))
+        [entry] = flex_entries(ledger, Origins([(made, "d/r/t")]))
+        assert (entry.transactions, entry.intent_id, entry.task) == (("a", "b"), "i", "d/r/t")
 
     def test_interest_in_a_close_is_interest(self):
         records = [record(START, OPEN, "1000"), record(NIGHT, CLOSE, "1000.5")]
@@ -137,18 +155,10 @@ class TestOthers:
         assert list(sub_account_entries([strange], Origins())) == []
 
     def test_receipts_name_intent_and_task_each_once(self):
-        def receipt(intent, **given):
-            shared = {"plan_id": None, "ticker": "USDT", "amount": Decimal(3), "status": "executed", "attempts": 1}
-            return Receipt(
-                **{"operation": "transfer", "transaction_id": None, "executed_at": NIGHT, **shared, **given},
-                reconciled=False,
-                intent_id=intent,
-            )
-
-        transfer = receipt("i1", source="main", target="spot")
-        sub = receipt("i2", operation="sub_account_transfer", transaction_id="s")
-        planned = receipt("i3", source="main", target="spot", status="planned")
-        elsewhere = receipt("i4", source="main", target="bank")
+        transfer = executed("i1", source="main", target="spot")
+        sub = executed("i2", operation="sub_account_transfer", transaction_id="s")
+        planned = executed("i3", source="main", target="spot", status="planned")
+        elsewhere = executed("i4", source="main", target="bank")
         origins = Origins(
             [(transfer, "d/r/t"), (elsewhere, "d/r/w"), (transfer, "d/r2/t"), (sub, "d/r/u"), (planned, "d/r/v")]
         )
@@ -186,6 +196,10 @@ class TestReconciling:
         [one] = self.fit("5", period="10").discrepancies
         assert "leaves -5 at the start" in one.message
 
+    def test_a_reinvest_that_is_recorded_the_day_before_its_earning_adds_up(self):
+        found = self.fit("0", before="-1", period="1", previous="-1", role=Role.FLEX_REINVESTING)
+        assert (found.discrepancies, found.last) == ([], None)
+
     def test_what_flex_records_do_not_explain_is_no_opening_balance(self):
         found = self.fit("100", before="70", period="10", role=Role.FLEX)
         assert flows(found.first) == [("opening", "flex", "70"), ("suspense", "flex", "20")]
@@ -195,6 +209,9 @@ class TestReconciling:
 def test_books_are_kept_by_day(moment):
     with pytest.raises(e.WhiteBitValidationError, match="midnight, UTC"):
         check_days(moment, END)
+
+
+BALANCES = {(Role.MAIN, "USDT"): Decimal(1), (Role.MAIN, "BTC"): Decimal(2), (Role.FLEX, "BTC"): Decimal(3)}
 
 
 class TestAccounts:
@@ -240,12 +257,23 @@ class TestAccounts:
             read_chart(raw, BookFormat.BEANCOUNT)
 
     def test_an_account_that_also_holds_what_is_unknown_is_not_asserted(self):
-        chart = read_chart({"spot": "Assets:WhiteBIT:Main"}, BookFormat.BEANCOUNT)
-        used = [(Role.MAIN, "USDT"), (Role.SPOT, "USDT"), (Role.MAIN, "BTC"), (Role.FLEX, "BTC")]
-        balances = {(Role.MAIN, "USDT"): Decimal(1), (Role.MAIN, "BTC"): Decimal(2), (Role.FLEX, "BTC"): Decimal(3)}
-        assert chart.asserted(used, balances) == [
+        # Also if this period has no entry of it: one before may have.
+        chart = read_chart({"spot": {"USDT": "Assets:WhiteBIT:Main", "default": "Assets:Spot"}}, BookFormat.BEANCOUNT)
+        assert chart.asserted(BALANCES) == [
             ("Assets:WhiteBIT:Flex", "BTC", 3),
             ("Assets:WhiteBIT:Main", "BTC", 2),
+        ]
+
+    def test_beancount_counts_the_accounts_below_an_account(self):
+        names = {"main": "Assets:WhiteBIT", "spot": "Assets:Spot", "sub_accounts": {"USDT": "Assets:WhiteBIT:Subs"}}
+        names |= {"collateral": "Assets:Collateral"}
+        names["sub_accounts"]["default"] = "Assets:WhiteBITs"
+        flex = ("Assets:WhiteBIT:Flex", "BTC", 3)
+        assert read_chart(names, BookFormat.BEANCOUNT).asserted(BALANCES) == [("Assets:WhiteBIT", "BTC", 5), flex]
+        assert read_chart(names, BookFormat.HLEDGER).asserted(BALANCES) == [
+            ("Assets:WhiteBIT", "BTC", 2),
+            ("Assets:WhiteBIT", "USDT", 1),
+            flex,
         ]
 
 
@@ -271,7 +299,8 @@ class TestTexts:
         names = [beancount_text.commodity(ticker) for ticker in ("USDT", "1INCH", "A", "X_Y", "TRUE", "NULLS")]
         assert names == ["USDT", "T-1INCH", "T-A", "X_Y", "T-TRUE", "NULLS"]
         assert [hledger_text.commodity(ticker) for ticker in ("USDT", "1INCH")] == ["USDT", '"1INCH"']
-        for form, name in ((beancount_text, "\u0101_"), (hledger_text, 'X"Y'), (hledger_text, "X;Y")):
+        faulty = [(beancount_text, "\u0101_"), *((hledger_text, name) for name in ('X"Y', "X;Y", "X\nY"))]
+        for form, name in faulty:
             with pytest.raises(e.WhiteBitValidationError, match=r"cannot write(?s:.*)other assets in tickers"):
                 form.commodity(name)
 
@@ -305,6 +334,12 @@ class TestTexts:
         [moved] = [one for one in found if hasattr(one, "postings")]
         assert (moved.meta["transaction"], moved.meta["note"]) == (NASTY, "line break")
         assert "note:line break\n" in text
+        made.not_booked = ["not booked\n2026-01-01 open Assets:Evil"]
+        made.discrepancies = [Discrepancy(Kind.UNKNOWN_ACTION, "", "USDT", "p\n2026-01-01 open Assets:Evil")]
+        with exact():
+            for lines, form in ((beancount_text.beancount_lines, "beancount"), (hledger_text.hledger_lines, "hledger")):
+                text = "".join(lines(made, read_chart(None, BookFormat(form))))
+                assert not [line for line in text.splitlines() if "Evil" in line and not line.startswith("; ")]
         assert 'Assets:WhiteBIT:Main  1.25 "1INCH"\n' in text
 
 
@@ -355,3 +390,14 @@ class TestValues:
             "WB260105-00001 Deposit USDT,05 Jan 2026,"
             "Deposit: 1 USDT; time 2026-01-05T00:00:00Z; transaction =cmd,2,'=1+1,2.00,,,,"
         )
+
+    def test_an_entry_of_more_lines_than_a_file_may_have_is_one_journal_for_each_asset(self):
+        tickers = [f"T{number}" for number in range(200)]
+        opening = JournalEntry(
+            micros(START), EntryKind.OPENING, tuple(Flow(Role.OPENING, Role.MAIN, one, Decimal(1)) for one in tickers)
+        )
+        chart = read_chart({"opening": "1", "main": "2"}, BookFormat.XERO)
+        with exact():
+            parts = dict(ValuedCsv(chart, dict.fromkeys(tickers, Decimal(2))).parts(books(opening)))
+        assert [text.count("\n") for text in parts.values()] == [301, 101]
+        assert parts[2].splitlines()[1].startswith("WB260101-00151 Opening balances T150,")
