@@ -13,6 +13,7 @@ from airflow_provider_whitebit.client.models import plain
 from airflow_provider_whitebit.moves import parsing
 from airflow_provider_whitebit.moves.documents import Document, Moment
 from airflow_provider_whitebit.moves.intent import Move, Operation, Receipt
+from airflow_provider_whitebit.treasury.amounts import exact
 from airflow_provider_whitebit.treasury.plans import PlannedMove, TreasuryPlan
 
 #: How much of a plan's digest a person sees and approves.
@@ -184,7 +185,8 @@ def totals(plan: TreasuryPlan) -> dict[str, Decimal | None]:
     for planned in plan.moves:
         ticker, amount = planned.move.ticker, planned.move.amount
         before = sums.get(ticker, Decimal(0))
-        sums[ticker] = None if before is None or amount is None else before + amount
+        with exact():
+            sums[ticker] = None if before is None or amount is None else before + amount
     return sums
 
 

@@ -27,6 +27,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, Str
 
 from airflow_provider_whitebit.client.errors import WhiteBitValidationError, shown
 from airflow_provider_whitebit.moves import parsing
+from airflow_provider_whitebit.treasury.amounts import exact
 from airflow_provider_whitebit.treasury.fields import Amount, Fields, Rate, Share, Time, fault, read_fields, wrong
 from airflow_provider_whitebit.treasury.policy_text import decode
 
@@ -66,9 +67,14 @@ def _check_names(raw: Any) -> Any:
     return raw
 
 
+def _sum(amounts: Iterable[Decimal]) -> Decimal:
+    with exact():
+        return sum(amounts, _ZERO)
+
+
 def _check_sum(targets: Mapping[str, Decimal]) -> Mapping[str, Decimal]:
-    if sum(targets.values()) > 1:
-        raise fault(f"add up to {sum(targets.values()):f}: they may claim 1 at most")
+    if (claimed := _sum(targets.values())) > 1:
+        raise fault(f"add up to {claimed:f}: they may claim 1 at most")
     return targets
 
 
@@ -223,11 +229,11 @@ class TickerPolicy(Fields):
         :param now: UTC.
         :returns: units of the asset.
         """
-        return sum((need.amount for need in self.liquidity if need.due(now, self.notice)), _ZERO)
+        return _sum(need.amount for need in self.liquidity if need.due(now, self.notice))
 
     @model_validator(mode="after")
     def _check_claims(self) -> Self:
-        claimed = self.reserve_share + sum(self.plans.targets.values())
+        claimed = _sum([self.reserve_share, *self.plans.targets.values()])
         if self.plans.targets and claimed > 1:
             raise fault(
                 f"claim {claimed:f} of the total together with reserve_share: they may claim 1 at most", "plans.targets"

@@ -46,6 +46,7 @@ def someone(user_id="alice"):
         (["1000"], {"USDT": "1000"}, ""),
         (["1000.00000001"], {"USDT": "1000"}, "1000.00000001 USDT in all is above 1000 USDT"),
         (["600", "600"], {"USDT": "1000"}, "1200 USDT in all is above 1000 USDT"),
+        (["9" * 20, f"1.{'0' * 17}1"], {"USDT": f"1{'0' * 20}"}, "00000001 USDT in all is above"),
         (["1"], {"USDC": "1000"}, "No amount of USDT"),
         (["1"], {}, "No amount of USDT"),
         ([None], {"USDT": "1000"}, "amount of a move of USDT is not known"),

@@ -209,6 +209,7 @@ def test_rates_between_the_two_neither_enter_nor_leave(rate, enters, leaves):
         (rules(only=["a"], exclude=["a"]), "USDT.plans.exclude: names a, which only or targets name"),
         (rules(targets={"a": "1"}, exclude=["a"]), "USDT.plans.exclude: names a"),
         (rules(targets={"a": "0.6", "b": "0.5"}), "USDT.plans.targets: add up to 1.1"),
+        (rules(targets={"a": "0.5", "b": f"0.5{'0' * 28}1"}), f"USDT.plans.targets: add up to 1.0{'0' * 28}1"),
         (rules(targets={"a": "2"}), "USDT.plans.targets.a: is 2: a share"),
         (rules(targets={"a": "0.1", "A": "0.1"}), "USDT.plans.targets: names a twice"),
         (rules(targets={"a": "0.1"}, only=["a"]), "USDT.plans.only: cannot be combined with targets"),
