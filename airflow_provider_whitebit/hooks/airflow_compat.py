@@ -49,9 +49,9 @@ __all__ = [
     "begun_by_hand",
     "boolean_option",
     "can_list_variables",
-    "clears_state_on_success",
     "current_context",
     "default_deferrable",
+    "forgets_state",
     "forked_by_a_task",
     "kept_question",
     "lineage_collector",
@@ -68,6 +68,9 @@ __all__ = [
 ]
 
 _Parameters = ParamSpec("_Parameters")
+#: The version of the task SDK (that of Airflow 3.4) whose Airflow discards the state of tasks that are cleared.
+_FORGETS_STATE = (1, 4)
+
 _Result = TypeVar("_Result")
 
 
@@ -145,9 +148,18 @@ def started_runs(dag_id: str, task_id: str, logical_date: datetime) -> list[str]
         return [run_id for run_id in session.scalars(query.distinct().order_by(Log.run_id)) if run_id is not None]
 
 
-def clears_state_on_success() -> bool:
-    """Whether Airflow deletes the state of a task when it succeeds (``[state_store] clear_on_success``)."""
-    return bool(_conf().getboolean("state_store", "clear_on_success", fallback=False))
+def forgets_state() -> bool:
+    """Whether Airflow deletes the state of a task before it is needed again.
+
+    That is when the task succeeds (``[state_store] clear_on_success``), and from 3.4 on when a person clears it, unless
+    the person chooses otherwise.
+    """
+    from airflow.sdk import __version__
+
+    major, minor = __version__.split(".")[:2]
+    return (int(major), int(minor)) >= _FORGETS_STATE or bool(
+        _conf().getboolean("state_store", "clear_on_success", fallback=False)
+    )
 
 
 def runs_for_airflow() -> bool:

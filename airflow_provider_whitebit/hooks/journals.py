@@ -22,8 +22,8 @@ from airflow_provider_whitebit.hooks.airflow_compat import (
     begun_by_a_task,
     begun_by_hand,
     boolean_option,
-    clears_state_on_success,
     current_context,
+    forgets_state,
     forked_by_a_task,
     runs_for_airflow,
     runs_in_executor,
@@ -189,7 +189,8 @@ class TaskJournals:
     :param task: dag, run, task and map index.
     :param try_number: of the try.
     :param state: of the task instance; ``None`` before Airflow 3.3.
-    :param state_is_cleared: whether Airflow deletes the state when the task succeeds. Then Variables are used.
+    :param state_is_cleared: whether Airflow deletes the state when the task succeeds, or when a person clears it. Then
+        Variables are used.
     :param begun_before: whether an earlier run of the task may have written something.
     :param variables: where Variables are kept.
     :param accounts: fingerprints of the connection's API keys: its own, then perhaps the previous one.
@@ -540,8 +541,8 @@ def _slot_in(context: Mapping[str, Any], key: str, *, resumed: bool, accounts: t
         (instance.dag_id, instance.run_id, instance.task_id, str(instance.map_index)),
         try_number=try_number,
         state=None if state is None else TaskStateStore(state),
-        # It would be forgotten when a person clears the task.
-        state_is_cleared=state is not None and clears_state_on_success(),
+        # Then the money would move again after a clear.
+        state_is_cleared=state is not None and forgets_state(),
         begun_before=begun_before,
         accounts=accounts,
         instance=str(getattr(instance, "id", "")),

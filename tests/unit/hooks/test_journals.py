@@ -572,10 +572,25 @@ def test_which_journal(monkeypatch):
     assert place.begun_before
 
 
-def test_task_states_that_airflow_clears_on_success_are_not_used(monkeypatch):
+@pytest.mark.parametrize(
+    ("installed", "on_success", "kept_in"),
+    [
+        ("1.3.2", "False", "task states"),
+        ("1.3.2", "True", "Variables"),
+        ("1.4.0b2", "False", "Variables"),
+        ("1.10.0", "False", "Variables"),
+        ("2.0.0", "False", "Variables"),
+    ],
+)
+def test_task_states_that_airflow_forgets_are_not_used(monkeypatch, installed, on_success, kept_in):
+    """Airflow 3.4 discards the state of a task when a person clears it."""
     monkeypatch.setattr(journals, "current_context", lambda: context(task_state_store=Store()))
-    monkeypatch.setattr(journals, "clears_state_on_success", lambda: True)
-    assert journals.slot_for("k").journal.kept_in == "Variables"
+    monkeypatch.setattr("airflow.sdk.__version__", installed)
+    monkeypatch.setenv("AIRFLOW__STATE_STORE__CLEAR_ON_SUCCESS", on_success)
+    journal = journals.slot_for("k").journal
+    assert journal.kept_in == kept_in
+    # What was written before an upgrade is found as long as Airflow keeps it.
+    assert journal.before is not None
 
 
 IN_A_PROGRAM = """
