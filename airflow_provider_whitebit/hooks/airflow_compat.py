@@ -59,6 +59,7 @@ __all__ = [
     "metrics_are_on",
     "never_expire",
     "option_names",
+    "questions_take_turns",
     "runs_for_airflow",
     "runs_in_executor",
     "started_runs",
@@ -67,10 +68,10 @@ __all__ = [
     "variable_names",
 ]
 
-_Parameters = ParamSpec("_Parameters")
 #: The version of the task SDK (that of Airflow 3.4) whose Airflow discards the state of tasks that are cleared.
 _FORGETS_STATE = (1, 4)
 
+_Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
 
 
@@ -106,6 +107,13 @@ def begun_by_a_task() -> bool:
     with contextlib.suppress(OSError):
         return b"\0AIRFLOW_CTX_TASK_ID=" in b"\0" + Path("/proc/self/environ").read_bytes()
     return False
+
+
+def questions_take_turns() -> bool:
+    """Whether threads of a task that ask Airflow at the same time get their own answers (3.2 and later)."""
+    from airflow.sdk.execution_time.comms import CommsDecoder
+
+    return hasattr(CommsDecoder, "_thread_lock")
 
 
 def forked_by_a_task() -> bool:

@@ -17,7 +17,6 @@ from pydantic import BaseModel, BeforeValidator, Field, PlainValidator, Validati
 
 from airflow_provider_whitebit.client.errors import (
     WhiteBitConfigurationError,
-    WhiteBitUnavailableError,
     WhiteBitValidationError,
     shown,
 )
@@ -91,18 +90,11 @@ def settings_of(conn_id: str, connection: Connection) -> Settings:
 
     :param conn_id: names the connection.
     :raises WhiteBitConfigurationError: which field is wrong.
-    :raises WhiteBitUnavailableError: it is another connection than that of this name.
     """
     for secret in (connection.password, connection.login):
         # The exchange gets it without the spaces around it.
         for spelling in {secret, secret.strip()} - {""} if secret else ():
             mask_secret(spelling)
-    if connection.conn_id not in (None, conn_id):
-        raise WhiteBitUnavailableError(
-            f"Airflow answered with connection {connection.conn_id!r} instead of {conn_id!r}: nothing was sent.",
-            next_step="Run the task again. Before Airflow 3.2, threads of a task that ask Airflow at the same time can "
-            "get each other's answers: make the hooks, and read their settings, before the threads start.",
-        )
     if connection.conn_type != CONNECTION_TYPE:
         # Never send another service's credentials to the exchange.
         raise WhiteBitConfigurationError(
@@ -181,11 +173,14 @@ def read_settings(
         raise _wrong(conn_id, *error.args) from None
 
 
-def _decode(conn_id: str, text: str | None) -> dict[str, Any]:
+def _decode(conn_id: str, text: str | dict[str, Any] | None) -> dict[str, Any]:
     """Decode the extra. Airflow's own ``extra_dejson`` is empty if the text is not valid, so no limit would remain.
 
+    :param text: JSON; a secrets backend may have decoded it already.
     :raises WhiteBitConfigurationError: it is not a JSON object, or names a field twice.
     """
+    if isinstance(text, dict):
+        return text
     try:
         extra = json.loads(text, parse_float=Decimal, object_pairs_hook=_each_once) if text and text.strip() else {}
     except _Wrong as error:
@@ -367,6 +362,6 @@ def _check_host(extra: _Extra, scheme: str, name: str) -> None:
 
 def _is_loopback(name: str) -> bool:
     try:
-        return name == "localhost" or ipaddress.ip_address(name).is_loopback
+        return name.removesuffix(".") == "localhost" or ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from functools import cached_property, partial
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 from urllib.parse import urlsplit
 
 from airflow_provider_whitebit.client import _moving
@@ -18,7 +18,7 @@ from airflow_provider_whitebit.client.errors import (
 from airflow_provider_whitebit.client.models import FlexAction, Record
 from airflow_provider_whitebit.client.unreadable import UnreadableRecord
 from airflow_provider_whitebit.hooks import connection_form
-from airflow_provider_whitebit.hooks.airflow_compat import BaseHook
+from airflow_provider_whitebit.hooks.airflow_compat import BaseHook, questions_take_turns, runs_for_airflow
 from airflow_provider_whitebit.hooks.connection_test import describe_connection
 from airflow_provider_whitebit.hooks.executor import MoveExecutor, Options
 from airflow_provider_whitebit.hooks.journals import markers_for, spending_log_for
@@ -48,8 +48,13 @@ from airflow_provider_whitebit.treasury.planning import Holdings, PlanOutcome
 from airflow_provider_whitebit.treasury.promises import read_holdings
 from airflow_provider_whitebit.treasury.requests import PlanRequest
 
+if TYPE_CHECKING:
+    from airflow.sdk import Connection
+
 _LENDING_PAGE = "/crypto-lending"
 _SANDBOX_LEDGER = "/sandbox/ledger"
+#: How often Airflow is asked again about a connection if its answer has another name.
+_MORE_QUESTIONS = 2
 
 Amount = str | int | Decimal
 
@@ -108,7 +113,29 @@ class WhiteBitHook(BaseHook):
 
         :raises WhiteBitConfigurationError: which field is wrong.
         """
-        return settings_of(self.whitebit_conn_id, self.get_connection(self.whitebit_conn_id))
+        return settings_of(self.whitebit_conn_id, self._connection())
+
+    def _connection(self) -> Connection:
+        """Airflow's answer about the connection.
+
+        It may have another name: some secrets backends translate names, always in the same way. But it may also be the
+        answer to another question: of another thread (before Airflow 3.2), or one that a signal kept from being read.
+
+        :raises WhiteBitUnavailableError: it is another connection than that of this name.
+        """
+        name = self.whitebit_conn_id
+        connection = self.get_connection(name)
+        if connection.conn_id in (None, name) or not runs_for_airflow():
+            return connection
+        again = {self.get_connection(name).conn_id for _ in range(_MORE_QUESTIONS)}
+        if again == {connection.conn_id} and questions_take_turns():
+            return connection
+        raise WhiteBitUnavailableError(
+            f"Airflow answered with connection {connection.conn_id!r} instead of {name!r}: nothing was sent.",
+            next_step="Run the task again. Before Airflow 3.2, threads of a task that ask Airflow at the same time can "
+            "get each other's answers: make the hooks, and read their settings, before the threads start. Secrets "
+            "backends that translate names of connections need Airflow 3.2 or later.",
+        )
 
     def reread_connection(self) -> bool:
         """Read the connection again. If it has changed, everything that was made from it is made again.
@@ -123,7 +150,7 @@ class WhiteBitHook(BaseHook):
         """
         before = vars(self).get("settings")
         try:
-            connection = self.get_connection(self.whitebit_conn_id)
+            connection = self._connection()
         except Exception as error:
             if before is None or self._connection_failed:
                 raise

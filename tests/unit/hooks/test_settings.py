@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 
 import pytest
@@ -30,6 +31,7 @@ def read(extra=None, **fields):
         ({"host": "http://127.0.0.1", "port": 443}, {}, "http://127.0.0.1:443"),
         ({"host": "127.0.0.1", "port": 8787}, {}, "http://127.0.0.1:8787"),
         ({"host": "localhost:8787"}, {}, "http://localhost:8787"),
+        ({"host": "localhost.:8787"}, {}, "http://localhost:8787"),
         ({"host": " whitebit.com.\n"}, {}, "https://whitebit.com"),
         ({"host": "http://127.0.0.1:8787"}, {}, "http://127.0.0.1:8787"),
         ({"host": "http://[::1]:8787"}, {}, "http://[::1]:8787"),
@@ -295,16 +297,64 @@ def test_the_text_of_the_extra(extra, message):
     assert message in caught.value.message
 
 
+def test_an_extra_that_a_secrets_backend_has_decoded():
+    given = {"read_only": True, "max_move": {"USDT": 1.5}, "region": "eu"}
+    connection = Connection(conn_id="my_conn", conn_type="whitebit", login="k", password="s", extra=given)
+    settings = settings_of("my_conn", connection)
+    assert settings == settings_of(
+        "my_conn",
+        Connection.from_json(
+            json.dumps({"conn_type": "whitebit", "login": "k", "password": "s", "extra": given}), conn_id="my_conn"
+        ),
+    )
+    assert settings.limits.read_only
+    with pytest.raises(WhiteBitConfigurationError, match="did you mean read_only"):
+        connection.extra = {"readonly": True}
+        settings_of("my_conn", connection)
+
+
 @pytest.mark.parametrize("extra", [None, "", " ", "{}", '{"read_only": null}', '{"read_only": ""}'])
 def test_an_empty_extra_sets_no_limits(extra):
     connection = Connection(conn_id="my_conn", conn_type="whitebit", login="k", password="s", extra=extra)
     assert settings_of("my_conn", connection).limits.read_only is False
 
 
+def answering(monkeypatch, *conn_ids):
+    """Airflow answers a task with these connections, one after the other, and then with the last one."""
+    names = list(conn_ids)
+    asked = []
+
+    def answer(cls, conn_id):
+        asked.append(conn_id)
+        name = names.pop(0) if len(names) > 1 else names[0]
+        return Connection(conn_id=name, conn_type="whitebit", login=f"key-of-{name}", password="s")
+
+    monkeypatch.setattr(WhiteBitHook, "get_connection", classmethod(answer))
+    monkeypatch.setattr(f"{WhiteBitHook.__module__}.runs_for_airflow", lambda: True)
+    monkeypatch.setattr(f"{WhiteBitHook.__module__}.questions_take_turns", lambda: True)
+    return asked
+
+
+def test_a_secrets_backend_may_translate_the_name_of_a_connection(monkeypatch):
+    asked = answering(monkeypatch, "desk-production")
+    hook = WhiteBitHook("desk")
+    assert hook.settings.credentials.api_key == "key-of-desk-production"
+    assert hook.settings.limits.conn_id == "desk"
+    assert hook.reread_connection() is False
+    assert set(asked) == {"desk"}
+
+
+@pytest.mark.parametrize("answers", [("desk_b", "desk_a"), ("desk_b", "desk_b", "desk_a"), ("desk_b", "desk_c")])
+def test_the_answer_to_another_question_is_not_used(monkeypatch, answers):
+    answering(monkeypatch, *answers)
+    with pytest.raises(WhiteBitUnavailableError, match="answered with connection 'desk_b' instead of 'desk_a'"):
+        WhiteBitHook("desk_a").get_conn()
+
+
 def test_the_connection_of_another_thread_is_not_used(monkeypatch):
     """Before Airflow 3.2, threads of a task that ask at once can get each other's answers."""
-    other = Connection(conn_id="desk_b", conn_type="whitebit", login="k", password="s")
-    monkeypatch.setattr(WhiteBitHook, "get_connection", classmethod(lambda cls, conn_id: other))
+    answering(monkeypatch, "desk_b")
+    monkeypatch.setattr(f"{WhiteBitHook.__module__}.questions_take_turns", lambda: False)
     with pytest.raises(WhiteBitUnavailableError, match="answered with connection 'desk_b' instead of 'desk_a'"):
         WhiteBitHook("desk_a").get_conn()
     with pytest.raises(WhiteBitUnavailableError) as caught:
