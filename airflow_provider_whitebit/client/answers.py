@@ -27,6 +27,7 @@ _OF_FAILURES = frozenset({"code", "detail", "details", "error", "errors", "excep
 _OF_PAGES = (meanings.RATE_LIMIT, meanings.BLOCKED, meanings.LEGAL, meanings.REGION, meanings.MAINTENANCE)
 #: What the status of a gateway's answer means. The exchange itself refuses with JSON.
 _OF_STATUSES = {
+    **dict.fromkeys((301, 302, 303, 307, 308), meanings.REDIRECTED),
     401: meanings.BLOCKED,
     403: meanings.BLOCKED,
     429: meanings.RATE_LIMIT,
@@ -169,7 +170,7 @@ def _meaning(message: str, status: int, errors: FieldErrors, by_code: Meaning | 
     by_field = [text for texts in errors.values() for text in texts]
     if found := meanings.known([message, *by_field]):
         return found
-    if not own and (status in _OF_STATUSES or (status >= 400 and meanings.BLOCKED.fits(meanings.folded(message)))):
+    if not own and status >= 400 and (status in _OF_STATUSES or meanings.BLOCKED.fits(meanings.folded(message))):
         return _OF_STATUSES.get(status, meanings.BLOCKED)
     if by_code is not None:
         return by_code

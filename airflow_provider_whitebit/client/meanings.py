@@ -270,6 +270,12 @@ UNKNOWN = {
     }.items()
 }
 SERVER_FAULT = Meaning("server_fault", WhiteBitUnavailableError, "The exchange sent a server error.")
+REDIRECTED = Meaning(
+    "redirected",
+    WhiteBitUnavailableError,
+    "The call was redirected, which this package does not follow: another host must not get the key.",
+    "Check the connection's host and region, and this machine's proxy. Then clear the task.",
+)
 NOT_JSON = Meaning("not_json", WhiteBitUnavailableError, "The exchange sent a body that is not JSON.")
 EMPTY = Meaning("empty", WhiteBitUnavailableError, "The exchange sent an empty body.")
 UNCLEAR = Meaning("unclear", WhiteBitUnavailableError, "The exchange sent neither a success nor a refusal.")

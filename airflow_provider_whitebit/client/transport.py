@@ -33,8 +33,10 @@ from airflow_provider_whitebit.client.errors import (
     WhiteBitRateLimitError,
     WhiteBitUnavailableError,
     printable,
+    shown,
 )
-from airflow_provider_whitebit.client.models import PlatformStatus
+from airflow_provider_whitebit.client.meanings import REDIRECTED
+from airflow_provider_whitebit.client.models import PlatformStatus, parse_time
 from airflow_provider_whitebit.client.shared import ThreadLock
 from airflow_provider_whitebit.client.signing import Credentials, sign
 from airflow_provider_whitebit.client.throttle import LONGEST_OWN_DELAY, Throttle
@@ -80,7 +82,8 @@ def _decode(body: bytes) -> Any:
 
     :raises ValueError: it is not JSON.
     """
-    text = body.decode()
+    # Some gateways put a byte order mark before the JSON.
+    text = body.decode("utf-8-sig")
     try:
         decoded = _decoder.decode(text)
         # Such characters are not ASCII, or escaped. Nearly all answers are plain ASCII.
@@ -377,6 +380,8 @@ class Transport:
             if refusal is None and status in success and not _is_error_object(decoded):
                 return decoded
             error = refusal or unusable(path, status, decoded)
+        if error.meaning == REDIRECTED.name and (target := answer.headers.get("Location")):
+            error.message += f" It names {shown(target)}."
         if isinstance(error, WhiteBitRateLimitError | WhiteBitUnavailableError):
             seconds = _seconds_to_wait(answer.headers.get("Retry-After", ""), self.clock.now_ms() // 1000)
             self._asks_to_wait(error, seconds)
@@ -408,7 +413,6 @@ class Transport:
         self.sleep(max(self.retry.wait(attempt), error.retry_after))
 
 
-_YEAR_10000 = 253_402_300_800
 #: Seconds of about three years: a larger value is no time that anybody waits for, and could leave the calendar.
 _LONGEST_RETRY_AFTER = 10**8
 _WHOLE_DATE = re.compile(r"[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT")
@@ -442,16 +446,14 @@ def _seconds_to_wait(header: str, now: int) -> int:
 
 
 def server_seconds(answer: Any) -> int:
-    """The exchange's time in whole Unix seconds, from the answer of :data:`~.endpoints.SERVER_TIME`.
+    """The exchange's time in whole Unix seconds, rounded down, from the answer of :data:`~.endpoints.SERVER_TIME`.
 
     :raises WhiteBitUnavailableError: if the answer holds no time.
     """
-    seconds = answer.get("time") if isinstance(answer, Mapping) else None
-    if isinstance(seconds, str) and seconds.isdecimal() and len(seconds) < 20:
-        seconds = int(seconds)
-    if isinstance(seconds, bool) or not isinstance(seconds, int) or not 0 <= seconds < _YEAR_10000:
-        raise WhiteBitUnavailableError("The exchange sent no time.", path=SERVER_TIME)
-    return seconds
+    try:
+        return parse_time(answer.get("time") if isinstance(answer, Mapping) else None).int_timestamp
+    except ValueError:
+        raise WhiteBitUnavailableError("The exchange sent no time.", path=SERVER_TIME) from None
 
 
 def _is_error_object(answer: Any) -> bool:

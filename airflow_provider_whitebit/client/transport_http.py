@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import http.client
 import io
+import socket
 import ssl
 import threading
 import time
 import zlib
 from collections.abc import Mapping
 from concurrent.futures import Future, InvalidStateError, wait
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import requests
@@ -38,9 +40,11 @@ _LARGEST_BODY = 8 * 1024 * 1024
 _LARGEST_ANSWER = _LARGEST_BODY + 1024 * 1024
 _CHUNK = 64 * 1024
 #: zlib finds out by itself which of these two it reads.
-_COMPRESSED, _ANY_HEADER = ("gzip", "deflate"), zlib.MAX_WBITS | 32
+_COMPRESSED, _ANY_HEADER = ("gzip", "x-gzip", "deflate"), zlib.MAX_WBITS | 32
 #: Shortest timeout that is set, in seconds: to a socket, 0 means not to wait at all.
 _LEAST_SECONDS = 1 / 1000
+#: Shortest time for each of a host's addresses, in seconds: the way around the world and back takes less.
+_LEAST_FOR_ADDRESS = 0.5
 #: ``False``: urllib3 raises its own errors at once and repeats nothing.
 _NO_RETRIES = urllib3.Retry(False, redirect=False)
 
@@ -244,6 +248,8 @@ class _Connection:
     """Mixed into urllib3's connections, with and without TLS, SOCKS or a proxy."""
 
     response_class = _Response
+    host: str
+    port: int
     timeout: float
     close: Any
 
@@ -253,6 +259,7 @@ class _Connection:
         :raises ConnectTimeoutError: it takes too long. Names are resolved by the system, which cannot be interrupted.
         """
         connected: Future[None] = Future()
+        seconds = self.timeout
 
         def run() -> None:
             try:
@@ -267,13 +274,31 @@ class _Connection:
                 self.close()
 
         threading.Thread(target=run, name="whitebit-connect", daemon=True).start()
-        wait([connected], self.timeout)
+        wait([connected], seconds)
         if connected.cancel():
             raise ConnectTimeoutError(self, "no connection in time")
         try:
             connected.result()
         except TimeoutError:
             raise ConnectTimeoutError(self, "no connection in time") from None
+
+    def _new_conn(self) -> Any:
+        """Try the host's addresses one after the other, each for a part of the time.
+
+        urllib3 lets each address take all of it: where a firewall drops IPv6, IPv4 would never be tried.
+        """
+        seconds = self.timeout
+        # Through a SOCKS proxy, the host's name is the proxy's business.
+        if not hasattr(self, "_socks_options"):
+            with suppress(OSError, UnicodeError):
+                addresses = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+                self.timeout = max(seconds / len(addresses), min(seconds, _LEAST_FOR_ADDRESS))
+        try:
+            sock = super()._new_conn()  # type: ignore[misc]
+        finally:
+            self.timeout = seconds
+        sock.settimeout(seconds)
+        return sock
 
 
 _TOO_MUCH = f"more than {_LARGEST_BODY // 1024**2} MiB"

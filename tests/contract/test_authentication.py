@@ -181,7 +181,8 @@ def test_no_server(make_client, sandbox):
     assert caught.value.money_moved is False
 
 
-def test_redirects_are_not_followed(tmp_path):
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_redirects_are_not_followed(tmp_path, status):
     import http.server
     import threading
 
@@ -193,8 +194,8 @@ def test_redirects_are_not_followed(tmp_path):
     class Redirects(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
             seen.append(self.path)
-            self.send_response(307)
-            self.send_header("Location", "/elsewhere")
+            self.send_response(status)
+            self.send_header("Location", "https://elsewhere.example/login")
             self.send_header("Content-Length", "0")
             self.end_headers()
 
@@ -206,9 +207,15 @@ def test_redirects_are_not_followed(tmp_path):
     try:
         url = f"http://127.0.0.1:{server.server_port}"
         client = WhiteBitClient(Transport(url, Credentials("k", "s"), retry=NO_RETRIES))
-        with pytest.raises(e.WhiteBitUnavailableError):
+        with pytest.raises(
+            e.WhiteBitUnavailableError, match=r"redirected.* 'https://elsewhere.example/login'"
+        ) as caught:
             client.main_balance()
+        with pytest.raises(e.WhiteBitUnavailableError) as sent:
+            client._transport._once(MAIN, {}, nonce=1)
     finally:
         server.shutdown()
         server.server_close()
-    assert seen == [MAIN]
+    assert seen == [MAIN, MAIN]
+    assert "host and region" in str(caught.value)
+    assert sent.value.money_moved is None

@@ -154,7 +154,7 @@ def test_a_body_that_grows_when_it_is_decompressed(server, layers):
     assert ("more than 8 MiB" if layers == 1 else "not JSON") in error.message
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "identity", "GZIP"])
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "identity", "GZIP"])
 def test_a_compressed_body(server, encoding):
     body = YES if encoding == "identity" else gzip.compress(YES)
     server.begin = OK + f"Content-Encoding: {encoding}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
@@ -208,6 +208,22 @@ def test_a_name_that_is_not_resolved_in_time(monkeypatch, server):
     resolved.set()
     assert server.left.wait(PATIENCE) or not server.requests
     assert not any(server.requests)
+
+
+def test_an_address_that_swallows_packets_leaves_time_for_the_next_one(monkeypatch, server):
+    """As IPv6 behind a firewall that drops it."""
+    with contextlib.ExitStack() as stack:
+        swallows = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(3):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(swallows.getsockname())
+        places = [(swallows.getsockname())] * 2 + [("127.0.0.1", server.port)]
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", place) for place in places]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: found)
+        server.begin = OK + f"Content-Length: {len(YES)}\r\n\r\n".encode() + YES
+        client = client_of(f"http://two-ways.test:{server.port}", connect=2, read=20)
+        assert client.send_move(flex_invest_call(USDT, Decimal(10)), nonce=1) == "tx"
 
 
 @pytest.fixture

@@ -330,7 +330,6 @@ def client_of(status, body):
     [
         (200, b'{"data":{"transaction_id":"tx"}}'),
         (202, b'{"data":{"transaction_id":"tx"}}'),
-        (201, b'\xef\xbb\xbf{"data":{"transaction_id":"tx"}}'),
         (201, b'{"data":{"transaction_id":"tx"}}{}'),
         (201, b'{"data":{"transaction_id":"tx","transaction_id":null}}'),
         (201, b'{"data":null,"data":{"transaction_id":"tx"}}'),

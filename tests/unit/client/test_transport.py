@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import inspect
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from airflow_provider_whitebit.client._moving import MovingClient
+from airflow_provider_whitebit.client.calls import flex_invest_call
 from airflow_provider_whitebit.client.endpoints import MAIN_BALANCE, SERVER_TIME
+from airflow_provider_whitebit.client.errors import WhiteBitNotEnoughBalanceError
 from airflow_provider_whitebit.client.signing import Credentials
 from airflow_provider_whitebit.client.transport import RetryPolicy, Transport
 from airflow_provider_whitebit.client.transport_http import HttpAnswer
@@ -43,6 +47,26 @@ def test_two_frames_between_a_call_and_its_bytes(send):
     wire = Wire()
     send(Transport("http://x", Credentials("k", "s"), wire=wire))
     assert wire.frames == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (201, b'{"data":{"transaction_id":"tx"}}'),
+        (422, b'{"code":4,"message":"Inner validation failed","errors":{"amount":["Available 9 < 10"]}}'),
+    ],
+)
+def test_a_byte_order_mark_is_no_part_of_an_answer(status, body):
+    wire = Wire()
+    wire.send = lambda *request: HttpAnswer(status, {}, b"\xef\xbb\xbf" + body)
+    client = MovingClient(Transport("http://x", Credentials("k", "s"), wire=wire))
+    call = flex_invest_call("8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f", Decimal(10))
+    if status == 201:
+        assert client.send_move(call, nonce=1) == "tx"
+    else:
+        with pytest.raises(WhiteBitNotEnoughBalanceError) as caught:
+            client.send_move(call, nonce=1)
+        assert caught.value.money_moved is False
 
 
 def test_waits_double_up_to_a_limit():
