@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import IntEnum, StrEnum
 from functools import partial
@@ -30,6 +30,9 @@ AMOUNT, IDENTIFIER, TICKER = r"[0-9]{1,30}(\.[0-9]{1,30})?", "[A-Za-z0-9_-]{1,64
 _MOST_DIGITS = 60
 #: Longest text of a count or of Unix seconds.
 _LONGEST_WHOLE = 15
+
+#: Digits of a date without hyphens, and most characters of one: no time is that short.
+_DATE_DIGITS, _LONGEST_DATE = 8, 10
 
 #: Longest idempotency key, in characters.
 LONGEST_KEY = 200
@@ -185,7 +188,10 @@ def read_idempotency_key(raw: object) -> str:
         that databases cannot keep.
     """
     if not isinstance(raw, str):
-        raise WhiteBitValidationError(f"idempotency_key is {shown(raw)}: write it as a string.")
+        raise WhiteBitValidationError(
+            f"idempotency_key is {shown(raw)}: write it as a string.",
+            next_step="If a template renders it with render_template_as_native_obj, let it begin with a letter.",
+        )
     # Two programs may write the same letter as one character or as two.
     text = unicodedata.normalize("NFC", raw.strip())
     if given(text) is None:
@@ -245,23 +251,29 @@ def read_ticker(raw: object) -> str:
 
 
 def read_moment(name: str, raw: Any) -> Any:
-    """Read the text of a time: ISO 8601 becomes a ``datetime``, digits become Unix seconds. Other values stay.
+    """Read a time: ISO 8601 becomes a ``datetime``, digits become Unix seconds. Other values stay.
+
+    A date means its first moment in UTC. Eight digits are a date (``ds_nodash``): as seconds, they would be in 1970.
 
     :param name: of the parameter.
     :raises WhiteBitValidationError: a text is neither.
     """
     raw = given(raw)
-    if not isinstance(raw, str):
+    if isinstance(raw, date) and not isinstance(raw, datetime):
+        text = raw.isoformat()
+    elif isinstance(raw, str | int) and not isinstance(raw, bool):
+        text = _digits(raw)
+    else:
         return raw
-    text = raw.strip()
-    if text.isascii() and text.isdecimal() and len(text) <= _LONGEST_WHOLE:
+    if text.isascii() and text.isdecimal() and len(text) <= _LONGEST_WHOLE and len(text) != _DATE_DIGITS:
         return int(text)
     try:
-        return datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
     except ValueError:
         raise WhiteBitValidationError(
-            f"{name} is {shown(raw)}: write a time like 2026-01-31T00:00:00+00:00, or Unix seconds."
+            f"{name} is {shown(raw)}: write a time like 2026-01-31T00:00:00+00:00, a date, or Unix seconds."
         ) from None
+    return moment if len(text) > _LONGEST_DATE else moment.replace(tzinfo=UTC)
 
 
 def exactly_one(plan_id: object, ticker: object) -> tuple[str | None, str | None]:
@@ -393,15 +405,13 @@ def read_tickers(raw: object) -> list[str] | None:
 
 
 def read_time(name: str, raw: Any) -> pendulum.DateTime | None:
-    """Read a time by :func:`read_moment`, or a date, which means its first moment in UTC; return it in UTC.
+    """Read a time by :func:`read_moment`; return it in UTC.
 
     :param name: of the parameter.
     :raises WhiteBitValidationError: it is neither, or has no time zone.
     """
     import pendulum
 
-    if isinstance(raw, date) and not isinstance(raw, datetime):
-        raw = raw.isoformat()
     moment = read_moment(name, raw)
     if moment is None:
         return None
@@ -414,8 +424,6 @@ def read_time(name: str, raw: Any) -> pendulum.DateTime | None:
         raise WhiteBitValidationError(
             f"{name} is {shown(raw)}: write a time like 2026-01-31T00:00:00+00:00, or a date."
         )
-    if isinstance(raw, str) and len(raw.strip()) == len("2026-01-31"):
-        moment = moment.replace(tzinfo=moment.tzinfo or pendulum.UTC)
     if moment.tzinfo is None:
         raise WhiteBitValidationError(
             f"{name} is {shown(raw)}, which has no time zone: write a time like 2026-01-31T00:00:00+00:00."

@@ -74,7 +74,7 @@ class WhiteBitMainHistoryOperator(WhiteBitListOperator):
 
     :param kind: only ``deposit`` or ``withdrawal`` (or the exchange's numbers 1, 2).
     :param ticker: only of this asset.
-    :param date_from: not before: an ISO 8601 time with zone, or Unix seconds.
+    :param date_from: not before: an ISO 8601 time with zone, a date (00:00 UTC) or Unix seconds.
     :param date_to: not after: likewise.
     :param limit: at most this many, newest first; all by default.
     :param output_path: write them to this file instead of returning them: any path of Airflow's

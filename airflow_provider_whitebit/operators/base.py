@@ -209,6 +209,9 @@ class WhiteBitMoveOperator(WhiteBitOperator):
         key = shared["idempotency_key"]
         if key is None and self._has_idempotency_key:
             shared["idempotency_key"] = ""
+        elif isinstance(self.idempotency_key, float):
+            # The texts "20260131.1" and "20260131.10" arrive as the same number.
+            shared["idempotency_key"] = self.idempotency_key
         elif isinstance(key, int) and not isinstance(key, bool):
             # With render_template_as_native_obj the text "20260131" arrives as a number.
             shared["idempotency_key"] = str(key)

@@ -150,7 +150,7 @@ class WhiteBitFlexPaymentsOperator(_FlexTransactionsOperator):
     :param plan_id: only of this plan.
     :param investment_id: only of the investment with this id.
     :param transaction: only the transaction with this id.
-    :param date_from: not before: an ISO 8601 time with zone, or Unix seconds.
+    :param date_from: not before: an ISO 8601 time with zone, a date (00:00 UTC) or Unix seconds.
     :param date_to: not after: likewise.
     :param limit: at most this many, newest first; all by default.
     :param output_path: write them to this file instead of returning them: any path of Airflow's
@@ -170,7 +170,7 @@ class WhiteBitFlexHistoryOperator(_FlexTransactionsOperator):
     :param plan_id: only of this plan.
     :param investment_id: only of the investment with this id.
     :param transaction: only the transaction with this id.
-    :param date_from: not before: an ISO 8601 time with zone, or Unix seconds.
+    :param date_from: not before: an ISO 8601 time with zone, a date (00:00 UTC) or Unix seconds.
     :param date_to: not after: likewise.
     :param action_types: only these: a list or a comma-separated text of ``invest``, ``reinvest``, ``withdraw``,
         ``earning``, ``close``, ``open`` (or the exchange's numbers 1, 2, 3, 4, 5, 6).

@@ -84,7 +84,7 @@ class WhiteBitSubAccountTransfersOperator(WhiteBitListOperator):
 
     :param sub_account_id: the sub-account.
     :param direction: only ``main_to_sub`` or ``sub_to_main``.
-    :param date_from: not before: an ISO 8601 time with zone, or Unix seconds.
+    :param date_from: not before: an ISO 8601 time with zone, a date (00:00 UTC) or Unix seconds.
     :param date_to: not after: likewise.
     :param limit: at most this many, newest first; all by default.
     :param whitebit_conn_id: the Airflow connection.

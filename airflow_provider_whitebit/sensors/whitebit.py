@@ -138,9 +138,9 @@ class WhiteBitFlexEarningSensor(WhiteBitSensor):
 
     :param plan_id: of this plan; all by default.
     :param ticker: of this asset; all by default.
-    :param since: not before this time: ISO 8601 with zone, or Unix seconds. By default, after the start of the data
-        interval. If the run has none, or an empty one: after the time 24 hours before the run's, because earnings are
-        credited daily.
+    :param since: not before this time: ISO 8601 with zone, a date (00:00 UTC) or Unix seconds. By default, after the
+        start of the data interval. If the run has none, or an empty one: after the time 24 hours before the run's,
+        because earnings are credited daily.
     :param deferrable: wait in the triggerer. By default, Airflow's setting ``default_deferrable``.
     :param whitebit_conn_id: the Airflow connection.
     :param kwargs: the parameters of Airflow's ``BaseSensorOperator``, for example ``timeout``.

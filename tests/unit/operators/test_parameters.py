@@ -17,6 +17,7 @@ from airflow.sdk import DAG, Asset, AssetAlias, BaseOperator, ObjectStoragePath
 
 from airflow_provider_whitebit import get_provider_info
 from airflow_provider_whitebit.client import errors as e
+from airflow_provider_whitebit.client.api import unix_seconds
 from airflow_provider_whitebit.hooks import whitebit as hooks
 from airflow_provider_whitebit.hooks.airflow_compat import AirflowFailException
 from airflow_provider_whitebit.moves import parsing
@@ -33,6 +34,7 @@ from airflow_provider_whitebit.operators import (
     treasury,
     valuation,
 )
+from airflow_provider_whitebit.operators.filters import read_filters
 from airflow_provider_whitebit.sensors import whitebit as sensors
 from airflow_provider_whitebit.treasury.plans import TreasuryPlan
 from airflow_provider_whitebit.treasury.requests import ApprovedPlan
@@ -248,6 +250,23 @@ def test_policies_and_keys_of_native_templates():
         task = rendered(kind, {"x": "100.50"}, native=True, policy=policy, idempotency_key="20260131")
         rules = reached(task)[0][0].policy.tickers["USDT"]
         assert (rules.reserve, rules.plans.max_share) == (Decimal("100.5"), Decimal("0.5"))
+
+
+@pytest.mark.parametrize("written", ["20260131.1", "20260131.10"])
+def test_two_keys_never_become_one_native_number(written):
+    for kind in MOVES:
+        reached(rendered(kind, {"x": written}, idempotency_key="{{ params.x }}"))
+        with pytest.raises(REFUSED, match=r"idempotency_key is 20260131\.1: (?s:.*)begin with a letter"):
+            rendered(kind, {"x": written}, native=True, idempotency_key="{{ params.x }}").execute(context())
+
+
+@pytest.mark.parametrize("written", ["2026-10-31", "20261031", "2026-10-31T00:00:00+00:00", "1793404800"])
+@pytest.mark.parametrize("native", [False, True])
+def test_times_are_read_as_templates_of_a_dag_run_render_them(written, native):
+    sensor = rendered(sensors.WhiteBitFlexEarningSensor, {"x": written}, native=native, since="{{ params.x }}")
+    assert sensor.condition(context()).from_second == 1793404800
+    reader = rendered(flex.WhiteBitFlexHistoryOperator, {"x": written}, native=native, date_from="{{ params.x }}")
+    assert unix_seconds("date_from", read_filters(reader)["date_from"]) == 1793404800
 
 
 @pytest.mark.parametrize("nothing", [None, ""])
