@@ -20,6 +20,7 @@ from airflow_provider_whitebit.backtest.scenario import BacktestScenario, defaul
 from airflow_provider_whitebit.client.errors import WhiteBitError
 from airflow_provider_whitebit.treasury.forecast import RATE_DAYS
 from airflow_provider_whitebit.treasury.policy import Policy, read_policy
+from airflow_provider_whitebit.treasury.policy_text import decode
 
 _EVERY = re.compile(r"(\d{1,4})([mhd])", re.ASCII)
 _SECONDS = {"m": 60, "h": 3_600, "d": 86_400}
@@ -82,7 +83,7 @@ def _plain(found: Mapping[str, Mapping[str, ForecastErrors]]) -> dict[str, dict[
 
 def _read(options: argparse.Namespace) -> tuple[BacktestScenario, dict[str, Policy]]:
     scenario = read_backtest_scenario(_decoded(options.scenario) if options.scenario else default_scenario())
-    return scenario, {_name(file, options.policy): read_policy(file.read_text()) for file in options.policy}
+    return scenario, {_name(file, options.policy): read_policy(_text(file)) for file in options.policy}
 
 
 def _run(
@@ -149,18 +150,18 @@ def _every(text: str) -> int:
 
 def _decoded(file: Path) -> Any:
     """Decode JSON or YAML. JSON numbers with a point stay exact."""
-    text = file.read_text()
+    text = _text(file)
     if file.suffix in (".yaml", ".yml"):
-        import yaml
-
-        try:
-            return yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ValueError(f"{file} is not valid YAML: {error}") from None
+        return decode(text, str(file))
     try:
         return json.loads(text, parse_float=Decimal)
     except ValueError as error:
         raise ValueError(f"{file} is not valid JSON: {error}") from None
+
+
+def _text(file: Path) -> str:
+    """Read a file as UTF-8, whatever the locale, with or without a byte order mark."""
+    return file.read_text(encoding="utf-8-sig")
 
 
 def _name(file: Path, files: Sequence[Path]) -> str:

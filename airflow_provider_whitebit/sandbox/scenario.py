@@ -48,7 +48,7 @@ def load_scenario(path: Path) -> Any:
     :raises ScenarioError: if it cannot be decoded.
     :raises OSError: if it cannot be read.
     """
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8-sig")
     if path.suffix in (".yaml", ".yml"):
         return _decode_yaml(path, text)
     try:

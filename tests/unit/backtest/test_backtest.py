@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import subprocess
+import sys
 from decimal import Decimal
 
 import pytest
+import yaml
 
 from airflow_provider_whitebit import command
 from airflow_provider_whitebit.backtest import cli
@@ -197,6 +201,32 @@ def test_the_command_prints_errors(tmp_path, capsys):
     for wrong in (["--days", "0"], ["--every", "1y"]):
         with pytest.raises(SystemExit):
             cli.main(["x.yaml", *wrong])
+
+
+def test_files_are_utf_8_whatever_the_locale(tmp_path):
+    """Also with the byte order mark that Windows writes."""
+    ascii_only = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    (tmp_path / "policy.yaml").write_bytes("\ufeff# r\u00e9serve\nUSDT: {reserve: '9000'}".encode())
+    (tmp_path / "year.json").write_bytes("\ufeff".encode() + json.dumps(scenario()).encode())
+    (tmp_path / "year.yaml").write_bytes("\ufeff# ann\u00e9e\n".encode() + json.dumps(scenario(), indent=1).encode())
+    script = "import sys; from airflow_provider_whitebit.backtest.cli import main; sys.exit(main())"
+    for year in ("year.json", "year.yaml"):
+        arguments = [tmp_path / "policy.yaml", "--days", "1", "--scenario", tmp_path / year]
+        ended = subprocess.run([sys.executable, "-c", script, *arguments], env=ascii_only, capture_output=True)
+        assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [("010000", "USDT: is 010000 without quotes"), ("1:30", "USDT: is '1:30'"), ("1, USDT: 2", "'USDT' appears twice")],
+)
+def test_scenarios_in_yaml_are_read_as_policies_are(tmp_path, capsys, written, says):
+    """PyYAML reads 010000 as 4096, 1:30 as 90, and takes the last of two equal names."""
+    (tmp_path / "policy.json").write_text('{"USDT": {}}')
+    text = yaml.safe_dump({name: value for name, value in scenario().items() if name != "balances"})
+    (tmp_path / "year.yaml").write_text(f"{text}balances: {{USDT: {written}}}\n")
+    assert cli.main([str(tmp_path / "policy.json"), "--scenario", str(tmp_path / "year.yaml"), "--days", "1"]) == 1
+    assert says in capsys.readouterr().err
 
 
 def test_two_policies_side_by_side():

@@ -106,6 +106,12 @@ def test_what_is_not_given_and_null_are_the_default():
     assert read_policy({"USDT": nothing}) == Policy({"USDT": TickerPolicy()})
 
 
+def test_a_policy_that_a_template_renders():
+    """Jinja writes a mapping as Python does."""
+    given = {"USDT": {"reserve": "5", "auto_reinvest": None, "plans": {"min_rate": None, "max_share": "0.5"}}}
+    assert read_policy(str(given)) == read_policy(given)
+
+
 def test_when_liquidity_is_due():
     need = LiquidityNeed(amount=Decimal(1), by=pendulum.datetime(2026, 1, 1, 12))
     at = pendulum.datetime(2026, 1, 1, 11)
