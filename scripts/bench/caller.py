@@ -7,6 +7,7 @@ prints the microseconds of one call. So the parent can let all ways take turns o
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import hmac
 import json
@@ -73,17 +74,20 @@ def bare_urllib3(url: str) -> Callable[[], object]:
     return call
 
 
-def raise_limits(url: str, *, share: int) -> None:
+def raise_limits(*, share: int) -> None:
     """Count calls in shared memory as usual, but under limits that are never reached.
 
-    :param url: the server without a limit.
     :param share: percent of the vendor's limits.
     """
     from airflow_provider_whitebit.client import shared, throttle
 
-    throttle._SHARED[url] = throttle.Throttle(
-        share=share, count=lambda length: shared.shared_array(f"throttle|{url}|{length}", length)
-    )
+    @functools.cache
+    def raised(exchange: str) -> throttle.Throttle:
+        return throttle.Throttle(
+            share=share, count=lambda length: shared.shared_array(f"throttle|{exchange}|{length}", length)
+        )
+
+    throttle.shared = raised
 
 
 def hook(url: str) -> Callable[[], object]:
@@ -94,7 +98,7 @@ def hook(url: str) -> Callable[[], object]:
     )
     from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
 
-    raise_limits(url, share=FAR_MORE)
+    raise_limits(share=FAR_MORE)
     client = WhiteBitHook("whitebit_bench").get_conn()
     return client.main_balance
 

@@ -11,8 +11,6 @@ measure the memory of the machine.
 
 from __future__ import annotations
 
-import json
-import os
 import statistics
 import subprocess
 import sys
@@ -40,11 +38,10 @@ REFUSALS = {422: "refused by nonce", 429: "refused by rate limit"}
 
 def call(calls: int, limited: bool) -> None:
     """Make this many calls for each line of standard input."""
-    url = json.loads(os.environ["AIRFLOW_CONN_WHITEBIT_BENCH"])["host"]
     if not limited:
         from caller import raise_limits
 
-        raise_limits(url, share=ENOUGH)
+        raise_limits(share=ENOUGH)
     from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
 
     client = WhiteBitHook("whitebit_bench").get_conn()

@@ -61,6 +61,14 @@ with DAG("whitebit_e2e_regions", schedule=None, default_args=BROKEN_OFF):
     for region in ("global", "eu"):
         WhiteBitFlexInvestOperator(task_id=region, whitebit_conn_id=f"whitebit_{region}", ticker="EURI", amount="14.75")
 
+# Moves of one plan with two API keys of the account: neither waits for the other.
+with DAG("whitebit_e2e_desks", schedule=None, default_args=VAULT):
+    for number in range(3):
+        for desk, amount in (("a", "10.5"), ("b", "11.5")):
+            WhiteBitFlexInvestOperator(
+                task_id=f"{desk}_{number}", whitebit_conn_id=f"whitebit_desk_{desk}", ticker="EURI", amount=amount
+            )
+
 try:
     from airflow.sdk import AsyncCallback, DeadlineAlert, DeadlineReference
 except ImportError:
