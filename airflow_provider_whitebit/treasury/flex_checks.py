@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
 
 import pendulum
 
-from airflow_provider_whitebit.client.models import FlexAction, FlexTransaction, to_json
+from airflow_provider_whitebit.client.models import FlexAction, FlexTransaction, plain, to_json
+from airflow_provider_whitebit.client.records import ROUNDING_UNIT
 from airflow_provider_whitebit.treasury.amounts import ZERO
 from airflow_provider_whitebit.treasury.discrepancies import Discrepancy, DiscrepancyKind
 from airflow_provider_whitebit.treasury.flex_ledger import (
@@ -50,11 +51,17 @@ def check_balances(ledger: InvestmentLedger, reading: ReinvestedAs) -> Iterator[
         if closes and balance != 0 and ledger.investment_id:
             yield _left_after_close(ledger, at, balance)
         balance -= sum((entry.change for entry in changes[at]), ZERO)
-        if balance < 0 and not negative:
+        if balance < 0 and not negative and -balance > rounding_error(ledger.entries):
             negative = True
             yield _negative(ledger, at, balance)
     if ledger.complete and balance != 0:
         yield _unexplained(ledger, balance, reading)
+
+
+def rounding_error(entries: Sequence[Entry]) -> Decimal:
+    """Return by how much a sum of entries can be wrong because the records' amounts are rounded to 8 decimals."""
+    most = max((len(plain(entry.record.amount).partition(".")[2]) for entry in entries), default=0)
+    return ROUNDING_UNIT * sum(1 for entry in entries if entry.change) if most == 8 else ZERO
 
 
 def _left_after_close(ledger: InvestmentLedger, at: int, left: Decimal) -> Discrepancy:

@@ -12,9 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
-from airflow_provider_whitebit.client.models import FlexAction, plain
+from airflow_provider_whitebit.client.models import FlexAction
 from airflow_provider_whitebit.client.records import (
-    ROUNDING_UNIT,
     SECONDS_APART,
     FlexMovement,
     paired_records,
@@ -22,7 +21,7 @@ from airflow_provider_whitebit.client.records import (
 )
 from airflow_provider_whitebit.treasury.amounts import ZERO
 from airflow_provider_whitebit.treasury.discrepancies import Discrepancy, DiscrepancyKind
-from airflow_provider_whitebit.treasury.flex_checks import check_balances
+from airflow_provider_whitebit.treasury.flex_checks import check_balances, rounding_error
 from airflow_provider_whitebit.treasury.flex_ledger import Entry, InvestmentLedger, ReinvestedAs
 
 _OUT = (FlexAction.WITHDRAW_FROM_INVESTMENT, FlexAction.CLOSE_INVESTMENT)
@@ -119,9 +118,7 @@ def _rounded(ledger: InvestmentLedger, entries: list[Entry]) -> list[Entry]:
     """Give the first movement what is missing because the records' amounts are rounded to 8 decimals."""
     moving = [place for place, entry in enumerate(entries) if entry.change]
     rest = ledger.now - sum((entry.change for entry in entries), ZERO)
-    if not (ledger.complete and moving and 0 < abs(rest) <= len(moving) * ROUNDING_UNIT):
-        return entries
-    if max(len(plain(entry.record.amount).partition(".")[2]) for entry in entries) != 8:
+    if not (ledger.complete and moving and rest and abs(rest) <= rounding_error(entries)):
         return entries
     first = entries[moving[0]]
     return [*entries[: moving[0]], replace(first, change=first.change + rest), *entries[moving[0] + 1 :]]

@@ -407,6 +407,19 @@ class TestHowMovementsAreRecorded:
         # A record that is missing is more than rounding.
         assert not model.statement(history=history[:0:-1], payments=None).adds_up
 
+    def test_rounded_amounts_of_investments_that_are_not_named(self):
+        model = Model(OTHER, "BTC")
+        model.invest(START, "0.50000000")
+        model.withdraw(START.add(days=1), "0.2")
+        model.close(START.add(days=2))
+        model.invest(START.add(days=3), "0.7")
+        history = [replace(one, investment_id=None) for one in model.history]
+        for more, adds_up in (("1e-8", True), ("1e-7", False)):
+            # Rounded, what went out can be more than what came in. The next investment makes up for it.
+            changed = [replace(one, amount=one.amount + Decimal(more)) for one in history[2:]]
+            found = model.statement(history=[*history[:2], *changed][::-1], payments=None).discrepancies
+            assert ({one.kind for one in found} == {Kind.NO_EARNING}) is adds_up
+
     def test_two_identical_earnings_are_two(self):
         model, history = closed_early()
         history += [record for record in history if record.action_type == EARNING]
