@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from airflow_provider_whitebit.client.api import Report, WhiteBitClient
@@ -25,6 +25,9 @@ from airflow_provider_whitebit.treasury.statement import (
 
 #: How many times the records are read if investments change meanwhile.
 _READINGS = 3
+
+#: A record of the period can belong to one before it, such as the earning that a reinvest keeps.
+DAY_BEFORE = timedelta(days=1)
 
 ReadT = TypeVar("ReadT")
 
@@ -49,8 +52,8 @@ def read_statement(
     :param tickers: only these assets; all by default.
     :param plan_id: only this plan.
     :param reinvested_as: how the exchange records reinvested earnings.
-    :param full_history: read all records, not only those since ``start``. Only all records reveal that a move from
-        before the period is missing.
+    :param full_history: read all records, not only those since a day before ``start``. Only all records reveal that a
+        move from before the period is missing.
     :param main: also read what changed the Main balance: deposits, withdrawals, transfers of sub-accounts. Vendor
         pages: Get deposit/withdraw history, Sub-accounts.
     :param value_in: also value the figures in this currency, by the last prices of now. Vendor page: Market activity.
@@ -62,7 +65,7 @@ def read_statement(
     if prices is not None and value_in is not None:
         prices.check_currency(value_in)
     made_at = client.server_time()
-    records_from = None if full_history else start.replace(microsecond=0)
+    records_from = None if full_history else start.replace(microsecond=0) - DAY_BEFORE
     check_period(start, end, made_at, records_from)
     unread_plans: list[UnreadableRecord] = []
     plans = list(client.flex_plans(on_unreadable=unread_plans.append))

@@ -259,7 +259,7 @@ class WhiteBitFlexStatementOperator(WhiteBitOperator):
         a reinvest), or only as ``earning`` or ``reinvest``. The vendor does not say. The statement reports records
         that contradict the choice.
     :param full_history: read all records. Only then can the statement notice a move that is missing from before
-        the period. Otherwise, it reads only the records since ``start``.
+        the period. Otherwise, it reads only the records since a day before ``start``.
     :param fail_on_discrepancy: fail the task if the records do not add up, after everything was written.
     :param main_changes: also state what changed the Main balance: deposits, withdrawals, transfers of sub-accounts and
         Flex. The key needs these endpoints.

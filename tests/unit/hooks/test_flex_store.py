@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pendulum
 import pytest
 
 from airflow_provider_whitebit.client.models import FlexInvestment, FlexPlan, FlexTransaction
 from airflow_provider_whitebit.hooks.flex_store import FlexStore, tickers_of
+from airflow_provider_whitebit.hooks.statements import read_statement
 from airflow_provider_whitebit.treasury.flex_ledger import micros
 from airflow_provider_whitebit.treasury.statement import make_statement, make_statement_by_plan
 
@@ -36,6 +38,27 @@ HISTORY = [
     record(1, "a", "i", 6, "10", "t1"),
 ]
 PAYMENTS = [record(4, None, "i", 4, "0.5", "t5")]
+
+
+def test_without_the_full_history_an_earning_just_before_the_period_is_known():
+    held = FlexInvestment("i", "a", "USDT", Decimal(11), True, 1, START.subtract(days=9), START)
+    moves = [(START.subtract(seconds=1), 4, "1"), (START, 2, "1"), (START.add(days=1), 4, "0.5")]
+    history = [FlexTransaction(at, "a", "i", "USDT", Decimal(amount), None, action) for at, action, amount in moves]
+    paid = [one for one in history if one.action_type == 4]
+
+    def since(records):
+        return lambda date_from, **given: (one for one in reversed(records) if one.created_at >= date_from)
+
+    client = SimpleNamespace(
+        server_time=lambda: NOW,
+        flex_plans=lambda **given: iter(PLANS),
+        flex_investments=lambda **given: iter([held]),
+        flex_history=since(history),
+        flex_payments=since(paid),
+    )
+    [usdt] = read_statement(client, start=START, end=START.add(days=2), full_history=False).tickers
+    # What was credited before the period is reinvested in it, and is no earning of it.
+    assert (usdt.figures.opening, usdt.figures.reinvested, usdt.figures.earned) == (10, 1, Decimal("0.5"))
 
 
 @pytest.fixture
