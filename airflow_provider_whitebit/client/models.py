@@ -137,6 +137,8 @@ class Record:
 
 
 _Conversions = tuple[tuple[int, Callable[[Any], Any]], ...]
+#: Types whose values are plain JSON.
+_PLAIN = (str, int, bool, str | None, int | None, bool | None)
 
 
 @cache
@@ -146,7 +148,7 @@ def _shape(kind: type[Any]) -> tuple[tuple[str, ...], Callable[[Any], tuple[Any,
     names = tuple(field.name for field in fields(kind))
     values = attrgetter(*names) if len(names) > 1 else lambda record: (getattr(record, names[0]),)
     known: dict[Any, Callable[[Any], Any]] = {Decimal: _amount_text, pendulum.DateTime: _time_text}
-    others = ((index, hints[name]) for index, name in enumerate(names) if hints[name] not in (str, int, bool))
+    others = ((index, hint) for index, hint in enumerate(hints[name] for name in names) if hint not in _PLAIN)
     return names, values, tuple((index, known.get(hint, to_json)) for index, hint in others)
 
 

@@ -103,7 +103,7 @@ def in_pages_by_time(listed: PagedList[RecordT], *, until: int | None) -> Iterat
         in_order = True
         run = _Run(listed, listed.params if until is None else {**listed.params, "dateTo": until}, start)
         for record in run.records():
-            if known[record] > 0:
+            if known and known[record] > 0:
                 known[record] -= 1
                 continue
             moment = made_at(record)
