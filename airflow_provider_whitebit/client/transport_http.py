@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import os
 import socket
 import ssl
 import threading
@@ -85,9 +86,14 @@ class HttpWire:
         self._connect_timeout, self._read_timeout = connect_timeout, read_timeout
         self._all_calls = all_calls
         self._end: float | None = None
+        self._prefix = ""
+        self._begin()
+
+    def _begin(self) -> None:
+        """Start with no connections."""
+        self._process = os.getpid()
         self._adapter: Any = HTTPAdapter(pool_connections=2, pool_maxsize=10)
         self._pool: Any = None
-        self._prefix = ""
 
     def send(self, method: str, path: str, headers: dict[str, str], body: bytes | None) -> HttpAnswer:
         """Send one request once and read its answer.
@@ -96,6 +102,9 @@ class HttpWire:
             was certainly not sent, else ``None``.
         :raises WhiteBitConfigurationError: if the proxy, the CA bundle or the address cannot be used.
         """
+        if self._process != os.getpid():
+            # A forked process has its parent's connections: each would read the other's answers.
+            self._begin()
         pool = self._pool or self._open(path)
         deadline = self._deadline(path)
         try:
@@ -147,7 +156,9 @@ class HttpWire:
             request = requests.Request("POST", self._base_url + "/").prepare()
             pool = self._adapter.get_connection_with_tls_context(request, settings["verify"], settings["proxies"])
             self._adapter.cert_verify(pool, self._base_url, settings["verify"], None)
-            pool.ConnectionCls = type("Connection", (_Connection, pool.ConnectionCls), {})
+            # Threads that send at the same moment open the same pool.
+            if not issubclass(kind := pool.ConnectionCls, _Connection):
+                pool.ConnectionCls = type("Connection", (_Connection, kind), {})
             # A forwarding proxy needs the whole address.
             self._prefix = self._adapter.request_url(request, settings["proxies"]).removesuffix("/")
         except (requests.RequestException, HTTPError, OSError) as error:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import itertools
+import os
+import threading
 from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -14,7 +18,7 @@ from airflow_provider_whitebit.client.endpoints import MAIN_BALANCE, SERVER_TIME
 from airflow_provider_whitebit.client.errors import WhiteBitNotEnoughBalanceError
 from airflow_provider_whitebit.client.signing import Credentials
 from airflow_provider_whitebit.client.transport import RetryPolicy, Transport
-from airflow_provider_whitebit.client.transport_http import HttpAnswer
+from airflow_provider_whitebit.client.transport_http import HttpAnswer, HttpWire
 
 
 def test_no_public_method_sends():
@@ -67,6 +71,56 @@ def test_a_byte_order_mark_is_no_part_of_an_answer(status, body):
         with pytest.raises(WhiteBitNotEnoughBalanceError) as caught:
             client.send_move(call, nonce=1)
         assert caught.value.money_moved is False
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_process_has_connections_of_its_own():
+    """Two processes that send on one connection read each other's answers."""
+    numbers = itertools.count(1)
+
+    class NumberOfTheConnection(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def setup(self):
+            super().setup()
+            self.number = str(next(numbers)).encode()
+
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(self.number)))
+            self.end_headers()
+            self.wfile.write(self.number)
+
+        def log_message(self, *_):
+            pass
+
+    reading, writing = os.pipe()
+    with ThreadingHTTPServer(("127.0.0.1", 0), NumberOfTheConnection) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        wire = HttpWire(f"http://127.0.0.1:{server.server_port}", connect_timeout=10, read_timeout=10, verify=True)
+
+        def connection():
+            return wire.send("GET", "/", {}, None).body
+
+        assert connection() == b"1"
+        forked = os.fork()
+        if forked == 0:
+            try:
+                os.write(writing, connection())
+            finally:
+                os._exit(0)
+        os.close(writing)
+        assert (os.read(reading, 9), connection()) == (b"2", b"1")
+        os.waitpid(forked, 0)
+        os.close(reading)
+        wire.close()
+        server.shutdown()
+
+
+def test_threads_that_send_their_first_call_at_the_same_moment():
+    """Each opens the pool before it sees that of another thread."""
+    wire = HttpWire("http://127.0.0.1:1", connect_timeout=1, read_timeout=1, verify=True)
+    assert wire._open("/") is wire._open("/")
 
 
 def test_waits_double_up_to_a_limit():
