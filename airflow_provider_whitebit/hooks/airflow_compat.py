@@ -14,6 +14,8 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 from asgiref.sync import sync_to_async
 
+from airflow_provider_whitebit.hooks.forks import noted_fork_of_a_task
+
 try:
     from airflow.sdk import BaseHook
 except (ImportError, AttributeError):  # 3.0
@@ -49,6 +51,7 @@ __all__ = [
     "begun_by_hand",
     "boolean_option",
     "can_list_variables",
+    "continues_a_try",
     "current_context",
     "default_deferrable",
     "forgets_state",
@@ -99,13 +102,19 @@ def current_context() -> Any | None:
         return None
 
 
+#: Names in the environment of a program that a task starts: of any on the task's machine, and of the scripts that
+#: ``@task.docker`` and ``@task.kubernetes`` run in containers.
+_STARTED_BY_A_TASK = (b"AIRFLOW_CTX_TASK_ID", b"__PYTHON_SCRIPT")
+
+
 def begun_by_a_task() -> bool:
-    """Whether a task started this process as a separate program: ``@task.virtualenv``, a script of Bash.
+    """Whether a task started this process as a separate program: ``@task.virtualenv``, ``@task.docker``, Bash.
 
     Only the environment at its start counts. A process that runs a task gets the same variables later.
     """
     with contextlib.suppress(OSError):
-        return b"\0AIRFLOW_CTX_TASK_ID=" in b"\0" + Path("/proc/self/environ").read_bytes()
+        environment = b"\0" + Path("/proc/self/environ").read_bytes()
+        return any(b"\0" + name + b"=" in environment for name in _STARTED_BY_A_TASK)
     return False
 
 
@@ -116,8 +125,17 @@ def questions_take_turns() -> bool:
     return hasattr(CommsDecoder, "_thread_lock")
 
 
+def continues_a_try(instance: Any) -> bool:
+    """Whether an earlier process of the same try was deferred or rescheduled, also by code of the DAG's author.
+
+    :param instance: ``context["ti"]``.
+    """
+    told = getattr(instance, "_ti_context_from_server", None)
+    return any(getattr(told, name, None) for name in ("next_method", "task_reschedule_count"))
+
+
 def forked_by_a_task() -> bool:
-    """Whether a task forked this process: ``multiprocessing``, ``ProcessPoolExecutor``.
+    """Whether a task forked this process, for example by ``multiprocessing`` or ``ProcessPoolExecutor``.
 
     Such processes share one connection to the task's supervisor, so they can get each other's answers.
     """
@@ -125,7 +143,8 @@ def forked_by_a_task() -> bool:
 
     parent = multiprocessing.parent_process()
     # An executor may have forked the process that has forked the task's.
-    return parent is not None and parent.pid == os.getppid() and not begun_by_hand()
+    by_task = noted_fork_of_a_task() or (parent is not None and parent.pid == os.getppid())
+    return by_task and not begun_by_hand()
 
 
 def begun_by_hand() -> bool:

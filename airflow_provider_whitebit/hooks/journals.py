@@ -22,6 +22,7 @@ from airflow_provider_whitebit.hooks.airflow_compat import (
     begun_by_a_task,
     begun_by_hand,
     boolean_option,
+    continues_a_try,
     current_context,
     forgets_state,
     forked_by_a_task,
@@ -536,7 +537,7 @@ def _slot_in(context: Mapping[str, Any], key: str, *, resumed: bool, accounts: t
     instance, state = context["ti"], context.get("task_state_store")
     # "airflow tasks test" counts no tries: it starts try 0, or the latest try once more.
     try_number, by_hand = max(instance.try_number, 1), begun_by_hand()
-    begun_before = resumed or try_number > 1 or by_hand
+    begun_before = resumed or try_number > 1 or by_hand or continues_a_try(instance)
     task = TaskJournals(
         (instance.dag_id, instance.run_id, instance.task_id, str(instance.map_index)),
         try_number=try_number,

@@ -11,6 +11,7 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
+from airflow_provider_whitebit.hooks import forks  # noqa: F401 - notes from here on which process a task forks
 from airflow_provider_whitebit.plugins import event_dedup
 
 log = logging.getLogger(__name__)

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 from airflow.sdk.exceptions import ErrorType
+from airflow.sdk.execution_time.context import set_current_context
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -202,9 +203,12 @@ def test_what_was_written_before_the_upgrade_to_3_3_is_read(variables, monkeypat
     monkeypatch.setattr(stores, "never_expire", lambda: None)
     store = None
 
-    def place(number, **options):
+    def place(number, told=None, **options):
         ids = {"dag_id": "d", "run_id": "r", "task_id": "t", "map_index": -1, "max_tries": 2}
-        instance = SimpleNamespace(**ids, try_number=number, task=SimpleNamespace(retries=2))
+        told = SimpleNamespace(**{"next_method": None, "task_reschedule_count": 0} | (told or {}))
+        instance = SimpleNamespace(
+            **ids, try_number=number, task=SimpleNamespace(retries=2), _ti_context_from_server=told
+        )
         monkeypatch.setattr(journals, "current_context", lambda: {"ti": instance, "task_state_store": store})
         return journals.slot_for("k", **options)
 
@@ -212,7 +216,9 @@ def test_what_was_written_before_the_upgrade_to_3_3_is_read(variables, monkeypat
     assert before.journal.kept_in == "Variables"
     before.journal.write({"by": 1})
     store = Store()
-    for after in (place(2), place(1, resumed=True)):
+    # Code of the DAG's author can defer its task too, and a @task.sensor that moves money can be rescheduled.
+    continued = place(1, {"next_method": "go_on"}), place(1, {"task_reschedule_count": 1})
+    for after in (place(2), place(1, resumed=True), *continued):
         assert (after.journal.kept_in, after.generation) == ("task states", before.generation)
         assert after.journal.read() == [{"by": 1}]
     assert place(1).journal.read() == []
@@ -600,13 +606,20 @@ slot_for("k")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("started_by_a_task", [True, False])
-def test_a_program_that_a_task_starts_has_no_journal_to_move_by(started_by_a_task, tmp_path):
+@pytest.mark.parametrize(
+    "of_a_task",
+    [
+        pytest.param({"AIRFLOW_CTX_TASK_ID": "invest"}, id="script"),
+        pytest.param({"__PYTHON_SCRIPT": "cGFzcw=="}, id="container"),
+        pytest.param({}, id="no task"),
+    ],
+)
+def test_a_program_that_a_task_starts_has_no_journal_to_move_by(of_a_task, tmp_path):
     env = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_CTX")}
-    env |= {"AIRFLOW_HOME": str(tmp_path)} | ({"AIRFLOW_CTX_TASK_ID": "invest"} if started_by_a_task else {})
+    env |= {"AIRFLOW_HOME": str(tmp_path)} | of_a_task
     done = subprocess.run([sys.executable, "-c", IN_A_PROGRAM], env=env, capture_output=True, text=True)
-    assert ("An Airflow task started this process" in done.stderr) == started_by_a_task, done.stderr
-    assert (done.returncode == 0) != started_by_a_task
+    assert ("An Airflow task started this process" in done.stderr) == bool(of_a_task), done.stderr
+    assert (done.returncode == 0) != bool(of_a_task)
 
 
 def test_a_process_in_which_a_task_ran_is_no_program_of_a_task(monkeypatch):
@@ -640,6 +653,20 @@ def test_a_process_that_a_task_forks_has_no_journal_to_move_by(monkeypatch, by_h
     assert ours.recv().startswith("An Airflow task started this process") != by_hand
     child.join()
     assert journals.slot_for("k").run
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("in_a_task", [False, True])
+def test_a_process_that_a_task_forks_without_multiprocessing(monkeypatch, in_a_task):
+    """``billiard``, ``pathos``, ``os.fork()``. Airflow itself forks tasks, from processes that run none."""
+    import airflow.sdk.execution_time.task_runner  # noqa: F401 - as in each process that runs a task
+
+    with set_current_context(context()) if in_a_task else nullcontext():
+        forked = os.fork()
+        if forked == 0:
+            os._exit(airflow_compat.forked_by_a_task())
+    assert os.waitstatus_to_exitcode(os.waitpid(forked, 0)[1]) == in_a_task
+    assert not airflow_compat.forked_by_a_task()
 
 
 def test_code_that_airflow_runs_outside_of_a_task_has_no_journal_to_move_by(monkeypatch):
