@@ -21,15 +21,28 @@ _RECEIPTS = (
     "{% set receipts = made.receipts if made is mapping and 'receipts' in made else"
     " ([made] if made is mapping else (made or [])) %}"
 )
+# Without an XCom it is not known what the task has moved: do_xcom_push may be off, or a @task may return nothing.
+_NO_RECEIPT = "{{ 'no receipt in its XCom' if made is none else 'nothing moved' }}"
 # Airflow's sandbox forbids templates to look at a class, but the error's repr begins with the name of its class.
 _CLASS = "('%r' | format(exception)).split('(')[0]"
 _IS_DOUBT = "'InDoubt' in '%r' | format(exception)"
+# Airflow passes no error of a process that was killed. It may have been in the middle of a move, as after a timeout.
+_ERROR = (
+    f"{{% set kind = {_CLASS} if exception is defined and exception else 'Process lost' %}}"
+    "{% set said = exception | string if exception is defined and exception else"
+    " 'The process of the task was killed, or Airflow lost it.' %}"
+    "{% set said = said ~ '\nWhether money moved is not known: the next try finds out."
+    " If there is none, clear the task.'"
+    " if kind in ('Process lost', 'AirflowTaskTimeout') else said %}"
+)
 
 #: The moves of a task, in one line.
 RECEIPT_SUBJECT = (
     _RECEIPTS
     + "WhiteBIT: {% for receipt in receipts %}{{ receipt.operation }} {{ receipt.amount }} {{ receipt.ticker }}"
-    + " {{ receipt.status }}{{ ', ' if not loop.last }}{% else %}nothing moved{% endfor %} - "
+    + " {{ receipt.status }}{{ ', ' if not loop.last }}{% else %}"
+    + _NO_RECEIPT
+    + "{% endfor %} - "
     + _TASK
 )
 #: The receipts of a task, as plain text.
@@ -49,12 +62,13 @@ RECEIPT_HTML = (
 #: Which task failed, in one line. A move in doubt needs a person.
 FAILURE_SUBJECT = f"WhiteBIT: {{{{ 'IN DOUBT, a person must check' if {_IS_DOUBT} else 'failed' }}}} - {_TASK}"
 #: The whole error, one fact per line, as plain text.
-FAILURE_TEXT = f"{{{{ {_CLASS} }}}}: {{{{ exception }}}}\nRun: {{{{ ti.run_id }}}}, try {{{{ ti.try_number }}}}"
+FAILURE_TEXT = _ERROR + "{{ kind }}: {{ said }}\nRun: {{ ti.run_id }}, try {{ ti.try_number }}"
 #: The whole error, one fact per line, as HTML.
 FAILURE_HTML = (
-    f"<p><b>{{{{ {_CLASS} | e }}}}</b></p>"
+    _ERROR
+    + "<p><b>{{ kind | e }}</b></p>"
     # The e-mail programs that ignore white-space: pre-line need line breaks.
-    "<p>{% for line in (exception | string).splitlines() %}{{ line | e }}{{ '<br>' | safe if not loop.last }}\n"
-    "{% endfor %}</p>"
-    "<p>Run {{ ti.run_id | e }}, try {{ ti.try_number }}</p>"
+    + "<p>{% for line in said.splitlines() %}{{ line | e }}{{ '<br>' | safe if not loop.last }}\n"
+    + "{% endfor %}</p>"
+    + "<p>Run {{ ti.run_id | e }}, try {{ ti.try_number }}</p>"
 )

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 from airflow.sdk.definitions._internal.templater import SandboxedEnvironment
+from jinja2 import StrictUndefined
 
 from airflow_provider_whitebit.client import errors as e
 from airflow_provider_whitebit.hooks.airflow_compat import AirflowFailException
@@ -23,7 +24,11 @@ RECEIPT = {
 }
 
 
-def rendered(template, returned=None, exception=None, *, autoescape=False):
+class AirflowTaskTimeout(BaseException):
+    """Named as Airflow's, which is in other modules before 3.2."""
+
+
+def rendered(template, returned=None, *, autoescape=False, **context):
     task = SimpleNamespace(
         dag_id="dag",
         task_id="invest",
@@ -32,7 +37,9 @@ def rendered(template, returned=None, exception=None, *, autoescape=False):
         map_index=-1,
         xcom_pull=lambda task_ids, map_indexes: returned,
     )
-    return SandboxedEnvironment(autoescape=autoescape).from_string(template).render(ti=task, exception=exception)
+    # As a DAG's environment: a name that is missing in the context is an error.
+    environment = SandboxedEnvironment(autoescape=autoescape, undefined=StrictUndefined)
+    return environment.from_string(template).render(ti=task, **context)
 
 
 def test_a_receipt():
@@ -51,6 +58,24 @@ def test_several_receipts_and_none():
     assert subject == "WhiteBIT: flex_invest 100.5 USDT executed, flex_invest 7 BTC executed - dag.invest"
     assert rendered(texts.RECEIPT_TEXT, two).count("transaction_id") == 2
     assert rendered(texts.RECEIPT_TEXT, None) == "Run: manual__1<b>"
+    assert rendered(texts.RECEIPT_SUBJECT, []) == "WhiteBIT: nothing moved - dag.invest"
+
+
+def test_a_task_without_an_xcom_may_have_moved():
+    """``do_xcom_push=False``, or a ``@task`` that returns nothing."""
+    assert rendered(texts.RECEIPT_SUBJECT) == "WhiteBIT: no receipt in its XCom - dag.invest"
+
+
+@pytest.mark.parametrize(
+    "context", [{}, {"exception": None}, {"exception": AirflowTaskTimeout("Timeout, PID: 7")}], ids=str
+)
+def test_a_task_that_was_killed_or_timed_out_may_have_moved(context):
+    """Airflow's context has no error if the process was killed."""
+    assert rendered(texts.FAILURE_SUBJECT, **context) == "WhiteBIT: failed - dag.invest"
+    for template in (texts.FAILURE_TEXT, texts.FAILURE_HTML):
+        text = rendered(template, **context)
+        assert "Whether money moved is not known" in text
+        assert ("Timeout, PID: 7" if context.get("exception") else "was killed") in text
 
 
 @pytest.mark.parametrize(
