@@ -105,10 +105,13 @@ class WhiteBitSensor(WhiteBitOperator, BaseSensorOperator):
             timeout=timedelta(seconds=self.timeout + 60),
         )
 
-    def resume_execution(self, *args: Any, **kwargs: Any) -> Any:
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:
         """Continue after the triggerer. Airflow 3.0 ignores ``never_fail`` here, and ``soft_fail`` after a timeout."""
+        if next_method == "__fail__" and (next_kwargs or {}).get("error") == "Trigger timeout":
+            # No triggerer ran at the end, so none has looked.
+            next_method, next_kwargs = "execute_complete", {"event": {"status": "timeout"}}
         with self.airflow_errors():
-            return super().resume_execution(*args, **kwargs)
+            return super().resume_execution(next_method, next_kwargs, context)
 
     def execute_complete(self, context: Mapping[str, Any], event: Mapping[str, Any]) -> Any:
         """Return what the trigger found, or raise the error that it met.
@@ -122,6 +125,11 @@ class WhiteBitSensor(WhiteBitOperator, BaseSensorOperator):
             return self._publish(event["found"], context)
         with self.airflow_errors():
             if event["status"] == "timeout":
+                # Like Airflow's own waiting, which looks once more after the time is over. The trigger's last look may
+                # be a poke_interval ago.
+                last = self.poke(context)
+                if last.is_done:
+                    return self._publish(last.xcom_value, context)
                 condition = json.dumps(self.condition(context).to_json())
                 raise AirflowSensorTimeout(f"The condition was not met within {self.timeout} s: {condition}")
             if event["error"] == AirflowNotFoundException.__name__:

@@ -57,14 +57,14 @@ class Hook:
 
 @pytest.fixture
 def run(monkeypatch):
-    def in_mode(mode, *answers, timeout=0.05, kind=WhiteBitBalanceSensor, wants=None, **flags):
+    def in_mode(mode, *answers, timeout=0.05, kind=WhiteBitBalanceSensor, wants=None, poke_interval=0.01, **flags):
         hook = Hook(*answers)
         monkeypatch.setattr(polls, "WhiteBitHook", hook)
         deferrable = mode == "deferred"
         task = kind(
             task_id="s",
             **(wants or {"ticker": "USDT", "at_least": "100"}),
-            poke_interval=0.01,
+            poke_interval=poke_interval,
             timeout=timeout,
             deferrable=deferrable,
             mode="poke" if deferrable else mode,
@@ -134,14 +134,24 @@ def test_what_passes_is_waited_out(run, mode, passing):
     assert run(mode, passing, passing, MET, timeout=60)["amount"] == "100"
 
 
-@pytest.mark.parametrize(("flag", "expected"), [("", TIMEOUT), ("soft_fail", AirflowSkipException)])
-def test_a_triggerer_that_does_not_run(flag, expected):
+@pytest.mark.parametrize("flag", ["", "soft_fail", "never_fail"])
+def test_the_last_look_comes_after_the_end_of_the_time(run, flag):
+    """The trigger polls at the beginning, and would poll again after the end."""
+    flags = {flag: True} if flag else {}
+    assert run("deferred", WAITING, WAITING, MET, poke_interval=60, **flags)["amount"] == "100"
+
+
+@pytest.mark.parametrize("flag", ["", "soft_fail", "never_fail"])
+def test_a_triggerer_that_does_not_run(flag):
     task = WhiteBitBalanceSensor(task_id="s", ticker="USDT", at_least="100", **({flag: True} if flag else {}))
-    with pytest.raises(expected):
-        task.resume_execution("__fail__", {"error": "Trigger timeout"}, {})
-    task = WhiteBitBalanceSensor(task_id="s", ticker="USDT", at_least="100", never_fail=True)
-    with pytest.raises(AirflowSkipException):
-        task.resume_execution("__fail__", {"error": "Trigger timeout"}, {})
+    for answer in (WAITING, e.WhiteBitUnavailableError("down")):
+        task.__dict__["hook"] = Hook(answer)
+        with pytest.raises(AirflowSkipException if flag else TIMEOUT):
+            task.resume_execution("__fail__", {"error": "Trigger timeout"}, {})
+    task.__dict__["hook"] = Hook(MET)
+    assert task.resume_execution("__fail__", {"error": "Trigger timeout"}, {})["amount"] == "100"
+    with pytest.raises(AirflowSkipException if flag else Exception, match=None if flag else "Trigger failure"):
+        task.resume_execution("__fail__", {"error": "Trigger failure"}, {})
 
 
 PLAN = "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f"
