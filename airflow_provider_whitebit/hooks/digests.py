@@ -22,7 +22,7 @@ from airflow_provider_whitebit.client.unreadable import UnreadableRecord
 from airflow_provider_whitebit.hooks.airflow_compat import can_list_variables, variable_names
 from airflow_provider_whitebit.hooks.announced import EARLIER, announced_moves
 from airflow_provider_whitebit.hooks.doubts import DOUBT, Report, read_report
-from airflow_provider_whitebit.hooks.statements import DAY_BEFORE, read_flex
+from airflow_provider_whitebit.hooks.statements import read_flex
 from airflow_provider_whitebit.hooks.stop import check_stop
 from airflow_provider_whitebit.hooks.stores import task_in_words
 from airflow_provider_whitebit.hooks.valuation import read_prices
@@ -79,7 +79,8 @@ def read_digest(
     prices = None if value_in is None else read_prices(client)
     if prices is not None and value_in is not None:
         prices.check_currency(value_in)
-    since = min(begin.replace(microsecond=0) - DAY_BEFORE, rates_since(now))
+    # A reinvest can keep an earning from before the period.
+    since = min(begin.replace(microsecond=0).subtract(days=1), rates_since(now))
     history, payments, investments, unreadable = read_flex(client, None, since)
     plans: list[FlexPlan] = list(client.flex_plans(on_unreadable=unreadable.append))
     statement = make_statement(

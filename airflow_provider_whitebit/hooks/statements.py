@@ -27,7 +27,7 @@ from airflow_provider_whitebit.treasury.statement import (
 _READINGS = 3
 
 #: A record of the period can belong to one before it, such as the earning that a reinvest keeps.
-DAY_BEFORE = timedelta(days=1)
+_DAY_BEFORE = timedelta(days=1)
 
 ReadT = TypeVar("ReadT")
 
@@ -65,7 +65,7 @@ def read_statement(
     if prices is not None and value_in is not None:
         prices.check_currency(value_in)
     made_at = client.server_time()
-    records_from = None if full_history else start.replace(microsecond=0) - DAY_BEFORE
+    records_from = None if full_history else start.replace(microsecond=0) - _DAY_BEFORE
     check_period(start, end, made_at, records_from)
     unread_plans: list[UnreadableRecord] = []
     plans = list(client.flex_plans(on_unreadable=unread_plans.append))
