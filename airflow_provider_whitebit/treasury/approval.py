@@ -15,6 +15,7 @@ from airflow_provider_whitebit.moves.documents import Document, Moment
 from airflow_provider_whitebit.moves.intent import Move, Operation, Receipt
 from airflow_provider_whitebit.treasury.amounts import exact
 from airflow_provider_whitebit.treasury.plans import PlannedMove, TreasuryPlan
+from airflow_provider_whitebit.treasury.policy_text import decode, read_by_ticker
 
 #: How much of a plan's digest a person sees and approves.
 _SHOWN = 12
@@ -158,22 +159,17 @@ def _planned(raw: Any) -> PlannedMove:
 def read_above(raw: Any) -> dict[str, Decimal] | None:
     """Read the amounts above which people are asked.
 
-    :param raw: amounts by ticker, as a mapping or its JSON text.
+    :param raw: amounts by ticker, as a mapping or its text, JSON or YAML.
     :returns: ``None`` if it is not given: every plan is asked for.
     :raises WhiteBitValidationError: it is something else.
     """
     if isinstance(raw, str):
-        try:
-            raw = json.loads(raw)
-        except ValueError:
-            raw = [raw]
+        raw = decode(raw, "above")
     if raw is None:
         return None
     if not isinstance(raw, Mapping):
         raise WhiteBitValidationError('above must be amounts by ticker, for example {"USDT": "1000"}.')
-    return {
-        parsing.read_ticker(ticker): parsing.read_limit(f"above.{ticker}", amount) for ticker, amount in raw.items()
-    }
+    return read_by_ticker("above", raw, parsing.read_limit)
 
 
 def totals(plan: TreasuryPlan) -> dict[str, Decimal | None]:

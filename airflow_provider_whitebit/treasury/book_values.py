@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping
 from decimal import ROUND_HALF_EVEN, Decimal
 
 from airflow_provider_whitebit.client.errors import WhiteBitValidationError
-from airflow_provider_whitebit.moves.parsing import read_limit, read_ticker
+from airflow_provider_whitebit.moves.parsing import read_limit
 from airflow_provider_whitebit.treasury.chart_of_accounts import read_mapping
 from airflow_provider_whitebit.treasury.journal_entries import Flow, JournalEntry, Role
+from airflow_provider_whitebit.treasury.policy_text import read_by_ticker
 
 _CENT = Decimal("0.01")
 
@@ -26,8 +27,7 @@ def read_book_prices(raw: object) -> dict[str, Decimal]:
     """
     if raw is None:
         return {}
-    given = read_mapping("prices", raw, '{"USDT": "0.92"}')
-    found = {read_ticker(ticker): read_limit(f"prices.{ticker}", price) for ticker, price in given.items()}
+    found = read_by_ticker("prices", read_mapping("prices", raw, '{"USDT": "0.92"}'), read_limit)
     if zero := [ticker for ticker, price in found.items() if not price]:
         raise WhiteBitValidationError(f"prices.{zero[0]} is 0: it must be above zero.")
     return found

@@ -9,11 +9,10 @@ from decimal import Decimal
 from enum import StrEnum
 
 from airflow_provider_whitebit.client.errors import WhiteBitValidationError, shown
-from airflow_provider_whitebit.moves.parsing import read_ticker
 from airflow_provider_whitebit.treasury.amounts import ZERO
 from airflow_provider_whitebit.treasury.csv_text import safe_text
 from airflow_provider_whitebit.treasury.journal_entries import ASSERTED, Balances, Role
-from airflow_provider_whitebit.treasury.policy_text import decode
+from airflow_provider_whitebit.treasury.policy_text import decode, read_by_ticker
 
 
 class BookFormat(StrEnum):
@@ -165,14 +164,17 @@ def _mapping(name: str, raw: object) -> Mapping[str, object]:
 
 
 def _accounts(place: str, value: object, form: BookFormat) -> dict[str, str]:
-    by_asset = value if isinstance(value, Mapping) else {_OTHERS: value}
-    found = {}
-    for asset, name in _mapping(place, by_asset).items():
+    def read(_: str, name: object) -> str:
         text = str(name).strip() if isinstance(name, str | int) and not isinstance(name, bool) else ""
         if not _fits(text, form):
             raise WhiteBitValidationError(f"{place} is {shown(name)}, which is no account of {form}: {_RULES[form]}.")
-        found[asset if asset == _OTHERS else read_ticker(asset)] = text
-    return found
+        return text
+
+    if not isinstance(value, Mapping):
+        return {_OTHERS: read(place, value)}
+    by_asset = _mapping(place, value)
+    others = {_OTHERS: read(place, by_asset[_OTHERS])} if _OTHERS in by_asset else {}
+    return others | read_by_ticker(place, {key: name for key, name in by_asset.items() if key != _OTHERS}, read)
 
 
 def _fits(name: str, form: BookFormat) -> bool:

@@ -68,7 +68,10 @@ def test_a_switch_of_auto_reinvest_moves_nothing_and_needs_a_person_only_if_ever
 
 @pytest.mark.parametrize(
     "raw",
-    [["USDT"], "USDT", "1000", 1000, {"USDT": 0.1}, {"USDT": "-1"}, {"USDT": "all"}, {"US DT": "1"}, {"USDT": None}],
+    [
+        *(["USDT"], "USDT", "1000", 1000, {"USDT": 0.1}, {"USDT": "-1"}, {"USDT": "all"}, {"US DT": "1"}),
+        *({"USDT": None}, {"USDT": "1", "usdt": "1000"}, '{"USDT": "1", "USDT": "1000"}'),
+    ],
 )
 def test_wrong_amounts_are_refused(raw):
     with pytest.raises(e.WhiteBitValidationError):

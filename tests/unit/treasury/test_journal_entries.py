@@ -251,6 +251,10 @@ class TestAccounts:
         with pytest.raises(e.WhiteBitValidationError, match=rf"accounts\.main is .*which is no account of {form}: \w+"):
             read_chart({"main": name}, BookFormat(form))
 
+    def test_an_asset_that_is_named_twice_is_refused(self):
+        with pytest.raises(e.WhiteBitValidationError, match=r"accounts\.main: names BTC twice"):
+            read_chart({"main": {"btc": "Assets:A", "BTC": "Assets:B", "default": "Assets:C"}}, BookFormat.BEANCOUNT)
+
     @pytest.mark.parametrize("raw", ["x", [1], {"bank": "Assets:A"}, {"beancount": {"xero": {}}}, {1: "a"}])
     def test_what_is_no_mapping_of_roles_is_refused(self, raw):
         with pytest.raises(e.WhiteBitValidationError, match="accounts"):
@@ -359,7 +363,7 @@ class TestValues:
     def test_prices(self):
         assert read_book_prices("{'usdt': '0.92'}") == {"USDT": Decimal("0.92")}
         assert read_book_prices(None) == {}
-        for raw in ({"USDT": "0"}, {"USDT": "-1"}, {"USDT": 0.5}, "x", {"U;": "1"}):
+        for raw in ({"USDT": "0"}, {"USDT": "-1"}, {"USDT": 0.5}, "x", {"U;": "1"}, {"USDT": "1", "usdt": "2"}):
             with pytest.raises(e.WhiteBitValidationError):
                 read_book_prices(raw)
         with pytest.raises(e.WhiteBitValidationError, match="no price for BTC, ETH"):
