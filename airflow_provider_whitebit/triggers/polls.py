@@ -16,7 +16,12 @@ from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from airflow_provider_whitebit.client.errors import TRANSIENT_ERRORS, WhiteBitAuthenticationError, WhiteBitError
+from airflow_provider_whitebit.client.errors import (
+    TRANSIENT_ERRORS,
+    WhiteBitAuthenticationError,
+    WhiteBitError,
+    WhiteBitUnavailableError,
+)
 from airflow_provider_whitebit.hooks.airflow_compat import ask_airflow
 from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
 from airflow_provider_whitebit.treasury.conditions import Names, Question
@@ -45,6 +50,8 @@ class Poll:
     _waiting: dict[asyncio.Queue[Any], tuple[Callable[[], int | None], Names]] = field(default_factory=dict)
     _task: asyncio.Task[None] | None = None
     _hook: WhiteBitHook | None = None
+    #: Whether the connection could not be read at the beginning.
+    _missing: bool = False
 
     async def answers(
         self, since: Callable[[], int | None] = lambda: None, names: Names | None = None
@@ -106,9 +113,7 @@ class Poll:
         return {queue: result for queue, result in results.items() if not isinstance(result, TRANSIENT_ERRORS)}
 
     async def _answer(self, since: int | None, names: set[Names]) -> tuple[Any, dict[Names, WhiteBitError]]:
-        hook = self._hook or WhiteBitHook(self.conn_id)
-        await ask_airflow(hook.reread_connection)
-        self._hook = hook
+        hook = await self._with_its_connection()
         request = partial(asyncio.get_running_loop().run_in_executor, _threads, _ask, hook, self.question, since, names)
         try:
             return await request()
@@ -117,6 +122,24 @@ class Poll:
             if not await ask_airflow(hook.reread_connection):
                 raise
             return await request()
+
+    async def _with_its_connection(self) -> WhiteBitHook:
+        """The hook, whose connection has just been read. :raises Exception: it cannot be read, the second time."""
+        hook = self._hook or WhiteBitHook(self.conn_id)
+        try:
+            await ask_airflow(hook.reread_connection)
+        except WhiteBitError:
+            raise
+        except Exception as error:
+            if self._hook is not None or self._missing:
+                raise
+            # The task has read it before it was deferred. All triggers of a new triggerer ask at the same time.
+            self._missing = True
+            raise WhiteBitUnavailableError(
+                f"Airflow could not read connection {self.conn_id!r} ({type(error).__name__})."
+            ) from error
+        self._hook, self._missing = hook, False
+        return hook
 
 
 def _ask(

@@ -11,6 +11,7 @@ from decimal import Decimal
 import pytest
 
 from airflow_provider_whitebit.client import errors as e
+from airflow_provider_whitebit.hooks.airflow_compat import AirflowNotFoundException
 from airflow_provider_whitebit.treasury.conditions import BalanceCondition, FlexEarningCondition, Names, Question
 from airflow_provider_whitebit.triggers import polls
 from airflow_provider_whitebit.triggers.polls import shared_poll
@@ -142,6 +143,22 @@ def test_the_connection_is_read_before_each_request(exchange):
     shop = exchange(usdt(0), usdt(0), usdt(100))
     assert asyncio.run(event(trigger()))["status"] == "met"
     assert (shop.hooks, shop.rereads) == (1, 3)
+
+
+@pytest.mark.parametrize(("failures", "status"), [(1, "met"), (2, "error")])
+def test_a_connection_may_be_missing_once_when_a_triggerer_starts(exchange, failures, status):
+    """A secrets backend may not answer all triggers at once. The task has read the connection before."""
+    shop = exchange(usdt(100))
+    inner = shop.reread_connection
+
+    def reread_connection():
+        if inner() or shop.rereads <= failures:
+            raise AirflowNotFoundException("not found")
+
+    shop.reread_connection = reread_connection
+    found = asyncio.run(event(trigger()))
+    assert (found["status"], shop.rereads) == (status, 2)
+    assert ("error" in found) == (status == "error")
 
 
 def test_a_key_that_is_exchanged_during_a_request_is_read_again(exchange):
