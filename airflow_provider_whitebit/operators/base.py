@@ -93,6 +93,18 @@ class WhiteBitOperator(BaseOperator):
         """
         return {name: read_rendered(getattr(self, name)) for name in names}
 
+    def _file_name(self, kind: str, *parts: str | None) -> str:
+        """Return a name for files in a folder: tasks of several connections can have one folder.
+
+        :param kind: what they are.
+        :param parts: what else tells them apart; empty ones are left out.
+        """
+        from airflow_provider_whitebit.hooks.assets import encode_conn_id
+
+        conn_id = str(read_rendered(self.whitebit_conn_id))
+        own = "" if conn_id == "whitebit_default" else encode_conn_id(conn_id)
+        return "-".join(part for part in (kind, own, *parts) if part)
+
     def _publish(self, document: ResultT, context: Mapping[str, Any]) -> ResultT:
         """Push each field of a result as an XCom too, so that ``.output["plan_id"]`` can be passed to the next task.
 

@@ -36,9 +36,9 @@ class WhiteBitForecastOperator(WhiteBitOperator):
     :param policy: a policy whose liquidity needs are compared with what is available: a mapping, its text, or a file.
         See ``docs/treasury.md``.
     :param rate_days: whole days over which realised rates are taken.
-    :param output_path: write the forecast into this folder, under a name made of the period, or to this file if it
-        ends in ``.json``. Any path of Airflow's ``ObjectStoragePath``. The days (``.days``) and the ends of terms
-        (``.maturities``) are written beside it as tables. Each file appears only when it is complete.
+    :param output_path: write the forecast into this folder, under a name made of connection, assets and period, or to
+        this file if it ends in ``.json``. Any path of Airflow's ``ObjectStoragePath``. The days (``.days``) and the
+        ends of terms (``.maturities``) are written beside it as tables. Each file appears only when it is complete.
     :param output_format: of the tables: ``csv``, ``jsonl`` or ``parquet``.
     :param output_conn_id: Airflow connection of the storage.
     :param whitebit_conn_id: the Airflow connection.
@@ -124,11 +124,15 @@ class WhiteBitForecastOperator(WhiteBitOperator):
         )
 
     def _write(self, forecast: Forecast, given: Mapping[str, Any]) -> dict[str, str]:
+        from airflow_provider_whitebit.moves.parsing import read_optional, read_tickers
         from airflow_provider_whitebit.operators.export import file_format, replace_file, write_table
         from airflow_provider_whitebit.treasury.forecast import ExpectedDay, Maturity
 
         path, storage = str(given["output_path"]), given["output_conn_id"]
-        stem = path[: -len(".json")] if path.lower().endswith(".json") else f"{path.rstrip('/')}/{_name(forecast)}"
+        tickers = read_optional(read_tickers, given["tickers"]) or ()
+        period = (moment.format("YYYYMMDD[T]HHmmss") for moment in (forecast.start, forecast.until))
+        name = self._file_name("forecast", *tickers, *period)
+        stem = path[: -len(".json")] if path.lower().endswith(".json") else f"{path.rstrip('/')}/{name}"
         form = file_format(path, given["output_format"])
         paths = {"forecast": f"{stem}.json", **{name: f"{stem}.{name}.{form}" for name in ("days", "maturities")}}
         write_table(forecast.days(), ExpectedDay, paths["days"], output_format=form, conn_id=storage)
@@ -137,8 +141,3 @@ class WhiteBitForecastOperator(WhiteBitOperator):
         replace_file(paths["forecast"], lambda file: file.write(text.encode()), conn_id=storage)
         self.log.info("Wrote the forecast to %s", paths["forecast"])
         return paths
-
-
-def _name(forecast: Forecast) -> str:
-    period = "-".join(moment.format("YYYYMMDD[T]HHmmss") for moment in (forecast.start, forecast.until))
-    return f"forecast-{period}"

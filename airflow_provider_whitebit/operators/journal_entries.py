@@ -28,8 +28,9 @@ class WhiteBitJournalEntriesOperator(WhiteBitOperator):
 
     Reads only. For the meaning of the entries and the assumptions see :mod:`~..treasury.journal_entries`.
 
-    :param output_path: the folder of the books: any path of Airflow's ``ObjectStoragePath``. The names of the files are
-        made of assets and period. Each file appears only when it is complete, a manifest (``.json``) last.
+    :param output_path: the folder of the books of one account: any path of Airflow's ``ObjectStoragePath``. The names
+        of the files are made of assets and period. Each file appears only when it is complete, a manifest (``.json``)
+        last.
     :param formats: some of ``beancount``, ``hledger``, ``xero`` and ``quickbooks``: a list, or a comma-separated text.
     :param accounts: names of accounts: role to account, or role to asset to account, with ``default`` for all other
         assets. Below the name of a format, likewise, those of that format alone. Beancount and hledger have defaults.

@@ -249,8 +249,8 @@ class WhiteBitFlexStatementOperator(WhiteBitOperator):
     :param start: beginning of the period, included: an ISO 8601 time with zone, a date (meaning 00:00 UTC) or Unix
         seconds. By default the data interval; for runs without one, the whole calendar month (UTC) before the run.
     :param end: end of the period, not included: likewise.
-    :param output_path: write the statement into this folder, under a name made of assets and period, or to this file
-        if it ends in ``.html``. Any path of Airflow's ``ObjectStoragePath``. The records of the period
+    :param output_path: write the statement into this folder, under a name made of connection, assets and period, or to
+        this file if it ends in ``.html``. Any path of Airflow's ``ObjectStoragePath``. The records of the period
         (``.movements``) and the figures of each plan (``.summary``) are written beside the page. Each file appears
         only when it is complete, the page last.
     :param output_format: of movements and summary: ``csv``, ``jsonl`` or ``parquet``.
@@ -377,7 +377,7 @@ class WhiteBitFlexStatementOperator(WhiteBitOperator):
         from airflow_provider_whitebit.treasury.statement_page import render_page
         from airflow_provider_whitebit.treasury.valuation import ValuedRow
 
-        stem = _stem(statement, given)
+        stem = self._stem(statement, given)
         form, storage = file_format(stem, given["output_format"]), given["output_conn_id"]
         paths = {"page": f"{stem}.html", **{name: f"{stem}.{name}.{form}" for name in ("movements", "summary")}}
         page = render_page(statement, account=self.whitebit_conn_id).encode()
@@ -392,17 +392,15 @@ class WhiteBitFlexStatementOperator(WhiteBitOperator):
         self.log.info("Wrote the statement to %s", paths["page"])
         return paths
 
+    def _stem(self, statement: Statement, given: Mapping[str, Any]) -> str:
+        """The path of the files without their extensions."""
+        from airflow_provider_whitebit.moves.parsing import read_optional, read_plan_id, read_tickers
 
-def _stem(statement: Statement, given: Mapping[str, Any]) -> str:
-    """The path of the files without their extensions."""
-    from airflow_provider_whitebit.moves.parsing import read_optional, read_plan_id, read_tickers
-
-    path = str(given["output_path"])
-    if path.lower().endswith(".html"):
-        return path[: -len(".html")]
-    tickers, plan_id = read_optional(read_tickers, given["tickers"]), read_optional(read_plan_id, given["plan_id"])
-    name = ["flex-statement", *(tickers or ()), plan_id or "", statement.label]
-    return f"{path.rstrip('/')}/{'-'.join(part for part in name if part)}"
+        path = str(given["output_path"])
+        if path.lower().endswith(".html"):
+            return path[: -len(".html")]
+        tickers, plan_id = read_optional(read_tickers, given["tickers"]), read_optional(read_plan_id, given["plan_id"])
+        return f"{path.rstrip('/')}/{self._file_name('flex-statement', *(tickers or ()), plan_id, statement.label)}"
 
 
 def _complaint(messages: Sequence[str], paths: Mapping[str, str]) -> str:

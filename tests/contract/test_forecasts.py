@@ -73,6 +73,8 @@ def test_the_operator_writes_the_forecast_and_its_tables(lending, tmp_path):
     assert Decimal(short["missing"]) > 0
     written = {name: (tmp_path / path.rsplit("/", 1)[-1]).read_text() for name, path in result["paths"].items()}
     assert set(written) == {"forecast", "days", "maturities"}
+    of_desk = run(lending, whitebit_conn_id="desk", tickers="BTC", output_path=f"{tmp_path}/")["paths"]["forecast"]
+    assert of_desk.rsplit("/", 1)[1].startswith("forecast-desk-BTC-20")
     assert json.loads(written["forecast"])["maturities"] == result["maturities"]
     rows = list(csv.DictReader(written["days"].splitlines()))
     of_usdt = [row for row in rows if row["ticker"] == "USDT"]

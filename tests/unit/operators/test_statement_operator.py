@@ -136,6 +136,18 @@ def test_paths(reads, tmp_path, path, stem):
     assert {entry.name for entry in tmp_path.iterdir()} == {value.rsplit("/", 1)[1] for value in paths.values()}
 
 
+def test_connections_can_have_one_folder(reads, tmp_path):
+    names = {
+        run(whitebit_conn_id=name, start="2026-01-01", end="2026-01-02", output_path=str(tmp_path))["paths"]["page"]
+        for name in ("whitebit_default", "desk_1", "desk/2")
+    }
+    assert {path.rsplit("/", 1)[1] for path in names} == {
+        "flex-statement-20260101-20260102.html",
+        "flex-statement-desk_1-20260101-20260102.html",
+        "flex-statement-desk%2F2-20260101-20260102.html",
+    }
+
+
 def test_names_of_periods_that_are_not_whole_days(reads, tmp_path):
     paths = run(start="2026-01-01T06:00:00Z", end="2026-01-02", output_path=str(tmp_path))["paths"]
     assert paths["page"].endswith("/flex-statement-20260101T060000-20260102T000000.html")
