@@ -16,7 +16,7 @@ def commodity(ticker: str) -> str:
 
     :raises WhiteBitValidationError: there is none.
     """
-    if '"' in ticker or ";" in ticker or not ticker.isprintable():
+    if not ticker or '"' in ticker or ";" in ticker or not ticker.isprintable():
         raise WhiteBitValidationError(
             f"The asset {shown(ticker)} has a name that hledger cannot write.", next_step=WITHOUT
         )

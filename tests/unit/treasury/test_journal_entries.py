@@ -303,7 +303,7 @@ class TestTexts:
         names = [beancount_text.commodity(ticker) for ticker in ("USDT", "1INCH", "A", "X_Y", "TRUE", "NULLS")]
         assert names == ["USDT", "T-1INCH", "T-A", "X_Y", "T-TRUE", "NULLS"]
         assert [hledger_text.commodity(ticker) for ticker in ("USDT", "1INCH")] == ["USDT", '"1INCH"']
-        faulty = [(beancount_text, "\u0101_"), *((hledger_text, name) for name in ('X"Y', "X;Y", "X\nY"))]
+        faulty = [(beancount_text, "\u0101_"), *((hledger_text, name) for name in ('X"Y', "X;Y", "X\nY", ""))]
         for form, name in faulty:
             with pytest.raises(e.WhiteBitValidationError, match=r"cannot write(?s:.*)other assets in tickers"):
                 form.commodity(name)
