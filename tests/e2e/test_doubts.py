@@ -49,7 +49,7 @@ class Desks:
             airflow.sandbox.fault(path=f"*{INVEST}", **{"count": MANY} | fault)
         self.run_id = airflow.begin(DAG)
         airflow.finished(DAG, self.run_id)
-        self.lost = sum(MANY - fault["count"] for fault in airflow.sandbox.control("GET", "faults"))
+        self.lost = sum(MANY - fault["left"] for fault in airflow.sandbox.control("GET", "faults"))
         airflow.sandbox.clear_faults()
         self.in_doubt, self.by_person = set(), set()
 
@@ -98,7 +98,7 @@ def test_how_many_doubts_need_a_person(airflow, key):
     lost, in_doubt, by_person = 0, 0, 0
     while lost < LOST:
         kinds = ("lost_reply_before", "lost_reply_after")
-        run = Desks(airflow, key, [{"kind": kind, "probability": "0.25"} for kind in kinds])
+        run = Desks(airflow, key, [{"kind": kind, "probability": "0.4"} for kind in kinds])
         run.settle()
         run.check()
         lost, in_doubt, by_person = lost + run.lost, in_doubt + len(run.in_doubt), by_person + len(run.by_person)
