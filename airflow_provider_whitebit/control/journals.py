@@ -119,13 +119,18 @@ def _states_model() -> Any:
     return TaskStateStoreModel
 
 
+def _columns_of(stored: Any) -> list[Any]:
+    """Return the columns of a table that name a task. Airflow 3.4 calls the map index of task states a region index."""
+    return [getattr(stored, name if hasattr(stored, name) else "region_index") for name in Task._fields]
+
+
 def _in_task_states(
     session: Session, dag_ids: Collection[str] | None, text: str, *, unattended: bool
 ) -> Iterator[StoredJournal]:
     stored = _states_model()
     if stored is None:
         return
-    columns = [getattr(stored, name) for name in Task._fields]
+    columns = _columns_of(stored)
     query = (
         select(*columns, stored.key)
         .join(TaskInstance, and_(*(getattr(TaskInstance, column.key) == column for column in columns)))
@@ -267,8 +272,8 @@ class _DatabaseStates:
 
     def read(self, name: str) -> str | None:
         stored = _states_model()
-        columns = (getattr(stored, column) == value for column, value in self.task._asdict().items())
-        value = self.session.scalar(select(stored.value).where(stored.key == name, *columns))
+        of_task = (column == value for column, value in zip(_columns_of(stored), self.task, strict=True))
+        value = self.session.scalar(select(stored.value).where(stored.key == name, *of_task))
         return None if value is None else json.dumps(decoded(value))
 
     def keep(self, name: str, text: str, description: str) -> None:

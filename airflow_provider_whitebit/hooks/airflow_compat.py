@@ -56,6 +56,7 @@ __all__ = [
     "default_deferrable",
     "forgets_state",
     "forked_by_a_task",
+    "is_in_loop",
     "kept_question",
     "lineage_collector",
     "mask_secret",
@@ -187,6 +188,22 @@ def forgets_state() -> bool:
     return (int(major), int(minor)) >= _FORGETS_STATE or bool(
         _conf().getboolean("state_store", "clear_on_success", fallback=False)
     )
+
+
+def is_in_loop(instance: Any) -> bool:
+    """Whether a task is part of a loop (3.4 and later), and can run more than once in a dag run.
+
+    :param instance: ``context["ti"]``.
+    """
+    from airflow.sdk import TaskGroup
+
+    group = getattr(instance.task, "task_group", None)
+    while isinstance(group, TaskGroup):
+        # A parent is a proxy, which has a type of its own.
+        if group.__class__.__name__ == "LoopTaskGroup":
+            return True
+        group = group.parent_group
+    return False
 
 
 def runs_for_airflow() -> bool:

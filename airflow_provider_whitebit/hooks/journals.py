@@ -26,6 +26,7 @@ from airflow_provider_whitebit.hooks.airflow_compat import (
     current_context,
     forgets_state,
     forked_by_a_task,
+    is_in_loop,
     runs_for_airflow,
     runs_in_executor,
     started_runs,
@@ -464,6 +465,7 @@ class JournalSlot:
     :param begun_before: whether an earlier run of the task may have written something.
     :param task: names the task instance in words; empty outside a task.
     :param mapped: the task, if it is mapped.
+    :param in_loop: whether the task is part of a loop: dag, run, task and map index do not tell its iterations apart.
     :param of_date: the runs that this one may have replaced, if it is a test of the DAG for a date.
     :param lock: held while a thread executes the move.
     :param instance: dag, run, task and map index; empty outside a task.
@@ -476,6 +478,7 @@ class JournalSlot:
     begun_before: bool = False
     task: str = ""
     mapped: MappedTask | None = None
+    in_loop: bool = False
     of_date: RunsOfDate | None = None
     lock: threading.RLock = field(default_factory=threading.RLock, compare=False)
     instance: tuple[str, str, str, str] | tuple[()] = ()
@@ -585,6 +588,7 @@ def _slot_in(context: Mapping[str, Any], key: str, *, resumed: bool, accounts: t
         begun_before,
         task_in_words(instance.dag_id, instance.run_id, instance.task_id, instance.map_index),
         mapped,
+        is_in_loop(instance),
         of_date,
         instance=task.task,
     )

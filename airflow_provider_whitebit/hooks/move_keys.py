@@ -105,6 +105,8 @@ class MoveKeys:
             if slot.run:
                 run_of(slot).claim(key, self._hook.whitebit_conn_id, requested)
             try:
+                if slot.in_loop and not is_idempotent(key):
+                    raise _in_loop()
                 if slot.of_date is not None:
                     _check_deleted_runs(slot.of_date, slot.journal, key)
                 if slot.mapped is not None:
@@ -229,6 +231,14 @@ class MoveKeys:
         # What another task has made under an idempotency key is not this task's.
         own = [intent for intent in made if not is_idempotent(key) or intent.task == slot.task]
         error.add_completed([intent.receipt.to_json() for intent in own if intent.receipt is not None])
+
+
+def _in_loop() -> WhiteBitValidationError:
+    return WhiteBitValidationError(
+        "The task is part of a loop, and nothing tells the moves of its iterations apart.",
+        next_step="Name what each iteration moves: write a text that no other move has, for example "
+        "idempotency_key=\"{{ run_id }} {{ ti.xcom_pull(task_ids='next_desk') }}\". Then clear the task.",
+    )
 
 
 def _check_deleted_runs(of_date: RunsOfDate, own: Journal, key: str) -> None:

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
+from airflow.sdk import DAG, TaskGroup
 
 from airflow_provider_whitebit.client import errors as e
 from airflow_provider_whitebit.client.errors import WhiteBitAlreadyMovedError, WhiteBitError, WhiteBitValidationError
@@ -60,6 +61,23 @@ OTHERS = {
     "other map index": {"index": 2, "cleared": 1},
     "cleared": {"number": 2, "max_tries": 4, "started": "2", "cleared": 1},
 }
+
+
+def test_the_iterations_of_a_loop_need_keys(hook, sandbox, as_task, monkeypatch):
+    """They share dag, run, task and map index (Airflow 3.4)."""
+    as_task(1)
+    group: TaskGroup = type("LoopTaskGroup", (TaskGroup,), {})("loop", dag=DAG("d", schedule=None))
+    journals.current_context()["ti"].task.task_group = TaskGroup("inner", parent_group=group)
+    for ask in (hook.flex_invest, hook.flex_withdraw):
+        with pytest.raises(WhiteBitValidationError, match=r"part of a loop(?s:.*)idempotency_key=") as caught:
+            ask(plan_id=USDT, amount="100")
+        assert caught.value.money_moved is False
+    with pytest.raises(WhiteBitValidationError, match="part of a loop"):
+        hook.execute_plan(Sweep(POLICY))
+    assert moved(sandbox) == []
+    hook.flex_invest(plan_id=USDT, amount="100", idempotency_key="iteration 0")
+    hook.flex_invest(plan_id=USDT, amount="100", idempotency_key="iteration 1")
+    assert len(moved(sandbox)) == 2
 
 
 @pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS)

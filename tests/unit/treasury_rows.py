@@ -132,5 +132,8 @@ class Tables:
         self.session.execute(insert(dag_bundle_team_association_table).values(dag_bundle_name=dag, team_name=team))
 
     def _insert(self, model, **values):
+        if "map_index" in values and "map_index" not in model.__table__.columns:
+            # Its name in Airflow 3.4.
+            values["region_index"] = values.pop("map_index")
         self.session.execute(insert(model.__table__).values(**values))
         self.session.flush()
