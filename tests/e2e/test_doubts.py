@@ -21,6 +21,11 @@ MANY = 1_000
 LOST = int(os.environ.get("WHITEBIT_LOST", "0"))
 
 
+@pytest.fixture(autouse=True)
+def two_keys(airflow, key):
+    airflow.keep_connections(**{f"whitebit_desk_{desk}": key(f"desk-{desk}") for desk in DESKS})
+
+
 def doubts(airflow, *arguments):
     """Call the command, and return what it prints as JSON."""
     command = [BIN / "python", "-m", "airflow_provider_whitebit", "doubts", *arguments]
@@ -40,9 +45,8 @@ class Desks:
     :ivar by_person: those of them that a person answered.
     """
 
-    def __init__(self, airflow, key, faults):
+    def __init__(self, airflow, faults):
         self._airflow = airflow
-        airflow.keep_connections(**{f"whitebit_desk_{desk}": key(f"desk-{desk}") for desk in DESKS})
         airflow.sandbox.fund("EURI", "1000")
         self._before = len(airflow.moves())
         for fault in faults:
@@ -85,20 +89,20 @@ class Desks:
         assert sum("resolved_by" in receipt for receipt in receipts) <= len(self.by_person)
 
 
-def test_the_receipt_of_another_task_settles_a_doubt(airflow, key):
+def test_the_receipt_of_another_task_settles_a_doubt(airflow):
     # The first request never arrives. The other desk's move of this plan runs in the same seconds.
-    run = Desks(airflow, key, [{"kind": "lost_reply_before", "count": 1}])
+    run = Desks(airflow, [{"kind": "lost_reply_before", "count": 1}])
     run.settle()
     run.check()
     assert (len(run.in_doubt), len(run.by_person)) == (1, 0)
 
 
 @pytest.mark.skipif(not LOST, reason="counts with WHITEBIT_LOST=100")
-def test_how_many_doubts_need_a_person(airflow, key):
+def test_how_many_doubts_need_a_person(airflow):
     lost, in_doubt, by_person = 0, 0, 0
     while lost < LOST:
         kinds = ("lost_reply_before", "lost_reply_after")
-        run = Desks(airflow, key, [{"kind": kind, "probability": "0.4"} for kind in kinds])
+        run = Desks(airflow, [{"kind": kind, "probability": "0.4"} for kind in kinds])
         run.settle()
         run.check()
         lost, in_doubt, by_person = lost + run.lost, in_doubt + len(run.in_doubt), by_person + len(run.by_person)
