@@ -124,7 +124,7 @@ class HttpWire:
             raise _connection_error(path, error) from None
         try:
             if response.status < 200:
-                # The final answer may follow. The next call on this connection would read it as its own.
+                # What follows would be read as the answer to the next call on this connection.
                 raise _broken(path, response, "no more than an interim answer")
             return HttpAnswer(response.status, response.headers, self._body(path, response))
         finally:
@@ -253,6 +253,11 @@ class _Response(http.client.HTTPResponse):
         super().__init__(sock, *arguments, **options)
         self.fp.close()
         self.fp = io.BufferedReader(_Incoming(sock))
+
+    def _read_status(self) -> tuple[str, int, str]:
+        version, status, reason = super()._read_status()  # type: ignore[misc]
+        # The final answer follows all interim ones, but http.client only reads on after this one.
+        return version, http.client.CONTINUE if 101 < status < 200 else status, reason
 
 
 class _Connection:

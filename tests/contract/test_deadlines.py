@@ -162,8 +162,16 @@ def test_a_compressed_body(server, encoding):
     assert client.send_move(flex_invest_call(USDT, Decimal(10)), nonce=1) == "tx"
 
 
+@pytest.mark.parametrize("interim", [b"100 Continue", b"102 Processing", b"103 Early Hints"])
+def test_an_interim_answer_before_the_final_one(server, interim):
+    final = OK + f"Content-Length: {len(YES)}\r\n\r\n".encode() + YES
+    server.begin = (b"HTTP/1.1 " + interim + b"\r\nLink: x\r\n\r\n") * 2 + final
+    client = client_of(f"http://127.0.0.1:{server.port}", read=20)
+    assert client.send_move(flex_invest_call(USDT, Decimal(10)), nonce=1) == "tx"
+
+
 def test_the_answer_after_an_interim_one_is_not_taken_for_the_next_call(server):
-    server.begin = b"HTTP/1.1 103 Early Hints\r\n\r\n"
+    server.begin = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
     client = client_of(f"http://127.0.0.1:{server.port}")
     invest(client)
     assert server.left.wait(PATIENCE)
