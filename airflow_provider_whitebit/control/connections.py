@@ -106,9 +106,11 @@ def find_key(session: Session, intent: Intent, conn_id: str, may_read: Callable[
         )
     readable = [name for name in having if may_read(name)]
     if not readable:
+        # Its task names a connection. The user may not know of others.
+        named = next((name for name in having if name in (intent.connection, conn_id)), None)
+        which = "the connection that" if named is None else f"the connection {named!r}, which"
         raise WhiteBitConfigurationError(
-            f"You are not allowed to read the connection {having[0]!r}, which has the API key that sent this move. "
-            "Nothing was changed.",
+            f"You are not allowed to read {which} has the API key that sent this move. Nothing was changed.",
             money_moved=None,
             next_step="Ask a user who may read this connection.",
         )

@@ -36,6 +36,10 @@ def _all(names: Collection[str]) -> Collection[str]:
     return names
 
 
+def _none(names: Collection[str]) -> Collection[str]:
+    return ()
+
+
 def _anything(name: str) -> bool:
     return True
 
@@ -47,11 +51,13 @@ class Reader:
     :param dag_ids: the DAGs whose task instances the user may read; ``None``: all.
     :param readable_variables: those of some Variables that the user may read. It is asked while no database connection
         is held.
+    :param editable_dags: those of some DAGs whose task instances the user may edit. It is asked in the same way.
     :param may_read_connection: whether the user may read a connection.
     """
 
     dag_ids: Collection[str] | None = None
     readable_variables: Callable[[Collection[str]], Collection[str]] = _all
+    editable_dags: Callable[[Collection[str]], Collection[str]] = _none
     may_read_connection: Callable[[str], bool] = _anything
 
     def may_see(self, task: Task) -> bool:
@@ -73,6 +79,7 @@ class Doubt:
     :param variables: names of the Variables that tell of it.
     :param unreadable: why the journal cannot be read; empty if it can.
     :param connection: that the task names, if it has reported it.
+    :param hidden: whether the user may read nothing of the move, only that it is in doubt.
     """
 
     task: Task
@@ -84,6 +91,7 @@ class Doubt:
     variables: tuple[str, ...] = ()
     unreadable: str = ""
     connection: str = ""
+    hidden: bool = False
 
     @property
     def known_intent(self) -> Intent:
@@ -125,6 +133,9 @@ def find_doubts(session: Session, reader: Reader | None = None) -> list[Doubt]:
 def readable(doubts: Collection[Doubt], reader: Reader) -> list[Doubt]:
     """Return those of the moves in doubt that the user may read, each with a task that the user may read.
 
+    A user who may not read the Variables that hold a journal, but may edit the task, sees that its move is in doubt and
+    nothing else of it.
+
     :param doubts: the moves.
     :param reader: what the user may read. It is asked once about all Variables. No database connection may be held.
     """
@@ -132,7 +143,10 @@ def readable(doubts: Collection[Doubt], reader: Reader) -> list[Doubt]:
     shown = [replace(doubt, task=tasks[0]) for doubt, tasks in visible if tasks]
     names = {name for doubt in shown for name in doubt.variables}
     allowed = set(reader.readable_variables(names)) if names else set()
-    return [doubt for doubt in shown if allowed.issuperset(doubt.variables)]
+    others = {doubt.task.dag_id for doubt in shown if not allowed.issuperset(doubt.variables)}
+    editable = set(reader.editable_dags(others)) if others else set()
+    kept = [doubt for doubt in shown if allowed.issuperset(doubt.variables) or doubt.task.dag_id in editable]
+    return [one if allowed.issuperset(one.variables) else Doubt(one.task, hidden=True) for one in kept]
 
 
 def find_doubt(session: Session, intent_id: str) -> Doubt | None:

@@ -31,6 +31,7 @@ from airflow_provider_whitebit.control.journals import keeps_states_elsewhere, r
 from airflow_provider_whitebit.control.moves import last_moves
 from airflow_provider_whitebit.control.search import Reader
 from airflow_provider_whitebit.hooks.assets import LONGEST_CONN_ID, encode_conn_id
+from airflow_provider_whitebit.moves.stop import STOP_VARIABLE
 from airflow_provider_whitebit.plugins import treasury_doubts, treasury_stop
 from airflow_provider_whitebit.plugins.treasury_cache import SingleFlightCache
 from airflow_provider_whitebit.plugins.treasury_data import BUDGET, Account, failed, load_account
@@ -133,6 +134,9 @@ def treasury(
 ) -> dict[str, Any]:
     """Return everything that the page shows of some connections.
 
+    A user who may read none of the connections, but edit task instances or the stop, sees the stop and the doubts of
+    these tasks.
+
     :param conn_id: the Airflow connections. One that the user may not read is shown as an error beside the others.
     :param value_in: also return what the amounts are worth in this currency.
     """
@@ -150,8 +154,8 @@ def treasury(
     with pace.turn():
         readable = permissions.connections(wanted)
         teams = permissions.teams_of(readable)
-    if not readable:
-        raise HTTPException(403, _not_allowed(wanted))
+        if not readable and not _is_concerned(permissions):
+            raise HTTPException(403, _not_allowed(wanted))
     # The exchange comes first, so that no database transaction is open meanwhile.
     found = load_accounts([one for one in wanted if one in readable], teams)
     found |= {one: Account(None, failed({"message": _not_allowed([one])})) for one in wanted if one not in readable}
@@ -189,7 +193,7 @@ def load_accounts(conn_ids: Sequence[str], teams: Mapping[str, str | None]) -> d
             return accounts.kept(conn_id)
         return accounts.get(conn_id, lambda: load_account(conn_id, team_name=teams[conn_id]))
 
-    if len(conn_ids) == 1:
+    if len(conn_ids) <= 1:
         return {conn_id: load(conn_id) for conn_id in conn_ids}
     with ThreadPoolExecutor(min(CONCURRENT, len(conn_ids)), thread_name_prefix="treasury") as loaders:
         return dict(zip(conn_ids, loaders.map(load, conn_ids), strict=True))
@@ -218,11 +222,25 @@ def _not_allowed(conn_ids: Sequence[str]) -> str:
     return f"You are not allowed to read the connection{'s' if len(conn_ids) > 1 else ''} {names}."
 
 
+def _is_concerned(permissions: Permissions) -> bool:
+    """Whether the user may edit a task instance, or the stop of all moves."""
+    if permissions.may_edit_variable(STOP_VARIABLE):
+        return True
+    return bool(permissions.editable_tasks(permissions.tasks(permissions.dag_ids())))
+
+
 def _records(session: Any, permissions: Permissions, conn_ids: Sequence[str], keys: Collection[str]) -> dict[str, Any]:
-    """What Airflow itself knows and the user may read; ``None`` instead of moves if the user may read no assets."""
+    """What Airflow itself knows and the user may read.
+
+    :param conn_ids: those that the user may read. Without one, there are only doubts of tasks that the user may edit.
+    :returns: ``None`` instead of moves if the user may read no assets, or none of the connections.
+    """
     dag_ids = permissions.dag_ids()
-    moves = last_moves(session, conn_ids, dag_ids) if permissions.assets() else None
-    reader = Reader(permissions.tasks(dag_ids), permissions.variables)
+    tasks = permissions.tasks(dag_ids)
+    if not conn_ids:
+        tasks = permissions.editable_tasks(tasks)
+    moves = last_moves(session, conn_ids, dag_ids) if conn_ids and permissions.assets() else None
+    reader = Reader(tasks, permissions.variables, permissions.editable_tasks)
     return {
         "doubts": doubts(session, reader, accounts=keys),
         "moves": moves,

@@ -133,7 +133,7 @@ def _visible(permissions: Permissions, session: Any, intent_id: str) -> tuple[Do
     reader = Reader(
         permissions.tasks(permissions.dag_ids()),
         permissions.variables,
-        lambda conn_id: bool(permissions.connections({conn_id})),
+        may_read_connection=lambda conn_id: bool(permissions.connections({conn_id})),
     )
     try:
         found = readable([get_doubt(session, intent_id)], reader)
@@ -146,4 +146,5 @@ def _visible(permissions: Permissions, session: Any, intent_id: str) -> tuple[Do
 
 def _may_edit(permissions: Permissions, doubt: Doubt) -> bool:
     """Whether the user may edit every task instance that has this move in its journal."""
-    return permissions.may_edit_tasks({task.dag_id for task in (doubt.task, *doubt.tasks)})
+    dag_ids = {task.dag_id for task in (doubt.task, *doubt.tasks)}
+    return permissions.editable_tasks(dag_ids) == dag_ids

@@ -68,15 +68,15 @@ class Permissions:
 
     def tasks(self, dag_ids: Collection[str]) -> set[str]:
         """Return those of the DAGs whose task instances the user may read."""
-        teams, entity = self._dag_teams(dag_ids), DagAccessEntity.TASK_INSTANCE
-        return {dag_id for dag_id in dag_ids if self._may_read_dag(dag_id, teams(dag_id), access_entity=entity)}
+        return self._tasks(dag_ids, "GET")
 
-    def may_edit_tasks(self, dag_ids: Collection[str]) -> bool:
-        """Return whether the user may edit the task instances of all these DAGs."""
-        teams, entity = self._dag_teams(dag_ids), DagAccessEntity.TASK_INSTANCE
-        return all(
-            self._may_use_dag(dag_id, teams(dag_id), method="PUT", access_entity=entity) for dag_id in set(dag_ids)
-        )
+    def editable_tasks(self, dag_ids: Collection[str]) -> set[str]:
+        """Return those of the DAGs whose task instances the user may edit."""
+        return self._tasks(dag_ids, "PUT")
+
+    def _tasks(self, dag_ids: Collection[str], method: str) -> set[str]:
+        teams, about = self._dag_teams(dag_ids), {"method": method, "access_entity": DagAccessEntity.TASK_INSTANCE}
+        return {dag_id for dag_id in dag_ids if self._may_use_dag(dag_id, teams(dag_id), **about)}
 
     def variables(self, keys: Collection[str]) -> set[str]:
         """Return those of the Variables that the user may read."""

@@ -14,8 +14,11 @@ from sqlalchemy.orm import Session
 from airflow_provider_whitebit.client.errors import clean
 from airflow_provider_whitebit.client.models import to_json
 from airflow_provider_whitebit.control.search import Doubt, Reader, find_doubts
-from airflow_provider_whitebit.moves.doubts import steps_for
+from airflow_provider_whitebit.moves.doubts import RECORD_STEPS, steps_for
 from airflow_provider_whitebit.moves.intent import Intent
+
+#: For a user who may edit the task and read nothing of its move.
+_HIDDEN_STEPS = (RECORD_STEPS[0], "If it is in doubt again, ask a user who may read Variables and the connection.")
 
 
 def doubts(session: Session, reader: Reader, *, accounts: Collection[str]) -> list[dict[str, Any]]:
@@ -33,6 +36,9 @@ def doubts(session: Session, reader: Reader, *, accounts: Collection[str]) -> li
 
 def _shown(doubt: Doubt, accounts: Collection[str]) -> dict[str, Any]:
     about = {"task": doubt.task.to_json(), "key": clean(doubt.key), "kept_in": doubt.kept_in}
+    if doubt.hidden:
+        why = "You may not read the Variables that hold its journal."
+        return {**about, "operation": None, "sent_at": None, "unreadable": why, "steps": _HIDDEN_STEPS}
     why = doubt.unreadable
     try:
         if doubt.intent is not None and not why:

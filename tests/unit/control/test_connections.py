@@ -96,3 +96,12 @@ def test_only_connections_that_the_user_may_read(tables, connect):
     assert find(tables, sent_with("key-1"), may_read=lambda name: name == "open").conn_id == "open"
     with pytest.raises(WhiteBitConfigurationError, match="not allowed to read the connection 'desk'"):
         find(tables, sent_with("key-1"), may_read=lambda name: False)
+
+
+def test_a_connection_that_the_task_does_not_name_is_not_told(tables, connect):
+    connect("desk", "key-2")
+    connect("open", "key-1")
+    tables.asset("whitebit://open/moves")
+    with pytest.raises(WhiteBitConfigurationError, match="not allowed to read the connection that has") as refused:
+        find(tables, sent_with("key-1"), may_read=lambda name: False)
+    assert "open" not in str(refused.value)

@@ -50,7 +50,7 @@ class Manager:
     def __init__(self):
         self.connections = {"whitebit_default", "desk"}
         self.dags = {"desk"}
-        self.assets = self.tasks = self.variables = True
+        self.assets = self.tasks = self.variables = self.edits = True
 
     def is_authorized_connection(self, *, method, details, user):
         assert method == "GET"
@@ -59,7 +59,7 @@ class Manager:
     def is_authorized_dag(self, *, method, access_entity, details, user):
         assert method in ("GET", "PUT")
         assert access_entity.value == "TASK_INSTANCE"
-        return self.tasks and details.id in self.dags
+        return self.tasks and details.id in self.dags and (self.edits or method == "GET")
 
     def is_authorized_variable(self, *, method, details, user):
         return self.variables
@@ -192,10 +192,45 @@ def test_no_other_file(desk, path):
 
 def test_a_connection_that_the_user_may_not_read(desk):
     desk.manager.connections.clear()
+    desk.manager.edits = desk.manager.variables = False
     answer = desk.client.get("/api/treasury?conn_id=desk")
     assert answer.status_code == 403
     assert answer.json() == {"detail": "You are not allowed to read the connection 'desk'."}
     assert desk.loads == []
+
+
+def test_a_user_without_a_connection_sees_the_own_tasks_in_doubt_and_the_stop(desk, monkeypatch):
+    from airflow_provider_whitebit.control.stop import stop_moves
+
+    desk.manager.connections, desk.manager.variables, desk.manager.dags = set(), False, {"desk", "readable"}
+    for dag in ("desk", "readable", "secret"):
+        desk.tables.task(dag=dag, run=dag)
+        desk.tables.state(json.dumps(history(intent(f"of-{dag}"))), dag=dag, run=dag)
+    desk.tables.event({"operation": "flex_invest", "intent_id": "int-0", "amount": "1"})
+    stop_moves(desk.tables.session, by="joe", reason="market")
+    editable = {"desk"}
+    monkeypatch.setattr(
+        desk.manager,
+        "is_authorized_dag",
+        lambda *, method, access_entity, details, user: (
+            details.id in (editable if method == "PUT" else desk.manager.dags)
+        ),
+    )
+    answer = desk.client.get("/api/treasury?conn_id=whitebit_default&conn_id=desk").json()
+    assert [doubt["intent_id"] for doubt in answer["airflow"]["doubts"]] == ["of-desk"]
+    assert (answer["switch"]["stop"]["by"], answer["switch"]["may_switch"]) == ("joe", False)
+    assert (answer["airflow"]["moves"], desk.loads) == (None, [])
+    assert {one["exchange"]["error"]["message"] for one in answer["accounts"]} == {
+        "You are not allowed to read the connection 'whitebit_default'.",
+        "You are not allowed to read the connection 'desk'.",
+    }
+    # A user who may only read tasks sees nothing, as before.
+    editable.clear()
+    assert desk.client.get("/api/treasury").status_code == 403
+    # Whoever may stop all moves can do so.
+    monkeypatch.setattr(desk.manager, "is_authorized_variable", lambda *, method, details, user: method == "PUT")
+    answer = desk.client.get("/api/treasury").json()
+    assert (answer["airflow"]["doubts"], answer["switch"]["may_switch"]) == ([], True)
 
 
 def test_several_connections(desk):
@@ -221,6 +256,7 @@ def test_a_connection_that_the_user_may_not_read_does_not_hide_the_others(desk):
     assert answer["sums"]["counted"] == ["desk"]
     assert (desk.loads, answer["airflow"]["moves"]) == (["desk"], [])
     desk.manager.connections.clear()
+    desk.manager.edits = desk.manager.variables = False
     answer = desk.client.get("/api/treasury?conn_id=secret&conn_id=desk")
     assert (answer.status_code, answer.json()["detail"][-7:]) == (403, "'desk'.")
 
@@ -280,8 +316,12 @@ class TestValues:
 
 
 def test_a_cached_account_needs_the_permission_too(desk):
-    assert desk.client.get("/api/treasury?conn_id=desk").status_code == 200
+    assert desk.client.get("/api/treasury?conn_id=desk").json()["accounts"][0]["exchange"] == SHOWN
     desk.manager.connections.clear()
+    shown = desk.client.get("/api/treasury?conn_id=desk").json()["accounts"][0]["exchange"]
+    assert shown["error"]["message"] == "You are not allowed to read the connection 'desk'."
+    assert shown["positions"] is None
+    desk.manager.edits = desk.manager.variables = False
     assert desk.client.get("/api/treasury?conn_id=desk").status_code == 403
 
 
@@ -316,6 +356,15 @@ def test_doubts_and_moves(desk):
     assert [move["intent_id"] for move in known["moves"]] == ["int-0"]
     assert known["states_elsewhere"] is False
     desk.manager.variables = False
+    (hidden,) = desk.client.get("/api/treasury").json()["airflow"]["doubts"]
+    assert (hidden["task"]["task_id"], hidden["unreadable"]) == (
+        "invest",
+        "You may not read the Variables that hold its journal.",
+    )
+    assert hidden["steps"][0] == RECORD_STEPS[0]
+    assert not {"intent_id", "amount", "ticker", "plan_id"} & hidden.keys()
+    assert (hidden["operation"], hidden["sent_at"], hidden["key"]) == (None, None, "")
+    desk.manager.edits = False
     assert desk.client.get("/api/treasury").json()["airflow"]["doubts"] == []
     desk.manager.variables, desk.manager.tasks, desk.manager.assets = True, False, False
     known = desk.client.get("/api/treasury").json()["airflow"]
