@@ -26,7 +26,7 @@ from airflow_provider_whitebit.control.explanations import answers_of_people
 from airflow_provider_whitebit.control.search import GONE, Doubt, Reader, find_doubt, find_doubts, find_intent
 from airflow_provider_whitebit.control.tasks import in_words
 from airflow_provider_whitebit.hooks.doubts import RESOLUTION, read_resolution
-from airflow_provider_whitebit.moves.examination import refused
+from airflow_provider_whitebit.moves.examination import evidence_mark, refused
 from airflow_provider_whitebit.moves.intent import Intent
 from airflow_provider_whitebit.moves.resolution import Answer, Resolution
 
@@ -146,6 +146,7 @@ def resolve(
     user: str,
     reason: str,
     transaction_id: str | None = None,
+    seen: str | None = None,
     reader: Reader | None = None,
     patience: Patience | None = None,
 ) -> Outcome:
@@ -160,6 +161,8 @@ def resolve(
     :param reason: why, in that person's words.
     :param transaction_id: the record of the move, if it ran and left one: a transaction, a Fixed investment, or the
         name of a record without an identifier. It may be left out if only one record remains.
+    :param seen: the ``mark`` of the evidence that the person has seen. A record that appeared later may be this move.
+        By default, whatever the exchange shows now.
     :param reader: what the user may read.
     :param patience: how long to wait for the exchange.
     :raises WhiteBitResolutionError: the answer cannot be accepted. Nothing was changed; the error says why.
@@ -168,7 +171,10 @@ def resolve(
     doubt = get_doubt(session, intent_id)
     _require_ended(doubt)
     found = examine(session, doubt, reader=reader, patience=patience)
-    answer = found.examined.answer(ran=ran, user=user, reason=reason, name=transaction_id)
+    examined = found.examined
+    if examined.needs_person and seen is not None and seen != evidence_mark(examined):
+        raise refused("The evidence has changed since you saw it.", "Look at the move again.")
+    answer = examined.answer(ran=ran, user=user, reason=reason, name=transaction_id)
     return Outcome(found, None) if answer is None else _kept(session, found, answer)
 
 

@@ -33,6 +33,7 @@ from airflow_provider_whitebit.moves.examination import (
     Candidate,
     Examined,
     Observation,
+    evidence_mark,
     examine_records,
     examine_transfer,
     moment,
@@ -200,6 +201,8 @@ def examination_json(found: Examination) -> dict[str, Any]:
         "needs_person": examined.needs_person,
         "excluded": [clean(one) for one in examined.excluded],
         "conclusion": found.conclusion,
+        # Whoever answers repeats it, so that nobody answers about what nobody has seen.
+        "mark": evidence_mark(examined),
         "answer": None if found.answer is None else _answer_json(found.answer),
     }
 

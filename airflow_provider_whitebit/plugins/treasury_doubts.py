@@ -43,6 +43,7 @@ class GivenAnswer(BaseModel):
     :param transaction_id: the record of the move, if it ran and left one.
     :param reason: how the user knows.
     :param confirm: what the user has typed: :func:`confirmation_of` the move.
+    :param seen: the ``mark`` of the evidence that the user has seen.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -52,6 +53,7 @@ class GivenAnswer(BaseModel):
     transaction_id: Annotated[str | None, Field(max_length=300)] = None
     reason: Annotated[str, Field(max_length=LONGEST_REASON)] = ""
     confirm: Annotated[str, Field(max_length=200)] = ""
+    seen: Annotated[str, Field(max_length=100)] = ""
 
 
 @router.get("/api/doubt")
@@ -115,6 +117,7 @@ def _keep(session: Any, given: GivenAnswer, user: str, reader: Reader) -> Outcom
         user=user,
         reason=given.reason,
         transaction_id=given.transaction_id,
+        seen=given.seen,
         reader=reader,
         patience=PATIENCE,
     )

@@ -24,6 +24,7 @@ def commands() -> list[Any]:
         metavar="TRANSACTION",
     )
     did_not_run = output.argument("--did-not-run", help="The move did not run", action="store_true")
+    seen = output.argument("--seen", help="What show printed: the answer is refused if the evidence has changed since")
     described = [
         ActionCommand(
             name="list",
@@ -45,7 +46,7 @@ def commands() -> list[Any]:
             help="Say whether a move in doubt ran",
             description="Say whether a move in doubt ran. The exchange is asked again first. Then clear the task.",
             func=resolve_doubt,
-            args=(name, ran, did_not_run, reason),
+            args=(name, ran, did_not_run, reason, seen),
         ),
     ]
     return [GroupCommand(name="doubts", help="Moves in doubt: did they run?", subcommands=described)]
@@ -128,8 +129,9 @@ def show(options: Any) -> None:
     print(found["conclusion"])
     if found["needs_person"] and not found["answer"]:
         transaction = " TRANSACTION" if found["candidates"] else ""
-        print(f"If it ran:         airflow whitebit doubts resolve {found['id']} --ran{transaction} --reason '...'")
-        print(f"If it did not run: airflow whitebit doubts resolve {found['id']} --did-not-run --reason '...'")
+        rest = f"--seen {found['mark']} --reason '...'"
+        print(f"If it ran:         airflow whitebit doubts resolve {found['id']} --ran{transaction} {rest}")
+        print(f"If it did not run: airflow whitebit doubts resolve {found['id']} --did-not-run {rest}")
 
 
 def _candidate(one: dict[str, Any]) -> dict[str, Any]:
@@ -164,6 +166,7 @@ def resolve_doubt(options: Any) -> None:
             user=output.current_user(),
             reason=options.reason,
             transaction_id=options.ran or None,
+            seen=options.seen,
         )
     print(outcome.in_words)
     if not outcome.examination.examined.needs_person:

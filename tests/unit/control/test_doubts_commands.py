@@ -61,6 +61,19 @@ def test_it_did_not_run(run, desk):  # noqa: F811
     assert kept(desk).answer is Answer.DID_NOT_RUN
 
 
+def test_an_answer_about_the_evidence_that_was_shown(run, desk):  # noqa: F811
+    from test_doubts import trace
+
+    (found,) = json.loads(run("doubts", "show", "int-1", "-o", "json")[1])
+    answer = ("doubts", "resolve", "int-1", "--did-not-run", "--seen", found["mark"], "--reason", "Not seen")
+    assert f"--did-not-run --seen {found['mark']} --reason" in run("doubts", "show", "int-1")[1]
+    desk.traces.append(trace("tx-3", seconds=3))
+    assert "The evidence has changed since you saw it. Nothing was changed." in run(*answer)[0]
+    assert kept(desk) is None
+    desk.traces.pop()
+    assert run(*answer)[0] == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [

@@ -79,8 +79,14 @@ def look(desk, name="int-1"):  # noqa: F811
     return desk.client.get("/api/doubt", params={"intent_id": name})
 
 
+def mark(desk):  # noqa: F811
+    """Of the evidence that a user sees."""
+    shown = look(desk).json()
+    return shown["evidence"]["mark"] if shown.get("evidence") else ""
+
+
 def post(desk, headers=SAME, **changes):  # noqa: F811
-    return desk.client.post("/api/doubt", json={**ANSWER, **changes}, headers=headers)
+    return desk.client.post("/api/doubt", json={**ANSWER, "seen": mark(desk), **changes}, headers=headers)
 
 
 def kept(desk):  # noqa: F811
@@ -139,6 +145,19 @@ def test_another_answer_after_the_first_is_refused(doubt):
     assert answer.status_code == 409
     assert "jane has already answered" in answer.json()["detail"]
     assert kept(doubt)["answer"] == "ran"
+
+
+@pytest.mark.parametrize("given", ["ran", "did_not_run"])
+def test_an_answer_about_evidence_that_the_user_has_not_seen(doubt, given):
+    transaction = {"transaction_id": "tx-1" if given == "ran" else None}
+    seen = mark(doubt)
+    # The exchange recorded the move late: the user who says that it did not run has not seen this record.
+    doubt.traces.append(Trace("tx-3", SENT + 3, Decimal("100.5"), 1, name="1:tx-3#1"))
+    for one in (seen, ""):
+        answer = post(doubt, answer=given, seen=one, **transaction)
+        assert answer.status_code == 409
+        assert answer.json()["detail"].startswith("The evidence has changed since you saw it. Nothing was changed.")
+    assert kept(doubt) is None
 
 
 def test_records_of_other_moves_are_left_out(doubt):
@@ -207,7 +226,7 @@ def test_nothing_without_a_login(doubt):
 )
 def test_requests_of_other_sites_are_refused(doubt, headers, status):
     headers = {"Content-Type": "application/json"} | headers
-    answer = doubt.client.post("/api/doubt", content=json.dumps(ANSWER), headers=headers)
+    answer = doubt.client.post("/api/doubt", content=json.dumps({**ANSWER, "seen": mark(doubt)}), headers=headers)
     assert answer.status_code == status
     assert (kept(doubt) is not None) is (status == 200)
 
@@ -232,6 +251,8 @@ def test_requests_of_other_sites_are_refused(doubt, headers, status):
         ({"intent_id": "x" * 101}, 422),
         ({"reason": "x" * 501}, 422),
         ({"reason": ["x"]}, 422),
+        ({"seen": "x"}, 409),
+        ({"seen": "x" * 101}, 422),
         ({"more": 1}, 422),
     ],
     ids=str,
