@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from airflow.configuration import conf
 from fastapi import HTTPException, Request
 
 
@@ -11,7 +12,8 @@ def require_same_origin(request: Request) -> None:
     """Refuse a request that does not certainly come from this page.
 
     Browsers say where a request comes from in ``Sec-Fetch-Site``, which no site can change. Over plain HTTP they only
-    send ``Origin``. A program that sends neither has better ways: Airflow's REST API and the commands.
+    send ``Origin``: it must be the host of the request, or of ``[api] base_url`` if a proxy in between rewrites it. A
+    program that sends neither has better ways: Airflow's REST API and the commands.
 
     :raises HTTPException: it comes from elsewhere, or is no JSON.
     """
@@ -19,9 +21,9 @@ def require_same_origin(request: Request) -> None:
         raise HTTPException(415, "Send JSON.")
     site = request.headers.get("sec-fetch-site")
     if site is None:
-        # The host as the browser named it, unless a proxy in between rewrites it.
         origin = _host(request.headers.get("origin", ""))
-        allowed = origin != "" and origin.lower() == request.headers.get("host", "").lower()
+        hosts = (request.headers.get("host", ""), _host(conf.get("api", "base_url", fallback="")))
+        allowed = origin != "" and origin.lower() in map(str.lower, hosts)
     else:
         allowed = site == "same-origin"
     if not allowed:

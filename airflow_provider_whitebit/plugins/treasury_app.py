@@ -67,6 +67,8 @@ _HEADERS = {
 }
 #: Amounts and moves are for this user only: no cache may keep them.
 _NO_STORE = {"Cache-Control": "no-store"}
+#: Airflow's words for a login that is over, with the status of a missing permission.
+_INVALID_TOKEN = "Invalid JWT token"
 
 #: Most requests that are answered at the same time. The others wait, without a thread or a database connection. At most
 #: four of these load accounts, which can take seconds (:class:`.SingleFlightCache`).
@@ -251,6 +253,9 @@ def _records(session: Any, permissions: Permissions, conn_ids: Sequence[str], ke
 async def _refusal(request: Request, error: Exception) -> Response:
     """Answer a refused request: JSON for scripts, a sentence for a person who opens the page."""
     assert isinstance(error, HTTPException)
+    if error.detail == _INVALID_TOKEN:
+        # So Airflow answers after a logout, or after a restart with another secret: the user has to log in.
+        error = HTTPException(401, "Not authenticated")
     if error.status_code == 401 and "text/html" in request.headers.get("accept", ""):
         return PlainTextResponse("Log in to Airflow, then reload this page.", 401, headers=error.headers)
     return await http_exception_handler(request, error)

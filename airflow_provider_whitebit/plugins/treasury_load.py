@@ -17,6 +17,8 @@ from fastapi.responses import Response
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+#: The orders of people, which must not wait for viewers.
+_AT_ONCE = ("/api/stop", "/api/resume")
 #: The status of an answer that nobody receives, as in nginx's log.
 _VIEWER_HAS_GONE = 499
 #: The status of an answer to too long a body, and the most bytes of a body. What people write is far shorter.
@@ -25,6 +27,8 @@ _TOO_LONG, _LONGEST_BODY = 413, 100_000
 
 class Places:
     """ASGI middleware: answer a limited number of requests at the same time. The others wait, in their order.
+
+    To stop and resume moves takes no place, and does not wait: it needs neither the exchange nor much of the database.
 
     A waiting request holds no thread and no database connection. It leaves the queue when its viewer goes away. A body
     is read before a place is taken, and a place is free again as soon as the answer is ready. So a viewer who sends or
@@ -50,11 +54,12 @@ class Places:
                 await Response(status_code=body, headers=self._headers)(scope, receive, send)
                 return
             receive = _again(body, receive)
-        if not await self._entered(scope, receive):
+        at_once = scope["path"].endswith(_AT_ONCE)
+        if not at_once and not await self._entered(scope, receive):
             # Airflow's middleware logs an error if there is no answer.
             await Response(status_code=_VIEWER_HAS_GONE)(scope, receive, send)
             return
-        places = [self._places]
+        places = [] if at_once else [self._places]
 
         def leave() -> None:
             if places:

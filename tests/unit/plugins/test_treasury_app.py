@@ -129,6 +129,23 @@ def test_a_browser_without_a_login_gets_a_sentence(desk):
     assert answer.text == "Log in to Airflow, then reload this page."
 
 
+@pytest.mark.parametrize("accept", ["application/json", "text/html,*/*"])
+def test_a_login_that_is_over_is_not_a_missing_permission(desk, monkeypatch, accept):
+    from airflow.api_fastapi.core_api import security
+    from jwt import InvalidTokenError
+
+    async def get_user_from_token(token):
+        raise InvalidTokenError("Token has been revoked")
+
+    manager = SimpleNamespace(get_user_from_token=get_user_from_token)
+    monkeypatch.setattr(security, "get_auth_manager", lambda: manager)
+    desk.logged_in(False)
+    desk.client.cookies.set("_token", "revoked")
+    answer = desk.client.get("/api/treasury", headers={"Accept": accept})
+    assert answer.status_code == 401
+    assert ("Log in to Airflow" in answer.text) is ("html" in accept)
+
+
 def test_every_route_requires_a_user_and_only_reads(desk):
     from airflow.api_fastapi.core_api.security import get_user
     from fastapi.routing import APIRoute

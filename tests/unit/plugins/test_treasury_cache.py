@@ -59,6 +59,18 @@ def test_during_a_load_others_get_the_previous_value_or_none():
     assert cache.get("a", pytest.fail) == "new"
 
 
+def test_an_old_value_is_not_shown_as_if_it_were_of_now():
+    clock = Clock()
+    cache = SingleFlightCache(15, old=300, concurrent=0, clock=clock)
+    cache._concurrent = 1
+    cache.get("a", lambda: "old")
+    cache._concurrent = 0
+    clock.now = 299
+    assert cache.get("a", pytest.fail) == cache.kept("a") == "old"
+    clock.now = 300
+    assert cache.get("a", pytest.fail) is cache.kept("a") is None
+
+
 def test_a_load_that_fails_leaves_nothing_behind():
     cache = SingleFlightCache()
     with pytest.raises(ZeroDivisionError):

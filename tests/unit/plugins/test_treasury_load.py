@@ -171,6 +171,29 @@ def test_what_changes_something_is_done_although_its_viewer_has_gone():
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("order", ["stop", "resume"])
+def test_an_order_does_not_wait_for_viewers(order):
+    async def main():
+        application, places = scene()
+        Viewer(places, "first")
+        Viewer(places, "second")
+        await settled()
+        application.may_answer(f"/whitebit/api/{order}").set()
+        given = Viewer(places, f"/whitebit/api/{order}", method="POST")
+        await settled()
+        assert (given.status, application.began) == (200, ["first", f"/whitebit/api/{order}"])
+        assert (b"x-test", b"yes") in given.answered[0]["headers"]
+        # It has taken no place, and has freed none.
+        third = Viewer(places, "third")
+        for path in ("first", "second"):
+            application.may_answer(path).set()
+        await settled()
+        assert application.began[2:] == ["second", "third"]
+        third.task.cancel()
+
+    asyncio.run(main())
+
+
 def test_a_viewer_who_reads_slowly_holds_no_place():
     async def main():
         application, places = scene()

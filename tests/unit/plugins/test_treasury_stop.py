@@ -91,6 +91,15 @@ def test_who_may_not(switch, path, there, allowed, status):
     assert len(audit_log(switch.session)) == (seen is not None)
 
 
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [("http://airflow.example", True), ("http://other.example", False), ("", False), ("null", False)],
+)
+def test_a_proxy_that_rewrites_the_host(switch, monkeypatch, origin, allowed):
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "http://Airflow.example/prefix")
+    assert switch.post("/api/stop", STOP, Host="internal:8080", Origin=origin).status_code == (200 if allowed else 403)
+
+
 @pytest.mark.parametrize("path", ["/api/stop", "/api/resume"])
 @pytest.mark.parametrize(
     ("headers", "allowed"),
