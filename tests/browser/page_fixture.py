@@ -15,8 +15,8 @@ from airflow_provider_whitebit.testing import SandboxProcess
 from tests.running_airflow import RunningAirflow
 
 CONNECTION = "whitebit_treasury"
-#: An administrator, and a user who may read DAGs but no connections.
-PASSWORDS = {"boss": "boss-password", "guest": "guest-password"}
+#: An administrator, a user who may read DAGs, and one who may also edit task instances. Those may read no connections.
+PASSWORDS = {"boss": "boss-password", "guest": "guest-password", "trader": "trader-password"}
 DAG, LATER_DAG, DOUBT_DAG = "whitebit_browser", "whitebit_browser_later", "whitebit_browser_doubt"
 SOL_AMOUNT = Decimal("7.5")
 SOL_PLAN = "9461c1e8-a3b5-46d7-82f3-7e8f90a1b2c3"

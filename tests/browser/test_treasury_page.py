@@ -22,6 +22,8 @@ ADDRESSES = (
     "/whitebit/api/connections",
     f"/whitebit/api/treasury?conn_id={scenes.CONNECTION}",
 )
+NO_DOUBT = "No move that you may see is in doubt."
+DATA = re.compile("/whitebit/api/treasury")
 
 
 class Visitor:
@@ -382,9 +384,9 @@ def test_an_exchange_that_does_not_answer(visitor, site, scene):
 
 
 def test_a_doubt_is_at_the_top_with_its_steps(visitor, site, scene):
-    visitor = visitor().log_in()
+    new_visitor, visitor = visitor, visitor().log_in()
     page = visitor.open()
-    assert page.locator("#doubts").inner_text() == "No move is in doubt."
+    assert page.locator("#doubts").inner_text() == NO_DOUBT
     run_id = scenes.leave_in_doubt(scene)
     page.locator("#refresh").click()
     page.locator(".doubts h2", has_text="1 move is in doubt").wait_for()
@@ -411,6 +413,17 @@ def test_a_doubt_is_at_the_top_with_its_steps(visitor, site, scene):
     other = visitor.open("whitebit_other")
     other.locator(".doubts .tag", has_text="another connection").wait_for()
 
+    # Who may edit the task sees that its move is in doubt, and nothing of the account.
+    trader = new_visitor().log_in("trader").open()
+    trader.locator(".doubts h2", has_text="1 move is in doubt").wait_for()
+    (doubt,) = rows(trader, "Moves in doubt")
+    hidden = version("apache-airflow").startswith(("3.1.", "3.2."))
+    assert doubt["Task and run"].splitlines() == [f"{scenes.DOUBT_DAG}.invest", run_id]
+    assert doubt["Amount"] == ("—" if hidden else "7.50 SOL")
+    assert "You are not allowed to read the connection" in trader.locator("#trouble").inner_text()
+    assert trader.locator("table").count() == 1
+    assert new_visitor().log_in("guest").open().locator("table").count() == 0
+
     # A person looks at the evidence, and finds that the move ran.
     page = visitor.open()
     page.locator(".doubts summary").click()
@@ -429,7 +442,7 @@ def test_a_doubt_is_at_the_top_with_its_steps(visitor, site, scene):
     assert (receipt["transaction_id"], receipt["resolved_by"], receipt["reconciled"]) == (chosen, "boss", True)
     assert receipt["reason"] == "The other one is the other program's"
     page = visitor.open()
-    assert page.locator("#doubts").inner_text() == "No move is in doubt."
+    assert page.locator("#doubts").inner_text() == NO_DOUBT
     assert visitor.complaints == []
 
 
@@ -455,7 +468,8 @@ def one_doubt(visitor, site):
         evidence |= {"connection": scenes.CONNECTION, "as_of": "2026-11-23T13:00:00Z", "candidates": RECORDS}
         evidence |= {"attempts": [{"sent": "2026-11-23T12:13:20+00:00 (nonce 1)", "outcome": "pending"}]}
         evidence |= {"remains": ["tx_1", "tx_2"], "needs_person": True, "conclusion": "2 records remain."}
-        sent = []
+        evidence |= {"mark": "0a1b2c3d", "id": "a1"}
+        sent, one.doubt, one.evidence = [], doubt, evidence
 
         def answer(route):
             if route.request.method == "GET":
@@ -466,6 +480,7 @@ def one_doubt(visitor, site):
 
         known = {"doubts": [doubt], "moves": [], "states_elsewhere": False}
         data = {"accounts": [], "sums": None, "airflow": known, "switch": None}
+        one.known = known
         one.page.route("**/whitebit/api/treasury*", lambda route: route.fulfill(json=data))
         one.page.route("**/whitebit/api/doubt*", answer)
         one.page.goto(f"{site}/whitebit/treasury?conn_id={scenes.CONNECTION}")
@@ -491,15 +506,71 @@ def test_an_answer_by_keyboard(one_doubt):
     keys.press("Enter")
     one.page.locator(".problem", has_text="<b>jane</b> has already answered.").wait_for()
     given = {"intent_id": "a1", "answer": "did_not_run", "reason": "Seen", "confirm": "2500.5 USDT"}
+    given |= {"seen": "0a1b2c3d"}
     assert sent == [given]
     one.page.get_by_role("button", name="It ran").click()
     one.page.locator("form.answer button:enabled").first.wait_for()
     assert sent[1] == {**given, "answer": "ran", "transaction_id": "tx_2"}
 
 
+def test_enter_in_a_field_chooses_no_answer(one_doubt):
+    one, sent = one_doubt()
+    one.page.get_by_label("How you know").fill("Seen")
+    one.page.get_by_label("Type 2500.5 USDT to confirm").fill("2500.5 USDT")
+    one.page.keyboard.press("Enter")
+    one.page.get_by_label("How you know").fill("")
+    one.page.get_by_role("button", name="It ran").click()
+    # The browser asks for the reason.
+    assert one.page.evaluate("document.activeElement.name") == "reason"
+    assert (sent, one.complaints) == ([], [])
+
+
+def test_what_is_typed_stays_when_another_doubt_appears(one_doubt):
+    one, _ = one_doubt()
+    reason = one.page.get_by_label("How you know")
+    reason.fill("Asked the ")
+    one.known["doubts"] = [{**one.doubt, "intent_id": "b2"}, {**one.doubt, "ours": False}]
+    one.page.evaluate("document.getElementById('refresh').click()")
+    one.page.locator("h2", has_text="2 moves are in doubt").wait_for()
+    one.page.keyboard.type("desk")
+    assert reason.input_value() == "Asked the desk"
+    # Another attempt is another question.
+    one.known["doubts"] = [{**one.doubt, "attempts": 2}]
+    one.page.get_by_role("button", name="Refresh").click()
+    one.page.locator("h2", has_text="1 move is in doubt").wait_for()
+    one.page.locator(".conclusion").wait_for()
+    assert reason.input_value() == ""
+    assert one.complaints == []
+
+
+def test_evidence_that_could_not_be_loaded_is_asked_for_again(one_doubt):
+    one, _ = one_doubt()
+    lost = lambda route: route.abort()  # noqa: E731
+    one.page.route("**/whitebit/api/doubt*", lost)
+    one.page.get_by_role("button", name="Ask again").click()
+    one.page.locator(".evidence .problem", has_text="Airflow did not answer.").wait_for()
+    one.page.unroute("**/whitebit/api/doubt*", lost)
+    one.page.get_by_role("button", name="Ask again").click()
+    one.page.locator("form.answer").wait_for()
+
+
+@pytest.mark.parametrize(
+    ("cleared", "said"), [(2, "Airflow has cleared the task. It runs again."), (0, "Nothing was cleared, because")]
+)
+def test_a_task_that_airflow_does_not_clear(one_doubt, cleared, said):
+    one, _ = one_doubt()
+    one.evidence |= {"needs_person": False, "conclusion": "No person is needed."}
+    one.page.route("**/clearTaskInstances", lambda route: route.fulfill(json={"total_entries": cleared}))
+    one.page.get_by_role("button", name="Ask again").click()
+    one.page.get_by_role("button", name="Clear this task in Airflow").click()
+    one.page.get_by_text(said).wait_for()
+    assert one.complaints == []
+
+
 def test_a_user_who_may_not_answer_sees_the_evidence(one_doubt):
     one, sent = one_doubt(may_resolve=False)
     assert len(rows(one.page, "Records that may be this move")) == 2
+    assert "Move a1. The exchange at 2026-11-23 13:00:00 UTC" in one.page.locator(".evidence").inner_text()
     assert one.page.locator("form.answer, .evidence button").count() == 0
     assert "Only users who may edit this task instance" in one.page.locator(".evidence").inner_text()
     assert (sent, one.complaints) == ([], [])
@@ -627,8 +698,89 @@ def test_stop_and_resume_by_keyboard_on_a_phone(visitor, scheme):
     assert [one for one in boss.complaints if "422" not in one] == []
 
 
+def test_a_stop_is_shown_at_once_and_an_error_too(visitor, site):
+    """Whatever else happens: the exchange does not answer, or another user gives an order at the same moment."""
+    page = visitor().log_in().page
+    stop = {"by": "boss", "reason": "market", "at": "2026-11-23T12:00:00Z"}
+    switch = {"stop": None, "configuration": None, "may_switch": True}
+    data = {"accounts": [], "sums": None, "airflow": None, "switch": switch}
+    waiting, refused = [], []
+    page.route(DATA, lambda route: waiting.append(route) if stop in waiting else route.fulfill(json=data))
+    page.route("**/whitebit/api/stop", lambda route: route.fulfill(json={"stop": stop}))
+    page.route("**/whitebit/api/resume", lambda route: refused.append(route))
+    page.goto(f"{site}/whitebit/treasury?conn_id={scenes.CONNECTION}")
+    page.get_by_role("button", name="Stop all moves …").click()
+    page.get_by_label("Reason").fill("market")
+    page.get_by_label("Type stop to confirm").fill("stop")
+    waiting.append(stop)
+    page.keyboard.press("Enter")
+    page.locator("#switch h2", has_text="All moves are stopped").wait_for()
+    assert page.evaluate("document.activeElement.id") == "order"
+    # Another user resumes while this one does.
+    page.get_by_role("button", name="Resume …").click()
+    page.get_by_label("Reason").fill("over")
+    page.get_by_label("Type resume to confirm").fill("resume")
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(200)
+    waiting.clear()
+    page.evaluate("document.getElementById('refresh').click()")
+    page.get_by_role("button", name="Stop all moves …").wait_for()
+    (route,) = refused
+    route.fulfill(status=409, json={"detail": "The stop has changed since you saw it."})
+    page.locator("#status", has_text="The stop has changed since you saw it.").wait_for()
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ({"body": "<!doctype html><title>Log in</title>", "content_type": "text/html"}, "Airflow did not answer."),
+        ({"body": "<h1>Bad gateway</h1>", "status": 502, "content_type": "text/html"}, "Airflow answered 502."),
+        ({"json": {"detail": "Not authenticated"}, "status": 401}, "Your Airflow login has expired."),
+        (None, "Airflow did not answer."),
+    ],
+)
+def test_an_answer_that_is_not_airflows(visitor, answer, said):
+    page = visitor().log_in().open()
+    page.route(DATA, lambda route: route.abort() if answer is None else route.fulfill(**answer))
+    page.get_by_role("button", name="Refresh").click()
+    page.locator("#status", has_text=said).wait_for()
+    status = page.locator("#status").inner_text()
+    assert status.endswith("The data below is older.")
+    assert "JSON" not in status
+    assert page.locator("caption", has_text="Position by asset").count() == 1
+    page.route("**/whitebit/api/stop", lambda route: route.abort() if answer is None else route.fulfill(**answer))
+    page.get_by_role("button", name="Stop all moves …").click()
+    page.get_by_label("Reason").fill("market")
+    page.get_by_label("Type stop to confirm").fill("stop")
+    page.keyboard.press("Enter")
+    error = page.locator("#order-error", has_text=said)
+    error.wait_for()
+    assert ("It is not known whether anything was changed" in error.inner_text()) is (said[:4] != "Your")
+    assert page.get_by_label("Reason").input_value() == "market"
+
+
+def test_a_request_that_is_overtaken_is_dropped(visitor):
+    page = visitor().log_in().open()
+    held = []
+    page.route(DATA, lambda route: held.append(route))
+    for _ in range(3):
+        page.get_by_role("button", name="Refresh").click()
+        page.wait_for_timeout(200)
+    failed = [route.request.failure for route in held]
+    assert failed == ["net::ERR_ABORTED", "net::ERR_ABORTED", None]
+
+
+def test_on_paper_it_is_dark_on_light(visitor):
+    page = visitor(color_scheme="dark").log_in().open()
+    page.emulate_media(color_scheme="dark", media="print")
+    color = page.evaluate("getComputedStyle(document.querySelector('td')).color")
+    assert max(map(int, re.findall(r"\d+", color)[:3])) < 100
+    assert page.locator("button:visible, .controls:visible").count() == 0
+
+
 def test_who_may_not_edit_the_variable_cannot_stop_moves(visitor, site):
-    page = visitor().log_in("guest").open()
+    page = visitor().log_in("trader").open()
+    page.locator("#moves", has_text="you must be allowed").wait_for()
     assert page.locator("#switch button").count() == 0
     headers = {"Sec-Fetch-Site": "same-origin"}
     answer = page.request.post(f"{site}/whitebit/api/stop", data={"reason": "x", "confirm": "stop"}, headers=headers)

@@ -13,12 +13,14 @@
   const HALF_DAY = 43_200;
   const REFRESH_MS = 60_000;
   const RETRY_MS = 2_000;
+  // Longest wait for an answer. With many viewers, a request waits for its turn.
+  const LONGEST_MS = 120_000;
   const UNKNOWN = "—";
 
   const byId = (id) => document.getElementById(id);
   // The connections that are shown, those that are listed, and those that are ticked in the list.
   const chosen = { shown: [], listed: [], ticked: new Set(), valueIn: "" };
-  const state = { days: 30, timer: 0, request: 0, latest: null, drawn: {}, charts: [], open: new Map() };
+  const state = { days: 30, timer: 0, due: 0, request: null, latest: null, drawn: {}, charts: [], open: new Map() };
   // The form that is open: stop, resume, or none.
   state.order = null;
 
@@ -35,6 +37,8 @@
     return node;
   }
 
+  // What a screen reader reads out, without what is below it: that changes while it is used.
+  const announced = (...children) => el("div", { role: "alert" }, ...children);
   const quiet = (text) => el("p", { class: "quiet" }, text);
   const code = (id) => (id ? el("code", {}, id) : UNKNOWN);
   const short = (id) => (id && id.length > 13 ? el("span", { title: id }, `${id.slice(0, 8)}…`) : (id ?? UNKNOWN));
@@ -146,7 +150,7 @@
     if (!known) return [];
     const shown = known.states_elsewhere ? [customBackend()] : [];
     if (known.doubts.length > 0) shown.push(doubtBox(known.doubts));
-    else if (shown.length === 0) shown.push(el("p", { class: "good" }, "No move is in doubt."));
+    else if (shown.length === 0) shown.push(el("p", { class: "good" }, "No move that you may see is in doubt."));
     return shown;
   }
 
@@ -163,9 +167,11 @@
     }
     return el(
       "div",
-      { class: "doubts", role: "alert" },
-      el("h2", {}, all.length === 1 ? "1 move is in doubt" : `${all.length} moves are in doubt`),
-      el("p", {}, "Money may have moved. Follow the steps below, in order."),
+      { class: "doubts" },
+      announced(
+        el("h2", {}, all.length === 1 ? "1 move is in doubt" : `${all.length} moves are in doubt`),
+        el("p", {}, "Money may have moved. Follow the steps below, in order."),
+      ),
       ...[...bySteps.values()].flatMap(doubtGroup),
     );
   }
@@ -225,9 +231,8 @@
     const since = stop.at ? `Since ${time(stop.at)} UTC, ` : "";
     return el(
       "div",
-      { class: "doubts", role: "alert" },
-      el("h2", {}, "All moves are stopped"),
-      el("p", {}, `${since}by ${stop.by}: ${stop.reason}`),
+      { class: "doubts" },
+      announced(el("h2", {}, "All moves are stopped"), el("p", {}, `${since}by ${stop.by}: ${stop.reason}`)),
       el("p", { class: "sub" }, "What was sent before is still reconciled. Tasks that want to move money fail."),
       ...controls,
     );
@@ -275,14 +280,20 @@
     const given = Object.fromEntries(new FormData(form));
     const submit = form.querySelector('button[type="submit"]');
     submit.disabled = true;
+    const attempt = (state.attempt = {});
     try {
-      await fetchJson(`api/${order}`, order === "resume" ? { ...given, seen: stop } : given);
-      state.order = null;
-      await refresh();
-      byId("order")?.focus();
+      const { stop: now } = await fetchJson(`api/${order}`, order === "resume" ? { ...given, seen: stop } : given);
+      // Shown at once: to load the accounts again can take seconds.
+      if (state.latest?.switch) state.latest.switch.stop = now;
+      openOrder(null);
+      refresh();
     } catch (error) {
-      byId("order-error").textContent = error.message;
       submit.disabled = false;
+      // Another user's order may have removed the form.
+      const tell = () => ((byId("order-error") ?? byId("status")).textContent = error.message);
+      tell();
+      await refresh();
+      if (state.attempt === attempt) tell();
     }
   }
 
@@ -502,7 +513,8 @@
       column("Rate per term", (plan) => fixed(plan, () => [perTerm(plan), paidIn(plan)]) ?? UNKNOWN, "num"),
       numbers("Minimum", (plan) => amount(plan.least)),
       numbers("Maximum", (plan) => amount(plan.most)),
-      numbers("Left for you", (plan) => amount(plan.left)),
+      // Each account has its own.
+      ...(state.latest.accounts.length > 1 ? [] : [numbers("Left for you", (plan) => amount(plan.left))]),
     ];
     return table(caption, columns, lines);
   }
@@ -535,7 +547,10 @@
 
   function moves(known, accounts) {
     if (!known) return [];
-    if (known.moves === null) return [card("Last moves", null, quiet("You are not allowed to read Airflow's assets."))];
+    if (known.moves === null) {
+      const needed = "To see them, you must be allowed to read the connection and Airflow's assets.";
+      return [card("Last moves", null, quiet(needed))];
+    }
     const columns = [
       column("Executed", (move) => time(move.executed_at ?? move.announced_at), "when"),
       column("Operation", (move) => [operation(move.operation), " ", move.reconciled ? reconciled() : null]),
@@ -663,7 +678,7 @@
     const step = splits.length > 1 ? splits[1] - splits[0] : 1;
     const isRound = /^[1-9](\.0*)?e/.test(step.toExponential(3));
     const decimals = (isRound ? 0 : 1) - Math.floor(Math.log10(step) + 1e-9);
-    return splits.map((value) => (value === 0 ? "0" : value.toFixed(Math.max(0, Math.min(8, decimals)))));
+    return splits.map((value) => (value === 0 ? "0" : value.toFixed(Math.max(0, Math.min(18, decimals)))));
   }
 
   function yWidth(_, values) {
@@ -675,14 +690,19 @@
   function fill(name, data, build) {
     const key = JSON.stringify(data ?? null);
     if (state.drawn[name] === key) return false;
-    state.drawn[name] = key;
+    const focused = document.activeElement;
     byId(name).replaceChildren(...build());
+    state.drawn[name] = key;
+    // What stays has lost the focus on its way.
+    if (focused?.isConnected) focused.focus({ preventScroll: true });
     return true;
   }
 
   function draw() {
     if (!state.latest) return;
     const { accounts, sums, airflow } = state.latest;
+    // Another user may have done it meanwhile.
+    if (state.order !== (state.latest.switch?.stop ? "resume" : "stop")) state.order = null;
     byId("about").textContent = about(accounts);
     fill("switch", [state.latest.switch, state.order], () => switchBox(state.latest.switch));
     fill("doubts", { ...airflow, moves: null }, () => doubts(airflow));
@@ -717,25 +737,36 @@
   // --- loading
 
   // With a body it is a request that changes something.
-  async function fetchJson(path, body) {
-    const options = { headers: { Accept: "application/json" }, credentials: "same-origin" };
+  async function fetchJson(path, body, signal = null) {
+    const options = { headers: { Accept: "application/json" }, credentials: "same-origin", signal };
     if (body) Object.assign(options, { method: "POST", body: JSON.stringify(body) });
     if (body) options.headers["Content-Type"] = "application/json";
-    const answer = await fetch(path, options);
-    if (answer.ok) return answer.json();
-    if (answer.status === 401) throw new Error("Your Airflow login has expired. Log in and refresh this page.");
-    const found = await answer.json().catch(() => ({}));
-    const why = typeof found.detail === "string" ? found.detail : `Airflow answered ${answer.status}.`;
-    throw Object.assign(new Error(why), { refused: answer.status === 403 });
+    const answer = await fetch(path, options).catch(() => null);
+    const found = await answer?.json().catch(() => null);
+    if (answer?.ok && found) return found;
+    throw Object.assign(new Error(whyNot(answer, found, body)), { refused: answer?.status === 403 });
+  }
+
+  function whyNot(answer, found, body) {
+    if (answer?.status === 401) return "Your Airflow login has expired. Log in and refresh this page.";
+    if (typeof found?.detail === "string") return found.detail;
+    // A proxy in front of Airflow may answer with a page of its own.
+    const silent = "Airflow did not answer. If you log in to a proxy, that login may have expired.";
+    const what = !answer || answer.ok ? silent : `Airflow answered ${answer.status}.`;
+    const unknown = body && (!answer || answer.ok || answer.status >= 500);
+    return unknown ? `${what} It is not known whether anything was changed: refresh this page to see.` : what;
   }
 
   async function refresh() {
     clearTimeout(state.timer);
-    const request = ++state.request;
+    state.request?.abort();
+    const request = (state.request = new AbortController());
+    state.due = 0;
+    const late = setTimeout(() => request.abort(), LONGEST_MS);
     document.body.classList.add("busy");
     let next = REFRESH_MS;
     try {
-      const answer = await fetchJson(`api/treasury?${queryOf(chosen.shown)}`);
+      const answer = await fetchJson(`api/treasury?${queryOf(chosen.shown)}`, null, request.signal);
       if (request !== state.request) return;
       state.latest = answer;
       draw();
@@ -752,8 +783,10 @@
       if (error.refused) clear();
       say(state.latest ? `${error.message} The data below is older.` : error.message);
     } finally {
+      clearTimeout(late);
       if (request === state.request) {
         document.body.classList.remove("busy");
+        state.due = Date.now() + next;
         state.timer = setTimeout(refreshIfVisible, next);
       }
     }
@@ -888,6 +921,10 @@
       if (chosen.shown.length) choose(chosen.shown, { keep: true });
     });
     byId("refresh").addEventListener("click", () => refresh());
+    // What was due while the page was not visible.
+    document.addEventListener("visibilitychange", () => {
+      if (!document.hidden && state.due && Date.now() > state.due) refresh();
+    });
     let resized = 0;
     window.addEventListener("resize", () => {
       clearTimeout(resized);

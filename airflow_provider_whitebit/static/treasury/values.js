@@ -91,7 +91,8 @@ window.treasuryValues = (tools) => {
 
   function price(text) {
     if (text.length <= 14) return grouped(text);
-    return el("span", { title: text }, grouped(Number(text).toPrecision(8)));
+    const decimals = Math.max(2, 7 - Math.floor(Math.log10(Number(text))));
+    return el("span", { title: text }, grouped(Number(text).toFixed(Math.min(100, decimals))));
   }
 
   function markets({ markets: legs, frozen }) {
