@@ -84,6 +84,8 @@ class WhiteBitHook(BaseHook):
         super().__init__(**kwargs)
         self.whitebit_conn_id = whitebit_conn_id
         self._connection_failed = False
+        #: The name that a secrets backend has for the connection, if it is another one.
+        self._translated = ""
 
     def __repr__(self) -> str:
         return f"WhiteBitHook({self.whitebit_conn_id!r})"
@@ -125,10 +127,11 @@ class WhiteBitHook(BaseHook):
         """
         name = self.whitebit_conn_id
         connection = self.get_connection(name)
-        if connection.conn_id in (None, name) or not runs_for_airflow():
+        if connection.conn_id in (None, name, self._translated) or not runs_for_airflow():
             return connection
         again = {self.get_connection(name).conn_id for _ in range(_MORE_QUESTIONS)}
         if again == {connection.conn_id} and questions_take_turns():
+            self._translated = connection.conn_id
             return connection
         raise WhiteBitUnavailableError(
             f"Airflow answered with connection {connection.conn_id!r} instead of {name!r}: nothing was sent.",
