@@ -301,12 +301,8 @@ def test_an_extra_that_a_secrets_backend_has_decoded():
     given = {"read_only": True, "max_move": {"USDT": 1.5}, "region": "eu"}
     connection = Connection(conn_id="my_conn", conn_type="whitebit", login="k", password="s", extra=given)
     settings = settings_of("my_conn", connection)
-    assert settings == settings_of(
-        "my_conn",
-        Connection.from_json(
-            json.dumps({"conn_type": "whitebit", "login": "k", "password": "s", "extra": given}), conn_id="my_conn"
-        ),
-    )
+    as_text = Connection(conn_id="my_conn", conn_type="whitebit", login="k", password="s", extra=json.dumps(given))
+    assert settings == settings_of("my_conn", as_text)
     assert settings.limits.read_only
     with pytest.raises(WhiteBitConfigurationError, match="did you mean read_only"):
         connection.extra = {"readonly": True}
