@@ -467,16 +467,14 @@ def _journals() -> Iterator[str]:
 
     ids = {"dag_id": "DAG", "run_id": "RUN", "task_id": "TASK", "map_index": -1}
     instance = SimpleNamespace(**ids, try_number=1, max_tries=0, task=SimpleNamespace(retries=0))
-    state, variables = _Store(), _Store()
-    for context in ({"ti": instance}, {"ti": instance, "task_state_store": state}):
-        with (
-            patch.object(journals, "current_context", return_value=context),
-            patch.object(stores, "read_variable", variables.get),
-        ):
-            for key in ("KEY", idempotent("ACCOUNT", "IDEMPOTENCY_KEY")):
-                journals.slot_for(key).journal.read()
+    variables = _Store()
+    with (
+        patch.object(journals, "current_context", return_value={"ti": instance}),
+        patch.object(stores, "read_variable", variables.get),
+    ):
+        for key in ("KEY", idempotent("ACCOUNT", "IDEMPOTENCY_KEY")):
+            journals.slot_for(key).journal.read()
     yield from (f"Variable {name}" for name in variables.read)
-    yield from (f"task state {key}" for key in state.read)
     transfer = Move(Operation.TRANSFER, "", "TICKER", Decimal(1), source="main", target="spot")
     yield f"Variable {journals.VariableMarkers('ACCOUNT').name(transfer.conflict_key)}"
 

@@ -54,13 +54,19 @@ def in_a_task(task: Any) -> Iterator[dict[str, Any]]:
     """Run as in a first try of a task, with a journal in memory."""
     from airflow.sdk.execution_time.context import set_current_context
 
-    kept: dict[str, Any] = {}
+    from airflow_provider_whitebit.hooks import stores
+
+    kept: dict[str, str] = {}
     run_id = task.ticker or task.plan_id
     ids = {"dag_id": "trace", "run_id": run_id, "task_id": task.task_id, "map_index": -1, "id": run_id}
     instance = SimpleNamespace(**ids, try_number=1, max_tries=0, task=task, xcom_push=lambda *_, **__: None)
-    store = SimpleNamespace(get=kept.get, set=lambda key, value, retention=None: kept.update({key: value}))
-    context: Any = {"ti": instance, "task": task, "task_state_store": store, "outlet_events": mock.MagicMock()}
-    with set_current_context(context):
+    context: Any = {"ti": instance, "task": task, "outlet_events": mock.MagicMock()}
+    keep = lambda name, text, description: kept.update({name: text})  # noqa: E731
+    with (
+        mock.patch.object(stores, "read_variable", kept.get),
+        mock.patch.object(stores, "keep_variable", keep),
+        set_current_context(context),
+    ):
         yield context
 
 

@@ -166,7 +166,7 @@ def _written(session: Session, reference: str, reader: Reader) -> Iterator[Expla
     """Receipts in the journals that contain an identifier."""
     # As JSON writes it.
     text = json.dumps(reference)[1:-1]
-    for stored in find_journals(session, containing=text, unattended=False):
+    for stored in find_journals(session, containing=text):
         # A journal that cannot be read explains nothing.
         with suppress(Exception):
             for one in stored.history().intents.values():

@@ -11,7 +11,7 @@ from typing import Any
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.variable import Variable
 from airflow.utils.state import State, TaskInstanceState
-from sqlalchemy import and_, or_, select, tuple_
+from sqlalchemy import or_, select, tuple_
 from sqlalchemy.orm import Session
 
 from airflow_provider_whitebit.client.errors import WhiteBitJournalError
@@ -20,13 +20,13 @@ from airflow_provider_whitebit.hooks.journals import TaskJournals
 from airflow_provider_whitebit.moves.history import MoveHistory
 from airflow_provider_whitebit.moves.intent import Intent, Outcome
 
-#: Most journals that are searched.
-MOST_JOURNALS = 500
+#: Most documents that are decrypted in one search, most whose descriptions are read, and most tasks that have ended
+#: without success.
+MOST_JOURNALS, _MOST_DOCUMENTS, _MOST_TASKS = 500, 10_000, 2_000
 
-_STATE_KEYS = "whitebit_move."
-_VARIABLE_KEYS = ("whitebit_move__", "whitebit_key__")
+_PREFIXES = ("whitebit_move__", "whitebit_key__")
 #: The name of a journal's document: the journal's own, and the number of its writer. See ``hooks/journals.py``.
-_DOCUMENT = re.compile(r"(whitebit_(?:move\.|move__|key__).+)__(\d{1,9})", re.DOTALL)
+_DOCUMENT = re.compile(r"(whitebit_(?:move|key)__.+)__(\d{1,9})", re.DOTALL)
 #: The description of a Variable that holds a document: the task that wrote it, and the move.
 #: The move's name may look like the end of a task's, so the run is as short as possible.
 _MOVE_OF = re.compile(r"Move of ([^|]+)\|(.+?)\|([^|]+)\|(-?\d{1,9})\|(.+)", re.DOTALL)
@@ -39,15 +39,13 @@ class StoredJournal:
     """The journal of one move.
 
     :param name: begins the names of its documents.
-    :param kept_in: what these names are of, in words.
     :param documents: of each writer, in their order: the task that wrote it, and the document as stored.
-    :param variables: the names of the Variables that hold them, if they are kept there.
+    :param variables: the names of the Variables that hold them.
     """
 
     name: str
-    kept_in: str
     documents: list[tuple[Task, Any]]
-    variables: tuple[str, ...] = ()
+    variables: tuple[str, ...]
 
     def history(self) -> MoveHistory:
         """Return what all documents know. :raises ValueError: one of them cannot be read."""
@@ -74,18 +72,70 @@ def release(session: Session) -> None:
 
 
 def find_journals(
-    session: Session, dag_ids: Collection[str] | None = None, *, containing: str = "", unattended: bool = True
+    session: Session, dag_ids: Collection[str] | None = None, *, containing: str = ""
 ) -> list[StoredJournal]:
-    """Return journals: by default those that may be in doubt.
+    """Return journals of tasks and of idempotency keys: by default those that may be in doubt.
 
     :param session: of Airflow's database.
     :param dag_ids: only of these DAGs; ``None``: of all.
-    :param containing: only journals with a document that contains this text.
-    :param unattended: only of tasks that have ended without success.
+    :param containing: only journals with a document that contains this text: of the latest documents, and of those of
+        tasks that have ended without success.
     """
+    written = {id: task for id, task in _latest(session) if dag_ids is None or task.dag_id in dag_ids}
+    ended = _unattended(session, {task.dag_id for task in written.values()})
+    ids = [id for id, task in written.items() if task in ended][:MOST_JOURNALS]
+    if containing:
+        ids += list(written)[:MOST_JOURNALS]
     # Only journals with a pending attempt can be in doubt.
     text = containing or str(Outcome.PENDING)
-    return [*_in_task_states(session, dag_ids, text, unattended=unattended), *_in_variables(session, dag_ids, text)]
+    documents = _written(session, Variable.id.in_(ids))
+    found = {name for name, writers in documents.items() if any(text in value for _, value in writers.values())}
+    if not found:
+        return []
+    # Other documents of these journals too, which may have resolved the doubt.
+    begin = or_(*(Variable.key.startswith(f"{name}__", autoescape=True) for name in found))
+    return [
+        StoredJournal(
+            name,
+            [(task, decoded(value)) for _, (task, value) in sorted(writers.items())],
+            tuple(f"{name}__{number}" for number in writers),
+        )
+        for name, writers in _written(session, begin).items()
+        if name in found
+    ]
+
+
+def _latest(session: Session) -> Iterator[tuple[int, Task]]:
+    """The ids of the Variables with the latest documents, and the tasks that wrote them. None is decrypted."""
+    query = (
+        select(Variable.id, Variable.description)
+        .where(or_(*(Variable.key.startswith(prefix, autoescape=True) for prefix in _PREFIXES)))
+        # Signs have other descriptions.
+        .where(Variable.description.startswith("Move of "))
+        .order_by(Variable.id.desc())
+        .limit(_MOST_DOCUMENTS)
+    )
+    for id, description in session.execute(query):
+        if (task := _writer_in(description)) is not None:
+            yield id, task
+
+
+def _unattended(session: Session, dag_ids: Collection[str]) -> set[Task]:
+    """The latest tasks of these DAGs that have ended without success."""
+    columns = [getattr(TaskInstance, name) for name in Task._fields]
+    query = (
+        select(*columns)
+        .where(TaskInstance.dag_id.in_(dag_ids), TaskInstance.state.in_(UNATTENDED_STATES))
+        # Databases disagree on where NULL belongs.
+        .order_by(TaskInstance.start_date.is_(None), TaskInstance.start_date.desc())
+        .limit(_MOST_TASKS)
+    )
+    return {Task(*row) for row in session.execute(query)} if dag_ids else set()
+
+
+def _writer_in(description: str | None) -> Task | None:
+    of = _MOVE_OF.fullmatch(description or "")
+    return of and Task(of[1], of[2], of[3], int(of[4]))
 
 
 def states_of(session: Session, tasks: Collection[Task]) -> dict[Task, str | None]:
@@ -100,100 +150,12 @@ def states_of(session: Session, tasks: Collection[Task]) -> dict[Task, str | Non
     return {Task(*task): state for *task, state in rows}
 
 
-def keeps_states_elsewhere() -> bool:
-    """Return whether a custom backend keeps task states, where they cannot be searched."""
-    try:
-        from airflow.state import get_state_backend
-        from airflow.state.metastore import MetastoreBackend
-    except ImportError:
-        return False
-    return not isinstance(get_state_backend(), MetastoreBackend)
-
-
-def _states_model() -> Any:
-    """Return the table of task states; ``None`` before Airflow 3.3."""
-    try:
-        from airflow.models.task_state_store import TaskStateStoreModel
-    except ImportError:
-        return None
-    return TaskStateStoreModel
-
-
-def _columns_of(stored: Any) -> list[Any]:
-    """Return the columns of a table that name a task. Airflow 3.4 calls the map index of task states a region index."""
-    return [getattr(stored, name if hasattr(stored, name) else "region_index") for name in Task._fields]
-
-
-def _in_task_states(
-    session: Session, dag_ids: Collection[str] | None, text: str, *, unattended: bool
-) -> Iterator[StoredJournal]:
-    stored = _states_model()
-    if stored is None:
-        return
-    columns = _columns_of(stored)
-    query = (
-        select(*columns, stored.key)
-        .join(TaskInstance, and_(*(getattr(TaskInstance, column.key) == column for column in columns)))
-        .where(stored.key.startswith(_STATE_KEYS, autoescape=True), stored.value.contains(text, autoescape=True))
-        .order_by(stored.updated_at.desc())
-        .limit(MOST_JOURNALS)
-    )
-    if dag_ids is not None:
-        query = query.where(stored.dag_id.in_(dag_ids))
-    if unattended:
-        query = query.where(TaskInstance.state.in_(UNATTENDED_STATES))
-    found = {(Task(*task), match[1]) for *task, key in session.execute(query) if (match := _DOCUMENT.fullmatch(key))}
-    if not found:
-        return
-    written: dict[tuple[Task, str], dict[int, Any]] = {}
-    # Other tries of these tasks may have resolved the doubt.
-    for *task, key, value in session.execute(
-        select(*columns, stored.key, stored.value).where(
-            stored.key.startswith(_STATE_KEYS, autoescape=True),
-            tuple_(*columns).in_({task for task, _ in found}),
-        )
-    ):
-        if (match := _DOCUMENT.fullmatch(key)) and (journal := (Task(*task), match[1])) in found:
-            written.setdefault(journal, {})[int(match[2])] = decoded(value)
-    for (owner, name), tries in written.items():
-        documents = [(owner, tries[number]) for number in sorted(tries)]
-        yield StoredJournal(name, "all states of this task whose names begin with this", documents)
-
-
-def _in_variables(session: Session, dag_ids: Collection[str] | None, text: str) -> Iterator[StoredJournal]:
-    """Journals in Variables: of idempotency keys, and of all moves before Airflow 3.3."""
-    written = _written_in_variables(
-        session,
-        select(Variable)
-        .where(or_(*(Variable.key.startswith(prefix, autoescape=True) for prefix in _VARIABLE_KEYS)))
-        # Signs have other descriptions.
-        .where(Variable.description.startswith("Move of "))
-        .order_by(Variable.id.desc())
-        .limit(MOST_JOURNALS),
-    )
-    found = {
-        name
-        for name, writers in written.items()
-        if any((dag_ids is None or task.dag_id in dag_ids) and text in value for task, value in writers.values())
-    }
-    if not found:
-        return
-    # Older documents of these journals too, which may have resolved the doubt.
-    begin = or_(*(Variable.key.startswith(f"{name}__", autoescape=True) for name in found))
-    for name, writers in _written_in_variables(session, select(Variable).where(begin)).items():
-        if name in found:
-            documents = [(task, decoded(value)) for _, (task, value) in sorted(writers.items())]
-            variables = tuple(f"{name}__{number}" for number in writers)
-            yield StoredJournal(name, "all Variables whose names begin with this", documents, variables)
-
-
-def _written_in_variables(session: Session, query: Any) -> dict[str, dict[int, tuple[Task, str]]]:
-    """The documents in Variables by journal and writer, and the tasks that wrote them."""
+def _written(session: Session, condition: Any) -> dict[str, dict[int, tuple[Task, str]]]:
+    """The documents by journal and writer, and the tasks that wrote them."""
     written: dict[str, dict[int, tuple[Task, str]]] = {}
-    for variable in session.scalars(query):
-        name, of = _DOCUMENT.fullmatch(variable.key), _MOVE_OF.fullmatch(variable.description or "")
-        if name and of and (text := variable.val):
-            task = Task(of[1], of[2], of[3], int(of[4]))
+    for variable in session.scalars(select(Variable).where(condition).order_by(Variable.id.desc())):
+        name, task = _DOCUMENT.fullmatch(variable.key), _writer_in(variable.description)
+        if name and task and (text := variable.val):
             written.setdefault(name[1], {})[int(name[2])] = (task, text)
     return written
 
@@ -240,7 +202,6 @@ def journal_of(session: Session, task: Task, intent: Intent) -> MoveHistory:
     journals = TaskJournals(
         (task.dag_id, task.run_id, task.task_id, str(task.map_index)),
         try_number=session.scalar(instance) or 1,
-        state=None if _states_model() is None else _DatabaseStates(session, task),
         variables=DatabaseVariables(session),
         accounts=(intent.account,),
     )
@@ -260,21 +221,4 @@ class DatabaseVariables:
         raise NotImplementedError
 
     def delete(self, name: str) -> None:
-        raise NotImplementedError
-
-
-@dataclass(frozen=True, slots=True)
-class _DatabaseStates:
-    """The states of one task, for reading only."""
-
-    session: Session
-    task: Task
-
-    def read(self, name: str) -> str | None:
-        stored = _states_model()
-        of_task = (column == value for column, value in zip(_columns_of(stored), self.task, strict=True))
-        value = self.session.scalar(select(stored.value).where(stored.key == name, *of_task))
-        return None if value is None else json.dumps(decoded(value))
-
-    def keep(self, name: str, text: str, description: str) -> None:
         raise NotImplementedError

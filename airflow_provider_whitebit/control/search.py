@@ -75,7 +75,6 @@ class Doubt:
     :param tasks: all tasks that know of it, and their states: ``None`` before Airflow has scheduled it, :data:`GONE` if
         it no longer exists.
     :param key: begins the names of the journal's entries; empty if it is not known.
-    :param kept_in: what these names are of, in words.
     :param variables: names of the Variables that tell of it.
     :param unreadable: why the journal cannot be read; empty if it can.
     :param connection: that the task names, if it has reported it.
@@ -87,7 +86,6 @@ class Doubt:
     nonces: frozenset[int] = frozenset()
     tasks: dict[Task, str | None] = field(default_factory=dict)
     key: str = ""
-    kept_in: str = ""
     variables: tuple[str, ...] = ()
     unreadable: str = ""
     connection: str = ""
@@ -155,7 +153,7 @@ def find_doubt(session: Session, intent_id: str) -> Doubt | None:
     :param session: of Airflow's database. It holds no database connection afterwards.
     :param intent_id: of the move.
     """
-    journals = find_journals(session, containing=intent_id, unattended=False)
+    journals = find_journals(session, containing=intent_id)
     reports = list(_read_report(session, f"{DOUBT}{intent_id}"))
     states = states_of(
         session, {task for stored in journals for task, _ in stored.documents} | {one.task for one in reports}
@@ -183,7 +181,7 @@ def find_intent(session: Session, intent_id: str) -> Intent | None:
 
     :param session: of Airflow's database.
     """
-    for stored in find_journals(session, containing=intent_id, unattended=False):
+    for stored in find_journals(session, containing=intent_id):
         intent = _intents_of(stored).get(intent_id)
         if intent is not None:
             return intent
@@ -229,9 +227,7 @@ def _in_journal(stored: StoredJournal, shown: Collection[Task], states: dict[Tas
         # stored anything there.
         why = clean(f"The journal cannot be read: {error}")
         if task := next((task for task, _ in stored.documents if task in shown), None):
-            yield Doubt(
-                task, key=f"{stored.name}__", kept_in=stored.kept_in, variables=stored.variables, unreadable=why
-            )
+            yield Doubt(task, key=f"{stored.name}__", variables=stored.variables, unreadable=why)
 
 
 def _doubt(
@@ -248,7 +244,6 @@ def _doubt(
         nonces=unproven_nonces(history.unproven),
         tasks=tasks,
         key=f"{stored.name}__",
-        kept_in=stored.kept_in,
         variables=stored.variables,
     )
 

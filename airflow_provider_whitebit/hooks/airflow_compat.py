@@ -54,14 +54,12 @@ __all__ = [
     "continues_a_try",
     "current_context",
     "default_deferrable",
-    "forgets_state",
     "forked_by_a_task",
     "is_in_loop",
     "kept_question",
     "lineage_collector",
     "mask_secret",
     "metrics_are_on",
-    "never_expire",
     "option_names",
     "questions_take_turns",
     "runs_for_airflow",
@@ -71,9 +69,6 @@ __all__ = [
     "stored_variable",
     "variable_names",
 ]
-
-#: The version of the task SDK (that of Airflow 3.4) whose Airflow discards the state of tasks that are cleared.
-_FORGETS_STATE = (1, 4)
 
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
@@ -174,20 +169,6 @@ def started_runs(dag_id: str, task_id: str, logical_date: datetime) -> list[str]
     )
     with create_session() as session:
         return [run_id for run_id in session.scalars(query.distinct().order_by(Log.run_id)) if run_id is not None]
-
-
-def forgets_state() -> bool:
-    """Whether Airflow deletes the state of a task before it is needed again.
-
-    That is when the task succeeds (``[state_store] clear_on_success``), and from 3.4 on when a person clears it, unless
-    the person chooses otherwise.
-    """
-    from airflow.sdk import __version__
-
-    major, minor = __version__.split(".")[:2]
-    return (int(major), int(minor)) >= _FORGETS_STATE or bool(
-        _conf().getboolean("state_store", "clear_on_success", fallback=False)
-    )
 
 
 def is_in_loop(instance: Any) -> bool:
@@ -326,13 +307,6 @@ def can_list_variables() -> bool:
     from airflow.sdk import Variable
 
     return runs_for_airflow() and hasattr(Variable, "keys")
-
-
-def never_expire() -> Any:
-    """The retention of task state that is never deleted automatically (3.3 and later)."""
-    from airflow.sdk.execution_time.context import NEVER_EXPIRE
-
-    return NEVER_EXPIRE
 
 
 def default_deferrable() -> bool:

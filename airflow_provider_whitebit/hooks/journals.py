@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +15,6 @@ from typing import Any, Protocol
 from airflow_provider_whitebit.client.errors import (
     WhiteBitConfigurationError,
     WhiteBitJournalError,
-    WhiteBitValidationError,
 )
 from airflow_provider_whitebit.hooks.airflow_compat import (
     begun_by_a_task,
@@ -24,7 +22,6 @@ from airflow_provider_whitebit.hooks.airflow_compat import (
     boolean_option,
     continues_a_try,
     current_context,
-    forgets_state,
     forked_by_a_task,
     is_in_loop,
     runs_for_airflow,
@@ -34,7 +31,6 @@ from airflow_provider_whitebit.hooks.airflow_compat import (
 from airflow_provider_whitebit.hooks.mapped_tasks import MappedTask
 from airflow_provider_whitebit.hooks.stores import (
     Store,
-    TaskStateStore,
     Variables,
     VariableStore,
     count_instances,
@@ -56,8 +52,8 @@ from airflow_provider_whitebit.moves.journal import (
 )
 from airflow_provider_whitebit.moves.keys import argument_of, is_idempotent, split_key, with_account
 
-#: Prefixes of names in the task's state, of Variables, and of Variables for idempotency keys.
-_STATE, _VARIABLE, _KEYED = "whitebit_move.", "whitebit_move__", "whitebit_key__"
+#: Prefixes of names of Variables: of a task's move, and of an idempotency key's.
+_VARIABLE, _KEYED = "whitebit_move__", "whitebit_key__"
 #: The writer of tries that a person started. Airflow may run the same try beside it, which has the try's number.
 _BY_HAND = 0
 #: Begin the names of the runs that people start. With one date there can be many, each replacing the one before.
@@ -123,29 +119,21 @@ class StoredJournal:
 
     :param identity: names the move.
     :param store: where its documents are.
-    :param kept_in: the kind of store, in words.
     :param name: begins the names of its documents and signs.
     :param writer: number of this writer.
     :param writers: who else may have written.
     :param task: names the task instance that writes.
     :param sibling: the journal of another move of the task.
-    :param before: read too: where the task may have written before an upgrade or another configuration of Airflow.
-    :param refuses: whether the store refuses to write for a try that Airflow has replaced, and shows it nothing.
     """
 
     identity: str
     store: Store
-    kept_in: str
     name: str
     writer: int
     writers: Writers
     task: str
     sibling: Callable[[str], Journal]
-    before: Journal | None = None
-    refuses: bool = False
     _seen: set[str] = field(default_factory=set)
-    #: Whether this writer's document was there when the journal was last read or written.
-    _own_is_there: bool = False
 
     @property
     def by_tries(self) -> bool:
@@ -153,30 +141,22 @@ class StoredJournal:
 
     @property
     def entry(self) -> str:
-        also = "" if self.before is None else f" and {self.before.entry}"
-        return f"the {self.kept_in} whose names begin with {self.name}__{also}"
+        return f"the Variables whose names begin with {self.name}__"
 
     def read(self) -> list[dict[str, Any]]:
         known = self.writers.known(self._exists)
         texts = {writer: self.store.read(f"{self.name}__{writer}") for writer in known}
-        self._own_is_there = texts.get(self.writer) is not None
-        before = [] if self.before is None else self.before.read()
         found = [_document(f"The journal of {self.identity}", text) for text in texts.values() if text is not None]
         # A dag run that was deleted and made again under its name begins with try 1, after all tries of the old one.
-        return [*before, *sorted(found, key=_started)]
+        return sorted(found, key=_started)
 
     def write(self, document: dict[str, Any]) -> None:
-        if self.refuses and not self._own_is_there:
-            # Perhaps this try was replaced and only finds nothing. An external store would take the document before
-            # Airflow refuses it, and forget what this try wrote before it was deferred. So something harmless is first.
-            self.store.keep(f"{self.name}__begun", '"begun"', f"Sign of {self.task}")
         # The signs come first: a run that does not find the document cannot have missed a sign.
         for sign in self.writers.signs(self.writer):
             if not self._exists(sign):
                 self.store.keep(f"{self.name}__{sign}", '"begun"', f"Sign of {self.task}")
                 self._seen.add(sign)
         self.store.keep(f"{self.name}__{self.writer}", json.dumps(document, sort_keys=True), f"Move of {self.task}")
-        self._own_is_there = True
 
     def _exists(self, sign: str) -> bool:
         if sign not in self._seen and self.store.read(f"{self.name}__{sign}") is not None:
@@ -190,11 +170,7 @@ class TaskJournals:
 
     :param task: dag, run, task and map index.
     :param try_number: of the try.
-    :param state: of the task instance; ``None`` before Airflow 3.3.
-    :param state_is_cleared: whether Airflow deletes the state when the task succeeds, or when a person clears it. Then
-        Variables are used.
-    :param begun_before: whether an earlier run of the task may have written something.
-    :param variables: where Variables are kept.
+    :param variables: where they are kept.
     :param accounts: fingerprints of the connection's API keys: its own, then perhaps the previous one.
     :param instance: Airflow's own id of this try, if it is known.
     :param by_hand: whether a person started this try.
@@ -203,9 +179,6 @@ class TaskJournals:
 
     task: tuple[str, str, str, str]
     try_number: int = 1
-    state: Store | None = None
-    state_is_cleared: bool = False
-    begun_before: bool = True
     variables: Store = field(default_factory=VariableStore)
     accounts: tuple[str, ...] = ()
     instance: str = ""
@@ -224,39 +197,19 @@ class TaskJournals:
         """
         if is_idempotent(key):
             return _shared(key, self.accounts, self._of_any_task, self.journal)
-        in_variables = self._in_variables(key)
-        if self.state is None:
-            return in_variables
-        in_state = StoredJournal(
-            identity=self.identity(key),
-            store=self.state,
-            kept_in="task states",
-            name=f"{_STATE}{_distinct(key)}",
-            writer=self.writer,
-            writers=Tries(self.try_number),
-            task=self.identity(key),
-            sibling=self.journal,
-            refuses=True,
-        )
-        now, before = (in_variables, in_state) if self.state_is_cleared else (in_state, in_variables)
-        # The first run of a task cannot have written anything before, so it need not look.
-        return replace(now, before=before) if self.begun_before else now
-
-    def identity(self, key: str) -> str:
-        """The name of one move."""
-        return argument_of(key) if is_idempotent(key) else "|".join((*self.task, key))
-
-    def _in_variables(self, key: str) -> StoredJournal:
         return StoredJournal(
             identity=self.identity(key),
             store=self.variables,
-            kept_in="Variables",
             name=variable_name(_VARIABLE, f"{self.task[0]}.{self.task[2]}.{key}", self.identity(key)),
             writer=self.writer,
             writers=Tries(self.try_number, in_teams=self.in_teams),
             task=self.identity(key),
             sibling=self.journal,
         )
+
+    def identity(self, key: str) -> str:
+        """The name of one move."""
+        return argument_of(key) if is_idempotent(key) else "|".join((*self.task, key))
 
     def _of_any_task(self, key: str) -> StoredJournal:
         """A journal in Variables that tasks of all DAGs share."""
@@ -267,7 +220,6 @@ class TaskJournals:
         return StoredJournal(
             identity=self.identity(key),
             store=self.variables,
-            kept_in="Variables",
             name=variable_name(_KEYED, readable, key),
             writer=int.from_bytes(hashlib.sha256(writer.encode()).digest()[:2]) >> 16 - _WRITER_BITS,
             writers=AnyTask(),
@@ -411,7 +363,7 @@ def _shared(
 class RunsOfDate:
     """The runs of Airflow's own that a test of a DAG replaces, because they have its date.
 
-    ``airflow dags test`` with the date of an existing dag run deletes that run; from Airflow 3.3 on also its journals.
+    ``airflow dags test`` with the date of an existing dag run deletes that run.
 
     :param task: the journals of the test's task.
     :param logical_date: of its dag run.
@@ -425,18 +377,12 @@ class RunsOfDate:
     def started(self) -> list[str]:
         """The deleted runs in which the task has started, as far as Airflow shows them (3.2 and later).
 
-        :raises WhiteBitValidationError: Airflow shows them to a try by hand only, and this is none.
         :raises WhiteBitJournalError: Airflow's database cannot be read.
         """
         dag_id, own, task_id, _ = self.task.task
         if not self.task.by_hand:
-            if self.task.state is None:
-                return []
-            raise WhiteBitValidationError(
-                "This task belongs to airflow dags test with a date, but Airflow's scheduler has started it, because "
-                f"the DAG {dag_id} is not paused. Here it is not known whether a run of this date has made the move.",
-                next_step="Pause the DAG. Then run airflow dags test again.",
-            )
+            # Airflow shows them to a try by hand only.
+            return []
         try:
             runs = started_runs(dag_id, task_id, self.logical_date)
         except Exception as error:
@@ -446,12 +392,10 @@ class RunsOfDate:
         return [run for run in runs if run != own and not run.startswith(_RUNS_BY_HAND)]
 
     def journals(self, key: str) -> Iterator[tuple[str, Journal]]:
-        """The journals of one move in the deleted runs that have Airflow's usual names, if Variables keep them."""
+        """The journals of one move in the deleted runs that have Airflow's usual names."""
         dag_id, _, *names = self.task.task
-        kinds = ("scheduled", "backfill") if self.task.state is None or self.task.state_is_cleared else ()
-        for run in (f"{kind}__{moment.isoformat()}" for kind in kinds for moment in self.moments):
-            task = (dag_id, run, names[0], names[1])
-            yield run, replace(self.task, task=task, state=None, begun_before=True).journal(key)
+        for run in (f"{kind}__{moment.isoformat()}" for kind in ("scheduled", "backfill") for moment in self.moments):
+            yield run, replace(self.task, task=(dag_id, run, names[0], names[1])).journal(key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -537,17 +481,13 @@ def _in_memory(key: str, accounts: tuple[str, ...]) -> SharedJournal:
 
 
 def _slot_in(context: Mapping[str, Any], key: str, *, resumed: bool, accounts: tuple[str, ...]) -> JournalSlot:
-    instance, state = context["ti"], context.get("task_state_store")
+    instance = context["ti"]
     # "airflow tasks test" counts no tries: it starts try 0, or the latest try once more.
     try_number, by_hand = max(instance.try_number, 1), begun_by_hand()
     begun_before = resumed or try_number > 1 or by_hand or continues_a_try(instance)
     task = TaskJournals(
         (instance.dag_id, instance.run_id, instance.task_id, str(instance.map_index)),
         try_number=try_number,
-        state=None if state is None else TaskStateStore(state),
-        # Then the money would move again after a clear.
-        state_is_cleared=state is not None and forgets_state(),
-        begun_before=begun_before,
         accounts=accounts,
         instance=str(getattr(instance, "id", "")),
         by_hand=by_hand,
@@ -629,10 +569,3 @@ def _begun_by_a_task() -> WhiteBitConfigurationError:
         "@task.virtualenv, a @task.external_python, a script or a process of a pool can compute what to move and "
         "return it.",
     )
-
-
-def _distinct(text: str) -> str:
-    """Like :func:`plain_name`, but different for each text. No result with two underscores after it begins another."""
-    # Object storage may be a folder, whose file names have at most 255 characters.
-    plain = re.sub(r"_+$", "", re.sub(r"_{2,}", "_", plain_name(text))[:150])
-    return plain if plain == text else f"{plain}.{hashlib.sha256(text.encode()).hexdigest()[:16]}"

@@ -1,15 +1,18 @@
-"""Where Airflow keeps what moves leave behind: the state of the task (3.3 and later), or Variables."""
+"""Where Airflow keeps what moves leave behind: in Variables.
+
+Airflow deletes the state of a task (3.3 and later) with its dag run, when the task succeeds or when a person clears it,
+depending on version and configuration. A move has to be known after all of these.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import re
 from typing import Any, Protocol
 
 from airflow_provider_whitebit.client.errors import WhiteBitJournalError
-from airflow_provider_whitebit.hooks.airflow_compat import never_expire, stored_variable
+from airflow_provider_whitebit.hooks.airflow_compat import stored_variable
 
 log = logging.getLogger(__name__)
 
@@ -40,9 +43,6 @@ class Variables(Store, Protocol):
         """Delete a text, if possible."""
 
 
-_NOTHING: Any = object()
-
-
 class VariableStore:
     """Airflow Variables."""
 
@@ -54,38 +54,6 @@ class VariableStore:
 
     def delete(self, name: str) -> None:
         delete_variable(name)
-
-
-class TaskStateStore:
-    """The state of the current task instance.
-
-    A try that Airflow has replaced reads nothing, and with a store of its own (``[workers] state_store_backend``) it
-    can still overwrite what it wrote before.
-
-    :param state: ``context["task_state_store"]``.
-    """
-
-    def __init__(self, state: Any) -> None:
-        self._state = state
-
-    def read(self, name: str) -> str | None:
-        try:
-            value = self._state.get(name, _NOTHING)
-        except Exception as error:
-            raise WhiteBitJournalError(f"Airflow's task state could not be read ({type(error).__name__}).") from error
-        if value is None:
-            # No task can write this value.
-            raise WhiteBitJournalError(f"The store of Airflow's task state has lost {name!r}, which was written once.")
-        return None if value is _NOTHING else json.dumps(value)
-
-    def keep(self, name: str, text: str, description: str) -> None:
-        try:
-            self._state.set(name, json.loads(text), retention=never_expire())
-        except Exception as error:
-            raise WhiteBitJournalError(
-                f"Airflow's task state could not be written ({type(error).__name__}). Airflow refuses this if it has "
-                "started another try of the task."
-            ) from error
 
 
 def read_variable(name: str) -> str | None:

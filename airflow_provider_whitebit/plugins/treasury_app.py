@@ -27,7 +27,7 @@ from pydantic import StringConstraints
 
 from airflow_provider_whitebit.client.errors import WhiteBitValidationError
 from airflow_provider_whitebit.control.connections import known_connections
-from airflow_provider_whitebit.control.journals import keeps_states_elsewhere, release
+from airflow_provider_whitebit.control.journals import release
 from airflow_provider_whitebit.control.moves import last_moves
 from airflow_provider_whitebit.control.search import Reader
 from airflow_provider_whitebit.hooks.assets import LONGEST_CONN_ID, encode_conn_id
@@ -246,7 +246,6 @@ def _records(session: Any, permissions: Permissions, conn_ids: Sequence[str], ke
     return {
         "doubts": doubts(session, reader, accounts=keys),
         "moves": moves,
-        "states_elsewhere": keeps_states_elsewhere(),
     }
 
 

@@ -35,7 +35,7 @@ def doubts(session: Session, reader: Reader, *, accounts: Collection[str]) -> li
 
 
 def _shown(doubt: Doubt, accounts: Collection[str]) -> dict[str, Any]:
-    about = {"task": doubt.task.to_json(), "key": clean(doubt.key), "kept_in": doubt.kept_in}
+    about = {"task": doubt.task.to_json(), "key": clean(doubt.key)}
     if doubt.hidden:
         why = "You may not read the Variables that hold its journal."
         return {**about, "operation": None, "sent_at": None, "unreadable": why, "steps": _HIDDEN_STEPS}

@@ -1,6 +1,6 @@
-"""How long writing and reading a move's journal takes in a task, in each store of Airflow.
+"""How long writing and reading a move's journal takes in a task.
 
-A task of ``airflow dags test`` does it: the stores are Airflow's own, in its SQLite, behind its API in this process.
+A task of ``airflow dags test`` does it: the Variables are Airflow's own, in its SQLite, behind its API in this process.
 A scheduler's task speaks to that API over HTTP, and a production database answers in its own time.
 """
 
@@ -26,17 +26,11 @@ with DAG("bench_journal", schedule=None):
 
     @task
     def measure():
-        from airflow.sdk import get_current_context
         from airflow_provider_whitebit.hooks.journals import TaskJournals
-        from airflow_provider_whitebit.hooks.stores import TaskStateStore
         from airflow_provider_whitebit.moves.history import MoveHistory
         from airflow_provider_whitebit.moves.intent import Attempt, Intent, Move, Operation
 
-        task = ("bench", "run", "measure", "-1")
-        stores = {{"Variable": TaskJournals(task).journal("bench")}}
-        store = get_current_context().get("task_state_store")
-        if store is not None:
-            stores["task state"] = TaskJournals(task, state=TaskStateStore(store)).journal("bench")
+        journal = TaskJournals(("bench", "run", "measure", "-1")).journal("bench")
         move = Move(Operation.FLEX_INVEST, "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f", "USDT", Decimal(1))
         results = []
 
@@ -50,11 +44,10 @@ with DAG("bench_journal", schedule=None):
             for number in range(attempts):
                 intent = intent.trying(Attempt(1_760_000_000_000 + number, 1_760_000_000)).last_refused()
             document = MoveHistory().with_intent(intent).to_json()
-            for name, journal in stores.items():
-                journal.write(document)
-                writes = [took(lambda: journal.write(document)) for _ in range({ROUNDS})]
-                reads = [took(journal.read) for _ in range({ROUNDS})]
-                results.append([name, attempts, statistics.median(writes), statistics.median(reads)])
+            journal.write(document)
+            writes = [took(lambda: journal.write(document)) for _ in range({ROUNDS})]
+            reads = [took(journal.read) for _ in range({ROUNDS})]
+            results.append([attempts, statistics.median(writes), statistics.median(reads)])
         with open(os.environ["BENCH_RESULTS"], "w") as file:
             json.dump(results, file)
 
@@ -63,7 +56,7 @@ with DAG("bench_journal", schedule=None):
 
 
 def figures(home: Path) -> list[Figure]:
-    """Milliseconds of one write and one read, by store and length of the document."""
+    """Milliseconds of one write and one read, by length of the document."""
     with tempfile.TemporaryDirectory() as directory:
         folder = Path(directory)
         (folder / "dags").mkdir()
@@ -74,9 +67,9 @@ def figures(home: Path) -> list[Figure]:
             subprocess.run([BIN / "airflow", *arguments], env=env, capture_output=True, check=True, timeout=300)
         results = json.loads((folder / "results.json").read_text())
     found = []
-    for store, attempts, write, read in results:
-        found.append(Figure(f"journal as {store}, write", write, "ms", attempts, "attempts"))
-        found.append(Figure(f"journal as {store}, read", read, "ms", attempts, "attempts"))
+    for attempts, write, read in results:
+        found.append(Figure("journal, write", write, "ms", attempts, "attempts"))
+        found.append(Figure("journal, read", read, "ms", attempts, "attempts"))
     return found
 
 

@@ -393,13 +393,9 @@ def test_a_doubt_is_at_the_top_with_its_steps(visitor, site, scene):
     (doubt,) = rows(page, "Moves in doubt")
     assert (doubt["Operation"], doubt["Amount"], doubt["Plan or route"]) == ("Flex invest", "7.50 SOL", scenes.SOL_PLAN)
     assert doubt["Task and run"].splitlines() == [f"{scenes.DOUBT_DAG}.invest", run_id]
-    if version("apache-airflow").startswith("3.1."):
-        assert doubt["Journal entries"].startswith("whitebit_move__whitebit_browser_doubt.invest")
-    else:
-        assert doubt["Journal entries"].splitlines() == [
-            "whitebit_move.flex_invest__",
-            "all states of this task whose names begin with this",
-        ]
+    named, which = doubt["Journal entries"].splitlines()
+    assert named.startswith("whitebit_move__whitebit_browser_doubt.invest.flex_invest__")
+    assert which == "all Variables whose names begin with this"
     assert page.locator(".doubts ol li").all_inner_texts() == list(RECORD_STEPS)
     assert "another connection" not in page.locator(".doubts").inner_text()
     box = page.locator(".doubts").bounding_box()
@@ -461,7 +457,7 @@ def one_doubt(visitor, site):
         one = visitor(viewport={"width": width, "height": 900}, **options).log_in()
         task = {"dag_id": "desk", "run_id": "manual__1", "task_id": "move", "map_index": -1, "page": "dags/desk"}
         unknown = dict.fromkeys(("source", "target", "sub_account_id", "unreadable"))
-        doubt = {"task": task, "key": "whitebit_move.move__", "kept_in": "all states", "intent_id": "a1", **unknown}
+        doubt = {"task": task, "key": "whitebit_move__move__", "intent_id": "a1", **unknown}
         doubt |= {"operation": "flex_invest", "ticker": "USDT", "amount": "2500.5", "plan_id": scenes.SOL_PLAN}
         doubt |= {"attempts": 1, "sent_at": "2026-11-23T12:13:20Z", "ours": True, "steps": RECORD_STEPS}
         evidence = dict.fromkeys(("open_until", "answer", "balances")) | {"others": [], "excluded": []}
@@ -478,7 +474,7 @@ def one_doubt(visitor, site):
             sent.append(route.request.post_data_json)
             return route.fulfill(status=409, json={"detail": "<b>jane</b> has already answered."})
 
-        known = {"doubts": [doubt], "moves": [], "states_elsewhere": False}
+        known = {"doubts": [doubt], "moves": []}
         data = {"accounts": [], "sums": None, "airflow": known, "switch": None}
         one.known = known
         one.page.route("**/whitebit/api/treasury*", lambda route: route.fulfill(json=data))
@@ -593,7 +589,7 @@ def test_the_steps_of_each_doubt_are_those_of_its_data(visitor, site):
     visitor = visitor().log_in()
     task = {"dag_id": "desk", "run_id": "manual__1", "task_id": "move", "map_index": -1, "page": "dags/desk"}
     unknown = dict.fromkeys(("amount", "ticker", "plan_id", "sent_at", "attempts", "ours", "unreadable"))
-    about = {"task": task, "key": "whitebit_move.move__", "kept_in": "all states", **unknown}
+    about = {"task": task, "key": "whitebit_move__move__", **unknown}
     answer = {
         "accounts": [],
         "sums": None,
@@ -610,7 +606,6 @@ def test_the_steps_of_each_doubt_are_those_of_its_data(visitor, site):
                 },
             ],
             "moves": [],
-            "states_elsewhere": True,
         },
     }
     visitor.page.route("**/whitebit/api/treasury*", lambda route: route.fulfill(json=answer))

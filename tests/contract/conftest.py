@@ -140,13 +140,8 @@ def hook(make_hook):
 
 @pytest.fixture
 def as_task(monkeypatch):
-    """Lets the hook run as in a TaskFlow task: ``as_task(2)`` is its second try, ``as_task(1, task="b")`` another task.
-
-    Before Airflow 3.3 there is no task state: ``as_task.has_state = False``.
-    """
-    states: dict[tuple[str, ...], SimpleNamespace] = {}
+    """Lets the hook run as in a task: ``as_task(2)`` is its second try, ``as_task(1, task="b")`` another task."""
     variables: dict[str, str] = {}
-    monkeypatch.setattr(stores, "never_expire", lambda: None)
     monkeypatch.setattr(stores, "read_variable", variables.get)
     monkeypatch.setattr(stores, "keep_variable", lambda name, text, _: variables.update({name: text}))
     monkeypatch.setattr(stores, "delete_variable", lambda name: variables.pop(name, None))
@@ -167,18 +162,14 @@ def as_task(monkeypatch):
         user=None,
     ):
         ids = {"dag_id": dag, "run_id": run, "task_id": task, "map_index": index}
-        kept: dict[str, object] = {}
-        state = SimpleNamespace(get=kept.get, set=lambda key, value, retention=None: kept.update({key: value}))
-        state = states.setdefault((dag, run, task, str(index)), state) if as_try.has_state else None
         retries = SimpleNamespace(retries=3)
         instance = SimpleNamespace(**ids, try_number=number, max_tries=max_tries, task=retries)
         instance.get_ti_count = lambda **about: indexes
         dag_run = SimpleNamespace(
             start_date=started, clear_number=cleared, logical_date=date, triggering_user_name=user
         )
-        context = {"ti": instance, "task_state_store": state, "dag_run": dag_run}
+        context = {"ti": instance, "dag_run": dag_run}
         monkeypatch.setattr(journals, "current_context", lambda: context)
 
-    as_try.has_state = True
     as_try.variables = variables
     return as_try

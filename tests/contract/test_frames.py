@@ -15,7 +15,6 @@ MOST_FRAMES = 12
 
 @pytest.fixture
 def trace_invest():
-    pytest.importorskip("airflow.models.task_state_store", reason="task state begins with Airflow 3.3")
     spec = importlib.util.spec_from_file_location("trace_invest", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -38,11 +38,6 @@ KEY = "2026-11-29 desk 7"
 POLICY = {"USDT": {"reserve": "2500", "plans": {"only": [USDT]}}}
 
 
-@pytest.fixture(params=[True, False], ids=["task state", "variables"], autouse=True)
-def store(request, as_task):
-    as_task.has_state = request.param
-
-
 def moved(sandbox):
     """What ran: Flex moves, and the Main balance's transfers."""
     return [entry for entry in sandbox.ledger()["transactions"] if entry["nonce"] is not None]

@@ -35,9 +35,9 @@ def refused(account, move):
     return str(caught.value)
 
 
-@pytest.fixture(params=[True, False], ids=["3.3 and later", "before 3.3"])
-def account(monkeypatch, request):
-    return Account(monkeypatch, fenced=request.param, previous=False, max_per_day={"USDT": "300"})
+@pytest.fixture
+def account(monkeypatch):
+    return Account(monkeypatch, previous=False, max_per_day={"USDT": "300"})
 
 
 def test_every_move_of_the_asset_counts_in_and_out(account):
@@ -79,7 +79,7 @@ def test_a_transfer_in_two_steps_counts_twice(account):
 
 
 def test_a_refused_move_does_not_count(monkeypatch):
-    account = Account(monkeypatch, fenced=True, previous=False, max_per_day={"USDT": "30000"})
+    account = Account(monkeypatch, previous=False, max_per_day={"USDT": "30000"})
     for _ in range(3):
         with pytest.raises(WhiteBitNotEnoughBalanceError):
             account.task(invest("20000"))
@@ -112,7 +112,7 @@ def test_people_count_where_records_show_them(account):
 
 
 def test_two_keys_of_one_account_share_their_limits(monkeypatch):
-    account = Account(monkeypatch, fenced=True, previous=True, max_per_day={"USDT": "300"})
+    account = Account(monkeypatch, previous=True, max_per_day={"USDT": "300"})
     account.task(transfer("200"))
     logs = {name for name in account.variables if name.startswith("whitebit_spent__")}
     # Two pages with each key, and which one is the latest.
@@ -121,7 +121,7 @@ def test_two_keys_of_one_account_share_their_limits(monkeypatch):
 
 
 def test_the_number_of_moves_in_an_hour(monkeypatch):
-    account = Account(monkeypatch, fenced=True, previous=False, max_moves_per_hour=2)
+    account = Account(monkeypatch, previous=False, max_moves_per_hour=2)
     account.task(invest("100"))
     account.task(lambda hook: hook.transfer(ticker="ETH", amount="1", source="main", target="spot"))
     assert "Moved in the last hour: 2 moves." in refused(account, invest("100"))

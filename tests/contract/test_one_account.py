@@ -42,14 +42,11 @@ def hooks(make_hook, spelling, monkeypatch):
 def task(as_task, monkeypatch):
     """Lets what follows run in the task of this name: ``task("a", 2)`` is its second try."""
     as_task(1)
-    stores: dict[str, dict[str, object]] = {}
 
     def begin(name, number=1):
-        kept = stores.setdefault(name, {})
-        store = SimpleNamespace(get=kept.get, set=lambda key, value, retention=None: kept.update({key: value}))
         ids = {"dag_id": "d", "run_id": "r", "task_id": name, "map_index": -1}
         instance = SimpleNamespace(**ids, try_number=number, max_tries=3, task=SimpleNamespace(retries=3))
-        monkeypatch.setattr(journals, "current_context", lambda: {"ti": instance, "task_state_store": store})
+        monkeypatch.setattr(journals, "current_context", lambda: {"ti": instance})
 
     return begin
 

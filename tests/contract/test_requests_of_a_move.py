@@ -74,7 +74,7 @@ class Taken:
 class Account:
     """An account on an exchange of its own, and tasks that make moves in it."""
 
-    def __init__(self, monkeypatch, *, fenced, previous, **extra):
+    def __init__(self, monkeypatch, *, previous, **extra):
         self.clock = Clock()
         self.exchange = Exchange(clock=self.clock, rate_limits=False)
         self.exchange.keys.add_like("second-key", "second-secret")
@@ -83,7 +83,6 @@ class Account:
         self._task = 0
         monkeypatch.setattr(executor.MoveExecutor, "sleep", staticmethod(self.clock.sleep))
         monkeypatch.setattr(task_run, "_RUNS", {})
-        monkeypatch.setattr(stores, "never_expire", lambda: None)
         variables = self.variables = {}
         monkeypatch.setattr(stores, "read_variable", variables.get)
         monkeypatch.setattr(stores, "keep_variable", lambda name, text, _: variables.update({name: text}))
@@ -96,11 +95,9 @@ class Account:
         monkeypatch.setenv("AIRFLOW_CONN_WHITEBIT_DEFAULT", json.dumps(known))
 
         def context():
-            kept = {}
-            store = SimpleNamespace(get=kept.get, set=lambda key, value, retention=None: kept.update({key: value}))
             ids = {"dag_id": "d", "run_id": f"r{self._task}", "task_id": "t", "map_index": -1}
             names = SimpleNamespace(**ids, try_number=1, max_tries=3, task=SimpleNamespace(retries=3))
-            return {"ti": names, **({"task_state_store": store} if fenced else {})}
+            return {"ti": names}
 
         monkeypatch.setattr(journals, "current_context", context)
 
@@ -150,7 +147,6 @@ OPERATIONS = {
         2,
     ),
 }
-FENCED = pytest.mark.parametrize("fenced", [True, False], ids=["3.3 and later", "before 3.3"])
 PREVIOUS = pytest.mark.parametrize("previous", [False, True], ids=["one key", "key being exchanged"])
 
 
@@ -161,8 +157,8 @@ def operation(request):
 
 @pytest.fixture
 def account(monkeypatch, operation):
-    def make(fenced, previous):
-        made = Account(monkeypatch, fenced=fenced, previous=previous)
+    def make(previous):
+        made = Account(monkeypatch, previous=previous)
         for name in OPERATIONS[operation][0]:
             made.task(OPERATIONS[name][1])
         # None of that is in the way of what follows.
@@ -173,14 +169,13 @@ def account(monkeypatch, operation):
 
 
 def undisturbed(operation, previous):
-    """The same on every version of Airflow; while the key is exchanged, the lock is claimed with both keys."""
+    """While the key is exchanged, the lock is claimed with both keys."""
     return OPERATIONS[operation][2] + PROTOCOL + previous
 
 
-@FENCED
 @PREVIOUS
-def test_undisturbed(account, operation, fenced, previous):
-    taken = account(fenced, previous).task(OPERATIONS[operation][1])
+def test_undisturbed(account, operation, previous):
+    taken = account(previous).task(OPERATIONS[operation][1])
     assert taken.main == undisturbed(operation, previous)
     # Assets once in each task, unless the operation needs none.
     assert taken.public <= 1
@@ -188,12 +183,11 @@ def test_undisturbed(account, operation, fenced, previous):
     assert taken.main <= (7 if previous else 6)
 
 
-@FENCED
 @PREVIOUS
 @pytest.mark.parametrize("ran", [True, False])
-def test_a_lost_answer(account, operation, fenced, previous, ran):
+def test_a_lost_answer(account, operation, previous, ran):
     alone = undisturbed(operation, previous)
-    made = account(fenced, previous)
+    made = account(previous)
     made.wire.lose = "after" if ran else "before"
     taken = made.task(OPERATIONS[operation][1])
     assert taken.seconds > 10
@@ -201,11 +195,10 @@ def test_a_lost_answer(account, operation, fenced, previous, ran):
     assert taken.public <= 10
 
 
-@FENCED
 @PREVIOUS
 @pytest.mark.parametrize("operation", [name for name in OPERATIONS if not name.endswith("close")])
-def test_a_turn_that_is_taken(account, operation, fenced, previous):
-    made = account(fenced, previous)
+def test_a_turn_that_is_taken(account, operation, previous):
+    made = account(previous)
     made.task(OPERATIONS[operation][1])
     taken = made.task(OPERATIONS[operation][1])
     alone = undisturbed(operation, previous)
@@ -232,7 +225,7 @@ READINGS = 6
     ],
 )
 def test_limits_over_time_cost_only_those_who_have_them(monkeypatch, previous, limits, claims):
-    account = Account(monkeypatch, fenced=True, previous=previous, **limits)
+    account = Account(monkeypatch, previous=previous, **limits)
     taken = account.task(OPERATIONS["invest by plan"][1])
     # Read before the lock, and again inside it.
     more = claims * (1 + previous) + (2 * READINGS if claims else 0)
@@ -241,7 +234,7 @@ def test_limits_over_time_cost_only_those_who_have_them(monkeypatch, previous, l
 
 
 def test_a_transfer_in_two_steps_waits_for_its_second_turn(monkeypatch):
-    account = Account(monkeypatch, fenced=True, previous=False)
+    account = Account(monkeypatch, previous=False)
     account.task(OPERATIONS["transfer"][1])
     account.clock.sleep(60)
     taken = account.task(lambda hook: hook.transfer(ticker="ETH", amount="1", source="spot", target="collateral"))
@@ -251,6 +244,6 @@ def test_a_transfer_in_two_steps_waits_for_its_second_turn(monkeypatch):
 
 
 def test_auto_reinvest_takes_no_turn(monkeypatch):
-    account = Account(monkeypatch, fenced=False, previous=True)
+    account = Account(monkeypatch, previous=True)
     account.task(OPERATIONS["invest by ticker"][1])
     assert account.task(lambda hook: hook.flex_auto_reinvest(ticker="USDT", enabled=True)).main == 2

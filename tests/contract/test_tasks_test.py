@@ -44,10 +44,8 @@ def moved(sandbox):
     return [entry for entry in sandbox.ledger()["entries"] if entry["reason"] != "deposit"]
 
 
-@pytest.mark.parametrize("has_state", [True, False], ids=["3.3", "before 3.3"])
 @pytest.mark.parametrize("move", MOVES.values(), ids=MOVES)
-def test_a_task_that_airflow_has_not_started_yet(sandbox, make_hook, as_task, by_hand, monkeypatch, move, has_state):
-    as_task.has_state = has_state
+def test_a_task_that_airflow_has_not_started_yet(sandbox, make_hook, as_task, by_hand, monkeypatch, move):
     by_hand(0)
     receipt = move(make_hook())
     assert receipt.status == "executed"
@@ -79,17 +77,15 @@ DATE = datetime(2026, 11, 29, tzinfo=UTC)
 SCHEDULED, TEST = "scheduled__2026-11-29T00:00:00+00:00", "manual__2026-11-30T08:00:00+00:00"
 
 
-@pytest.mark.parametrize("has_state", [True, False], ids=["3.3", "before 3.3"])
+@pytest.mark.parametrize("run", [SCHEDULED, "monthly"])
 @pytest.mark.parametrize("move", MOVES.values(), ids=MOVES)
-def test_a_date_whose_run_airflow_deletes(sandbox, make_hook, as_task, by_hand, monkeypatch, move, has_state):
-    """``airflow dags test`` deletes the run of its date, and since 3.3 its journals. The audit log still has it."""
-    started = []
+def test_a_date_whose_run_airflow_deletes(sandbox, make_hook, as_task, by_hand, monkeypatch, move, run):
+    """``airflow dags test`` deletes the run of its date. Its journals stay, and the audit log names it."""
+    started = [] if run == SCHEDULED else [run]
     monkeypatch.setattr(journals, "started_runs", lambda dag, task, date: started if date == DATE else [])
-    as_task.has_state = has_state
-    as_task(1, run=SCHEDULED, date=DATE)
+    as_task(1, run=run, date=DATE)
     receipt = move(make_hook())
     monkeypatch.setattr(task_run, "_RUNS", {})
-    started += [SCHEDULED] if has_state else []
     by_hand(1, run=TEST, date=DATE)
     if move is MOVES["idempotency key"]:
         assert move(make_hook()) == receipt
@@ -101,31 +97,26 @@ def test_a_date_whose_run_airflow_deletes(sandbox, make_hook, as_task, by_hand, 
 
 
 @pytest.mark.parametrize("options", [{"started": DATE}, {"user": "dag_test"}], ids=["start", "user"])
-def test_airflow_starts_the_task_of_a_test(sandbox, make_hook, as_task, by_hand, monkeypatch, options):
+def test_airflow_starts_the_task_of_a_test(sandbox, make_hook, as_task, options):
     """The DAG is not paused, so the scheduler may be faster. Its task cannot read the audit log."""
+    as_task(1, run=SCHEDULED, date=DATE)
+    make_hook().flex_invest(ticker="USDT", amount="100")
     as_task(1, run=TEST, date=DATE, **options)
-    with pytest.raises(WhiteBitValidationError, match="Pause the DAG"):
+    with pytest.raises(WhiteBitValidationError, match="of the same date had started this task"):
         make_hook().flex_invest(ticker="USDT", amount="100")
-    assert moved(sandbox) == []
+    assert len(moved(sandbox)) == 1
+
+
+@pytest.mark.parametrize("options", [{"started": DATE}, {"user": "dag_test"}], ids=["start", "user"])
+def test_what_a_test_has_made_is_found_when_its_run_is_cleared(
+    sandbox, make_hook, as_task, by_hand, monkeypatch, options
+):
     monkeypatch.setattr(journals, "started_runs", lambda *_: [])
     by_hand(1, run=TEST, date=DATE, **options)
     receipt = make_hook().flex_invest(ticker="USDT", amount="100")
-    # What the test has made is found when a person clears its run.
     monkeypatch.delenv("AIRFLOW_TEST_MODE")
     as_task(2, run=TEST, date=DATE, user="dag_test", started="2026-12-01")
     assert make_hook().flex_invest(ticker="USDT", amount="100") == receipt
-
-
-def test_airflow_starts_the_task_of_a_test_before_3_3(sandbox, make_hook, as_task):
-    as_task.has_state = False
-    for run, options in ((SCHEDULED, {}), (TEST, {"started": DATE})):
-        as_task(1, run=run, date=DATE, **options)
-        if run == TEST:
-            with pytest.raises(WhiteBitValidationError, match="of the same date had started this task"):
-                make_hook().flex_invest(ticker="USDT", amount="100")
-        else:
-            make_hook().flex_invest(ticker="USDT", amount="100")
-    assert len(moved(sandbox)) == 1
 
 
 def test_a_date_that_only_people_have_tested_moves_each_time(sandbox, make_hook, as_task, by_hand, monkeypatch):

@@ -217,9 +217,7 @@ def _execution(port: Port, this: Try, move: Move, limits: Limits, *, stops: bool
     client: Any = ModelClient(port)
     markers = ModelVariables(port, "marker|")
     spending = VariableSpendingLog("account", ModelVariables(port))
-    task = TaskJournals(
-        (this.task, "", "", ""), try_number=this.number, begun_before=this.number > 1, variables=ModelVariables(port)
-    )
+    task = TaskJournals((this.task, "", "", ""), try_number=this.number, variables=ModelVariables(port))
     return ExecutionRequest(
         request=ModelRequest(move),
         api_key=ApiKey(client, "account", "whitebit_default", markers, MARGIN_MS, spending),

@@ -147,21 +147,18 @@ class Fallback:
         world = self.world = World(self.seed)
         chance = world.random
         conditions = chance.choice(list(CONDITIONS))
-        kept = "task_state" if chance.random() < 0.4 else "variables"
         exchange = make_exchange(world, BALANCES)
         self.venue = Venue(world, exchange, CONDITIONS[conditions])
         world.clock.now += chance.randint(20_000, 21_000)
-        task = self.task = FallbackTask(world, self.venue, Store(self.venue, kept), "task", MUCH)
+        task = self.task = FallbackTask(world, self.venue, Store(self.venue), "task", MUCH)
         task.plans = chance.choice(((False, False), (False, False), (False, True), (True, False), (True, True)))
         task.catches = chance.choice((WhiteBitRefusedError, WhiteBitError))
         task.possible = chance.choice((1.0, 0.5))
         task.deferrable = chance.random() < 0.3
         task.retries = chance.choice((0, 1, 4))
         # Spread over both moves.
-        task.steps = 60 if kept == "task_state" else 110
-        world.note(
-            f"seed {self.seed}: {conditions}, journal in {kept}, plans {task.plans}, catches {task.catches.__name__}"
-        )
+        task.steps = 110
+        world.note(f"seed {self.seed}: {conditions}, plans {task.plans}, catches {task.catches.__name__}")
 
     def run(self) -> None:
         world, task, chance = self.world, self.task, self.world.random

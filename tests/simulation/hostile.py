@@ -16,7 +16,7 @@ from tests.simulation.nodes import Nature, NodesExchange
 from tests.simulation.oracles import Broken, check_baselines, check_receipts, check_words, made_by
 from tests.simulation.people import People
 from tests.simulation.scenarios import FLEX, SMART, SUB_TRANSFER
-from tests.simulation.stores import STORES, Store
+from tests.simulation.stores import Store
 from tests.simulation.tasks import (
     RECONCILE_MARGIN_MS,
     Driver,
@@ -151,7 +151,6 @@ class Hostile:
         chance = world.random
         self.kind = chance.choice(KINDS)
         conditions = chance.choice(list(CONDITIONS))
-        kept = chance.choice(STORES)
         nature = self.nature = self._nature()
         exchange = NodesExchange(
             world,
@@ -164,8 +163,8 @@ class Hostile:
         self.venue.outside_key = "person"
         term = self._fill()
         self.faults = self.venue.faults = CONDITIONS[conditions]
-        self.store = Store(self.venue, kept)
-        world.note(f"seed {self.seed}: {self.kind}, {conditions}, journal in {kept}, exchange: {nature}")
+        self.store = Store(self.venue)
+        world.note(f"seed {self.seed}: {self.kind}, {conditions}, exchange: {nature}")
         for number, request in enumerate(self._requests(term)):
             task = self.make_task(world, self.venue, self.store, f"task{number}", request, driver=self.driver)
             task.deferrable = self.driver is execute_move and chance.random() < 0.4

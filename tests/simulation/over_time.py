@@ -79,7 +79,6 @@ class OverTime:
         world = self.world = World(self.seed)
         chance = world.random
         conditions = chance.choice(list(CONDITIONS))
-        kept = "task_state" if chance.random() < 0.6 else "variables"
         lag = chance.choice((0, 0, 2, 8))
         limits = chance.choice(LIMITS)
         self.venue = Venue(world, make_exchange(world, _SCENARIO, lag), Faults())
@@ -94,8 +93,8 @@ class OverTime:
         self.began_ms = world.clock.now
         self.venue.faults = CONDITIONS[conditions]
         world.clock.now += chance.randint(0, 8_000)
-        world.note(f"seed {self.seed}: {limits.conn_id}, {conditions}, journal in {kept}, history lags {lag} s")
-        store = Store(self.venue, kept)
+        world.note(f"seed {self.seed}: {limits.conn_id}, {conditions}, history lags {lag} s")
+        store = Store(self.venue)
         requests = [chance.choice(REQUESTS) for _ in range(chance.randint(4, 8))]
         # Each can be closed once.
         number = chance.choice((0, 0, 1, 2))

@@ -103,15 +103,14 @@ class PlanScenario:
         world = self.world = World(self.seed)
         chance = world.random
         conditions = chance.choice(list(CONDITIONS))
-        kept = "task_state" if chance.random() < 0.6 else "variables"
         exchange = make_exchange(world, SCENARIO)
         self.venue = Venue(world, exchange, Faults())
         for plan, amount in ((LEFT, "500"), (TRIMMED, "400")):
             self.venue.move_outside(f"{FLEX}/invest", plan=plan, amount=amount)
         self.venue.faults = CONDITIONS[conditions]
         world.clock.now += chance.randint(20_000, 21_000)
-        world.note(f"seed {self.seed}: rebalance, {conditions}, journal in {kept}")
-        store = Store(self.venue, kept)
+        world.note(f"seed {self.seed}: rebalance, {conditions}")
+        store = Store(self.venue)
         # The request is that of the template, which a plan does not use.
         self.task = self.make_task(world, self.venue, store, "task", invest(LEFT, "1"), retries=12)
         self.task.deferrable = chance.random() < 0.4

@@ -94,7 +94,6 @@ class Scenario:
         self.kind = chance.choice(KINDS)
         self.equal = self.kind in EQUAL
         conditions = chance.choice(list(CONDITIONS))
-        kept = "task_state" if chance.random() < 0.6 else "variables"
         lag = chance.choice((0, 0, 0, 2, 8))
         # Another user of the account makes the same move by hand shortly before. If the exchange's history lags as
         # well, the two cannot be told apart: the documentation names that limit of the promise.
@@ -114,10 +113,9 @@ class Scenario:
         self.venue.faults = CONDITIONS[conditions]
         world.clock.now += chance.randint(20_000, 21_000)
         world.note(
-            f"seed {self.seed}: {self.kind}, {conditions}, journal in {kept}, "
-            f"history lags {lag} s{', outsider' if self.outsider else ''}"
+            f"seed {self.seed}: {self.kind}, {conditions}, history lags {lag} s{', outsider' if self.outsider else ''}"
         )
-        self._make_tasks(Store(self.venue, kept), moves)
+        self._make_tasks(Store(self.venue), moves)
 
     def _make_tasks(self, store: Store, moves: list[SimulatedRequest]) -> None:
         chance = self.world.random

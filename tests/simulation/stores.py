@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 from airflow_provider_whitebit.client.errors import WhiteBitJournalError
@@ -15,39 +14,24 @@ from airflow_provider_whitebit.moves.resolution import Resolutions
 from tests.simulation.wire import Venue
 from tests.simulation.world import Process
 
-#: What keeps journals. ``task_state``: Airflow 3.3, as it promises. ``gap``: time passes between its check of the try
-#: and the write. ``backend``: a state store backend of the worker, written before the API server can refuse.
-#: ``variables``: before 3.3.
-STORES = ("task_state", "gap", "backend", "variables")
-
 
 class Store:
-    """Keeps journals as Airflow does.
+    """Keeps journals as Airflow's Variables do."""
 
-    :param kind: one of :data:`STORES`.
-    """
-
-    def __init__(self, venue: Venue, kind: str) -> None:
+    def __init__(self, venue: Venue) -> None:
         self.venue = venue
-        self.kind = kind
         self.documents: dict[str, str] = {}
         self.markers: dict[str, str] = {}
 
     def journal(self, process: Process, key: str) -> Journal:
         """The journal of one of a task's moves, as one try sees it: the package's own, in a simulated store."""
-        state = None if self.kind == "variables" else SimulatedTexts(self, process, state=True)
-        return TaskJournals(
-            (process.task.name, "", "", ""),
-            try_number=process.number,
-            state=state,
-            # What was written before Airflow was upgraded to 3.3 is tested elsewhere.
-            begun_before=False,
-            variables=SimulatedTexts(self, process, state=False),
-        ).journal(key)
+        task = (process.task.name, "", "", "")
+        texts = SimulatedTexts(self, process)
+        return TaskJournals(task, try_number=process.number, variables=texts).journal(key)
 
     def resolutions(self, process: Process) -> Resolutions:
         """What people have answered, as one try sees it."""
-        return VariableResolutions((process.task.name, "", "", "-1"), "", SimulatedTexts(self, process, state=False))
+        return VariableResolutions((process.task.name, "", "", "-1"), "", SimulatedTexts(self, process))
 
     def of(self, task: str) -> dict[str, str]:
         """The documents of a task."""
@@ -65,11 +49,6 @@ class Store:
                 journals.setdefault(journal, {})[int(writer)] = document
         return [MoveHistory.merge(tries[number] for number in sorted(tries)) for tries in journals.values()]
 
-    def end_of_run(self, task: str) -> None:
-        """Delete what Airflow deletes with a dag run: its tasks' state, but no Variables."""
-        for name in self.of(task) if self.kind != "variables" else ():
-            del self.documents[name]
-
     def read(self, process: Process, name: str, what: str) -> str | None:
         """Read a document."""
         process.step(f"before reading the {what}", self.venue.latency())
@@ -80,23 +59,14 @@ class Store:
         process.step(f"after reading the {what}", self.venue.latency())
         return found
 
-    def write(self, process: Process, name: str, text: str, refused: Callable[[], bool]) -> None:
-        """Write a document, unless the store refuses it."""
+    def write(self, process: Process, name: str, text: str) -> None:
+        """Write a document."""
         process.step("before writing the journal", self.venue.latency())
         chance = self.venue.random.random()
         if chance < self.venue.faults.journal / 2:
             process.world.note(f"{process.name}: journal write fails")
             raise WhiteBitJournalError("simulated")
-        if self.kind == "backend":
-            self._keep(process, name, text)
-            process.step("within writing the journal", self.venue.latency())
-        if refused():
-            process.world.note(f"{process.name}: journal write refused, the try was replaced")
-            raise WhiteBitJournalError("simulated: this try was replaced")
-        if self.kind == "gap":
-            process.step("within writing the journal", self.venue.latency())
-        if self.kind != "backend":
-            self._keep(process, name, text)
+        self._keep(process, name, text)
         if chance < self.venue.faults.journal:
             process.world.note(f"{process.name}: journal write succeeds, its answer is lost")
             raise WhiteBitJournalError("simulated: no answer")
@@ -105,10 +75,8 @@ class Store:
     def _keep(self, process: Process, name: str, text: str) -> None:
         if self.venue.faults.forgets and self.venue.random.random() < self.venue.faults.forgets:
             process.world.note(lambda: f"{process.name}: FORGOTTEN is that {_in_words(name, text)}")
-            if not name.startswith(f"{process.task.name}|whitebit_move."):
-                # The package reads a Variable back.
-                raise WhiteBitJournalError("simulated: the Variable was not kept")
-            return
+            # The package reads a Variable back.
+            raise WhiteBitJournalError("simulated: the Variable was not kept")
         self.documents[name] = text
         process.world.note(lambda: f"{process.name}: {_in_words(name, text)}")
 
@@ -168,22 +136,17 @@ class SimulatedVariables:
 
 
 class SimulatedTexts:
-    """One try's view of Airflow's Variables, or of its task's state, where a replaced try reads nothing."""
+    """One try's view of Airflow's Variables."""
 
-    def __init__(self, store: Store, process: Process, *, state: bool) -> None:
+    def __init__(self, store: Store, process: Process) -> None:
         self._store = store
         self._process = process
-        self._state = state
-
-    def _replaced(self) -> bool:
-        return self._state and self._process.task.current is not self._process
 
     def read(self, name: str) -> str | None:
-        text = self._store.read(self._process, self._full(name), "journal")
-        return None if self._replaced() else text
+        return self._store.read(self._process, self._full(name), "journal")
 
     def keep(self, name: str, text: str, description: str) -> None:
-        self._store.write(self._process, self._full(name), text, self._replaced)
+        self._store.write(self._process, self._full(name), text)
 
     def _full(self, name: str) -> str:
         # All tasks share the journal of an idempotency key.

@@ -302,7 +302,6 @@ class Task:
         """
         self.world.note(f"airflow: the run of {self.name} is deleted and made again, now {request.move}")
         self.generation, self.tries, self.current, self.request = self.generation + 1, 0, None, request
-        self.store.end_of_run(self.name)
         self.start()
 
     def clear_at_any_time(self) -> None:

@@ -217,7 +217,7 @@ HOSTILE_FLAWS = {
 #: Such worlds are rare, so the search begins near one.
 NEAR = {
     "a run does not look for answers before it sends": 2000,
-    "people answer while an attempt can be accepted": 5000,
+    "people answer while an attempt can be accepted": 21_500,
 }
 
 

@@ -6,8 +6,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from zlib import crc32
 
-import pytest
-from sqlalchemy import insert, update
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from airflow_provider_whitebit.hooks.assets import address
@@ -29,6 +28,11 @@ def intent(name="int-1", *, account=ACCOUNT, sent=1_763_900_000_000, operation=O
     return Intent(
         name, account, {}, "1", move, sent // 1000 - 1, attempts=(Attempt(nonce=sent, earliest=sent // 1000),)
     )
+
+
+def journal_name(move="flex_invest", dag="desk", run="manual__1", task="invest"):
+    """What begins the names of the Variables of a journal."""
+    return f"whitebit_move__{dag}.{task}.{move}__{crc32(run.encode()):032x}__"
 
 
 class Tables:
@@ -55,7 +59,6 @@ class Tables:
 
     def event(self, receipt, conn="whitebit_default", dag="desk", run="manual__1", task="invest", number=-1, minute=0):
         from airflow.models.asset import AssetEvent, AssetModel
-        from sqlalchemy import select
 
         uri = address(conn)
         found = self.session.scalar(select(AssetModel.id).where(AssetModel.uri == uri))
@@ -84,24 +87,22 @@ class Tables:
         self.session.add(Variable(key=key, val=text, description=description))
         self.session.flush()
 
-    def state(self, text, key="whitebit_move.flex_invest__1", dag="desk", run="manual__1", task="invest", number=-1):
-        model = pytest.importorskip("airflow.models.task_state_store", reason="task state begins with Airflow 3.3")
-        self._insert(
-            model.TaskStateStoreModel,
-            # Positive, and not too large for the column.
-            dag_run_id=crc32(run.encode()) >> 1,
-            dag_id=dag,
-            run_id=run,
-            task_id=task,
-            map_index=number,
-            key=key,
-            value=text,
-        )
+    def journal(self, text, name="flex_invest__1", dag="desk", run="manual__1", task="invest", number=-1):
+        """A document in the journal of a task's move, or a sign.
 
-    def rewrite_states(self, text):
-        from airflow.models.task_state_store import TaskStateStoreModel
+        :param name: of the move, two underscores, and the number of the try.
+        """
+        move, _, writer = name.rpartition("__")
+        of = f"{dag}|{run}|{task}|{number}|{move}"
+        key = f"{journal_name(move, dag, run, task)}{writer}"
+        self.variable(key, text, f"{'Move' if writer.isdecimal() else 'Sign'} of {of}")
 
-        self.session.execute(update(TaskStateStoreModel.__table__).values(value=text))
+    def rewrite_variables(self, text):
+        from airflow.models.variable import Variable
+
+        for variable in self.session.scalars(select(Variable)):
+            variable.val = text
+        self.session.flush()
 
     def connection(self, name, kind="whitebit", **team):
         from airflow.models.connection import Connection

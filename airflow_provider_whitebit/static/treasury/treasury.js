@@ -148,15 +148,8 @@
 
   function doubts(known) {
     if (!known) return [];
-    const shown = known.states_elsewhere ? [customBackend()] : [];
-    if (known.doubts.length > 0) shown.push(doubtBox(known.doubts));
-    else if (shown.length === 0) shown.push(el("p", { class: "good" }, "No move that you may see is in doubt."));
-    return shown;
-  }
-
-  function customBackend() {
-    const title = el("strong", {}, "This page cannot search for moves in doubt. ");
-    return el("p", { class: "note" }, title, "Airflow keeps task states in a custom backend ([state_store] backend).");
+    if (known.doubts.length > 0) return [doubtBox(known.doubts)];
+    return [el("p", { class: "good" }, "No move that you may see is in doubt.")];
   }
 
   function doubtBox(all) {
@@ -188,11 +181,12 @@
       column("Plan or route", (doubt) => route(doubt, code)),
       column("Sent", (doubt) => [time(doubt.sent_at), sub(doubt.attempts > 1 && `${doubt.attempts} attempts`)], "when"),
       column("Task and run", (doubt) => taskLink(doubt.task)),
-      column("Journal entries", (doubt) => [code(doubt.key), sub(doubt.kept_in)]),
+      column("Journal entries", (doubt) => [code(doubt.key), sub(whichVariables(doubt))]),
     ];
     return table("Moves in doubt", columns, group);
   }
 
+  const whichVariables = ({ key }) => key.startsWith("whitebit_") && "all Variables whose names begin with this";
   const sub = (text) => (text ? el("span", { class: "sub" }, text) : null);
   const numbered = (steps) => el("ol", {}, ...steps.map((step) => el("li", {}, step)));
 

@@ -21,60 +21,12 @@ from airflow_provider_whitebit.hooks import airflow_compat, journals, stores
 from airflow_provider_whitebit.moves import keys
 from airflow_provider_whitebit.moves.journal import LogReading, MemoryJournal, Page
 
-
-class Store:
-    def __init__(self):
-        self.kept = {}
-        self.broken = False
-
-    def get(self, key, default=None):
-        if self.broken:
-            raise RuntimeError("no answer")
-        return self.kept.get(key, default)
-
-    def set(self, key, value, *, retention=None):
-        if self.broken:
-            raise RuntimeError("404")
-        self.kept[key] = value
-        self.retention = retention
-
-
 TASK = ("d", "r", "t", "-1")
 KEY = keys.idempotent("beef", "rent 2026-11")
 
 
-def state_journal(store, key="k", number=1, **options):
-    options = {"begun_before": False, **options}
-    return journals.TaskJournals(TASK, number, stores.TaskStateStore(store), **options).journal(key)
-
-
 def variable_journal(number, key="k", task=TASK):
     return journals.TaskJournals(task, number).journal(key)
-
-
-def test_task_state(monkeypatch):
-    monkeypatch.setattr(stores, "never_expire", lambda: "never")
-    store = Store()
-    journal = state_journal(store, "flex_invest.USDT")
-    assert journal.read() == []
-    journal.write({"version": 1})
-    assert store.retention == "never"
-    assert journal.read() == [{"version": 1}]
-    assert list(store.kept) == [f"whitebit_move.flex_invest.USDT__{name}" for name in ("begun", "1")]
-    assert journal.entry == "the task states whose names begin with whitebit_move.flex_invest.USDT__"
-    store.broken = True
-    with pytest.raises(WhiteBitJournalError):
-        journal.read()
-    with pytest.raises(WhiteBitJournalError):
-        journal.write({"version": 1})
-
-
-def test_task_state_of_another_shape_is_not_guessed_at():
-    store = Store()
-    journal = state_journal(store)
-    store.kept["whitebit_move.k__1"] = "text"
-    with pytest.raises(WhiteBitJournalError, match="not a move"):
-        journal.read()
 
 
 class Variables:
@@ -198,44 +150,6 @@ def test_a_variable_of_another_team(variables):
     assert "an API key of its own" in str(caught.value)
 
 
-def test_what_was_written_before_the_upgrade_to_3_3_is_read(variables, monkeypatch):
-    """Airflow 3.0 to 3.2 kept Variables: a task that was in the middle of a move must not start over."""
-    monkeypatch.setattr(stores, "never_expire", lambda: None)
-    store = None
-
-    def place(number, told=None, **options):
-        ids = {"dag_id": "d", "run_id": "r", "task_id": "t", "map_index": -1, "max_tries": 2}
-        told = SimpleNamespace(**{"next_method": None, "task_reschedule_count": 0} | (told or {}))
-        instance = SimpleNamespace(
-            **ids, try_number=number, task=SimpleNamespace(retries=2), _ti_context_from_server=told
-        )
-        monkeypatch.setattr(journals, "current_context", lambda: {"ti": instance, "task_state_store": store})
-        return journals.slot_for("k", **options)
-
-    before = place(1)
-    assert before.journal.kept_in == "Variables"
-    before.journal.write({"by": 1})
-    store = Store()
-    # Code of the DAG's author can defer its task too, and a @task.sensor that moves money can be rescheduled.
-    continued = place(1, {"next_method": "go_on"}), place(1, {"task_reschedule_count": 1})
-    for after in (place(2), place(1, resumed=True), *continued):
-        assert (after.journal.kept_in, after.generation) == ("task states", before.generation)
-        assert after.journal.read() == [{"by": 1}]
-    assert place(1).journal.read() == []
-    named = "the task states whose names begin with whitebit_move.k__"
-    assert place(2).journal.entry == f"{named} and {before.journal.entry}"
-    place(2).journal.write({"by": 2})
-    assert place(3).journal.read() == [{"by": 1}, {"by": 2}]
-    assert len(variables.kept) == 1
-
-
-def test_a_journal_before_the_upgrade_that_cannot_be_read_is_no_empty_one(variables):
-    journal = state_journal(Store(), number=2, begun_before=True)
-    variables.error = ErrorType.API_SERVER_ERROR
-    with pytest.raises(WhiteBitJournalError, match="could not be read"):
-        journal.read()
-
-
 def test_each_try_has_its_own_variable(variables):
     first, second = variable_journal(1), variable_journal(2)
     first.write({"by": 1})
@@ -275,17 +189,6 @@ def test_a_try_is_recorded_before_it_writes(variables, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         later.write({"by": 6})
     assert 6 in slept.writers.known(slept._exists)
-
-
-def test_a_replaced_try_overwrites_no_document(monkeypatch):
-    """A store may take what it refuses: Airflow's own object storage writes before the API server refuses."""
-    monkeypatch.setattr(stores, "never_expire", lambda: None)
-    store = Store()
-    replaced, later = state_journal(store), state_journal(store, number=2)
-    replaced.write({"by": 1})
-    later.write({"by": 2})
-    replaced.write({"by": 1, "late": True})
-    assert state_journal(store, number=3).read() == [{"by": 1, "late": True}, {"by": 2}]
 
 
 class Texts:
@@ -374,7 +277,7 @@ def test_a_task_that_dies_while_it_signs_hides_nothing(interrupted):
 
 
 def test_an_idempotency_key_is_one_journal_for_all_tasks_of_an_account(variables):
-    one = journals.TaskJournals(TASK, state=stores.TaskStateStore(Store())).journal(KEY)
+    one = journals.TaskJournals(TASK).journal(KEY)
     other = journals.TaskJournals(("d2", "r2", "t2", "7"), try_number=3).journal(KEY)
     assert (one.by_tries, one.identity, one.entry) == (False, "idempotency_key='rent 2026-11'", other.entry)
     one.write({"by": 1})
@@ -519,22 +422,20 @@ def test_the_answer_to_another_thread_is_not_taken(database, variables, monkeypa
         stores.read_variable("whitebit_move__k__1")
 
 
-def test_two_names_are_two_journals(monkeypatch):
-    monkeypatch.setattr(stores, "never_expire", lambda: None)
-    store = Store()
+def test_two_names_are_two_journals(variables):
     for key in ("idle eth", "idle_eth", "деньги", "платёж", "idle.eth"):
-        journal = state_journal(store, key)
+        journal = variable_journal(1, key)
         assert journal.read() == []
         journal.write({"by": key})
-    assert len({name.rpartition("__")[0] for name in store.kept}) == 5
-    assert all(re.fullmatch(r"[A-Za-z0-9._-]+", key) for key in store.kept)
+    assert len({name.rpartition("__")[0] for name in variables.kept}) == 5
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+", key) for key in variables.kept)
 
 
 @given(keys=st.sets(st.text(alphabet="ab_.1 ", max_size=6), max_size=8))
 @example(keys={"a", "a_", "a__", "a__1", "a__from_2", "a_1", "_", "__", "", " "})
 def test_no_name_of_a_move_begins_like_the_entries_of_another(keys):
     """An error names the beginning of all entries of a move, and of no other move's."""
-    beginnings = [f"{state_journal(Store(), key).name}__" for key in keys]
+    beginnings = [f"{variable_journal(1, key).name}__" for key in keys]
     for one in beginnings:
         assert [other for other in beginnings if f"{other}1".startswith(one)] == [one]
 
@@ -558,16 +459,13 @@ def test_which_journal(monkeypatch):
     place = journals.slot_for("k")
     assert isinstance(place.journal, MemoryJournal)
     assert place == journals.JournalSlot(place.journal, "", "")
-    monkeypatch.setattr(journals, "current_context", lambda: context(task_state_store=Store()))
+    monkeypatch.setattr(journals, "current_context", lambda: context(task_state_store=object()))
     place = journals.slot_for("k")
-    assert place.journal.kept_in == "task states"
+    # Airflow may delete the state of a task: with its dag run, when it succeeds, or when a person clears it.
+    assert isinstance(place.journal.store, stores.VariableStore)
     generation = "3|1|None"
     assert (place.journal.identity, place.generation) == ("d|r|t|-1|k", generation)
     assert (place.run, place.begun_before) == (f"d|r|t|-1|{generation}|2", True)
-    monkeypatch.setattr(journals, "current_context", context)
-    place = journals.slot_for("k")
-    assert place.journal.kept_in == "Variables"
-    assert (place.journal.identity, place.generation) == ("d|r|t|-1|k", generation)
     assert place.journal.by_tries
     # A dag run that was deleted and made again has journals of the same name, and is another generation.
     monkeypatch.setattr(journals, "current_context", lambda: context(dag_run=SimpleNamespace(start_date="later")))
@@ -576,27 +474,6 @@ def test_which_journal(monkeypatch):
     place = journals.slot_for(KEY)
     assert place.generation.startswith("d|r|t|-1|")
     assert place.begun_before
-
-
-@pytest.mark.parametrize(
-    ("installed", "on_success", "kept_in"),
-    [
-        ("1.3.2", "False", "task states"),
-        ("1.3.2", "True", "Variables"),
-        ("1.4.0b2", "False", "Variables"),
-        ("1.10.0", "False", "Variables"),
-        ("2.0.0", "False", "Variables"),
-    ],
-)
-def test_task_states_that_airflow_forgets_are_not_used(monkeypatch, installed, on_success, kept_in):
-    """Airflow 3.4 discards the state of a task when a person clears it."""
-    monkeypatch.setattr(journals, "current_context", lambda: context(task_state_store=Store()))
-    monkeypatch.setattr("airflow.sdk.__version__", installed)
-    monkeypatch.setenv("AIRFLOW__STATE_STORE__CLEAR_ON_SUCCESS", on_success)
-    journal = journals.slot_for("k").journal
-    assert journal.kept_in == kept_in
-    # What was written before an upgrade is found as long as Airflow keeps it.
-    assert journal.before is not None
 
 
 IN_A_PROGRAM = """

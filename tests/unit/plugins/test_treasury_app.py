@@ -222,7 +222,7 @@ def test_a_user_without_a_connection_sees_the_own_tasks_in_doubt_and_the_stop(de
     desk.manager.connections, desk.manager.variables, desk.manager.dags = set(), False, {"desk", "readable"}
     for dag in ("desk", "readable", "secret"):
         desk.tables.task(dag=dag, run=dag)
-        desk.tables.state(json.dumps(history(intent(f"of-{dag}"))), dag=dag, run=dag)
+        desk.tables.journal(json.dumps(history(intent(f"of-{dag}"))), dag=dag, run=dag)
     desk.tables.event({"operation": "flex_invest", "intent_id": "int-0", "amount": "1"})
     stop_moves(desk.tables.session, by="joe", reason="market")
     editable = {"desk"}
@@ -234,7 +234,7 @@ def test_a_user_without_a_connection_sees_the_own_tasks_in_doubt_and_the_stop(de
         ),
     )
     answer = desk.client.get("/api/treasury?conn_id=whitebit_default&conn_id=desk").json()
-    assert [doubt["intent_id"] for doubt in answer["airflow"]["doubts"]] == ["of-desk"]
+    assert [doubt["task"]["dag_id"] for doubt in answer["airflow"]["doubts"]] == ["desk"]
     assert (answer["switch"]["stop"]["by"], answer["switch"]["may_switch"]) == ("joe", False)
     assert (answer["airflow"]["moves"], desk.loads) == (None, [])
     assert {one["exchange"]["error"]["message"] for one in answer["accounts"]} == {
@@ -371,7 +371,6 @@ def test_doubts_and_moves(desk):
     assert [doubt["intent_id"] for doubt in known["doubts"]] == ["int-1"]
     assert known["doubts"][0]["steps"] == list(RECORD_STEPS)
     assert [move["intent_id"] for move in known["moves"]] == ["int-0"]
-    assert known["states_elsewhere"] is False
     desk.manager.variables = False
     (hidden,) = desk.client.get("/api/treasury").json()["airflow"]["doubts"]
     assert (hidden["task"]["task_id"], hidden["unreadable"]) == (
@@ -539,37 +538,21 @@ def _shown_or_left_out(desk, damaged):
 @pytest.mark.parametrize("hostile", HOSTILE, ids=range(11))
 def test_a_journal_with_any_damage_is_shown_or_left_out(desk, hostile):
     desk.tables.task()
-    name = "whitebit_move__desk.invest.flex_invest__" + 32 * "a" + "__1"
-    description = "Move of desk|manual__1|invest|-1|flex_invest"
-    desk.tables.variable(name, "{}", description)
-    from airflow.models.variable import Variable
-    from sqlalchemy import select
-
-    variable = desk.tables.session.scalar(select(Variable).where(Variable.key == name))
-    for damaged in _damage(history(intent()), hostile):
-        variable.set_val(json.dumps({"pending": 1, "document": damaged} if damaged is hostile else damaged))
-        desk.tables.session.flush()
-        _shown_or_left_out(desk, damaged)
-
-
-@pytest.mark.parametrize("hostile", HOSTILE, ids=range(11))
-def test_a_task_state_with_any_damage_is_shown_or_left_out(desk, hostile):
-    desk.tables.task()
-    desk.tables.state("{}")
+    desk.tables.journal("{}")
     for damaged in _damage(history(intent()), hostile):
         written = json.dumps({"pending": 1, "document": damaged} if damaged is hostile else damaged)
         for text in (written, json.dumps(written)):
-            desk.tables.rewrite_states(text)
+            desk.tables.rewrite_variables(text)
             _shown_or_left_out(desk, damaged)
 
 
 @pytest.mark.parametrize(
     "name", ["", "a", "a__", "a__1", "__1", "x__" + "9" * 30, "a\n\u202e__1", "100%_\\__1"], ids=range(8)
 )
-def test_a_task_state_that_is_no_journal(desk, name):
+def test_a_variable_with_another_name_and_any_text(desk, name):
     run = "../a?b#c%20\u202e<i>"
     desk.tables.task(run=run)
-    desk.tables.state("pending", key=f"whitebit_move.{name}", run=run)
+    desk.tables.variable(f"whitebit_move__{name}", "pending", f"Move of desk|{run}|invest|-1|flex_invest")
     for text in (
         "pending",
         "[" * 100_000 + "pending",
@@ -577,7 +560,7 @@ def test_a_task_state_that_is_no_journal(desk, name):
         '{"pending": "\\ud800"}',
         '{"intents": ["pending"]}',
     ):
-        desk.tables.rewrite_states(text)
+        desk.tables.rewrite_variables(text)
         _shown_or_left_out(desk, text)
 
 

@@ -1,46 +1,27 @@
-"""Moves with Airflow's own task state (3.3 and later): in its database, and in object storage, which the worker writes
-before the API server refuses a replaced try. A try stands still at any point, others take over, and it goes on."""
+"""A try of a task stands still at any point, others take over, and it goes on: the money moves once."""
 
 from __future__ import annotations
 
 import itertools
 import random
 import threading
-import uuid
 from types import SimpleNamespace
 
 import pytest
 
-from airflow_provider_whitebit.client.errors import WhiteBitError, WhiteBitJournalError
+from airflow_provider_whitebit.client.errors import WhiteBitError
 from airflow_provider_whitebit.hooks import journals, task_run
-from airflow_provider_whitebit.hooks.stores import TaskStateStore
 from airflow_provider_whitebit.moves import drivers, sending
 from airflow_provider_whitebit.moves.drivers import ReconcileLater
-from airflow_provider_whitebit.moves.history import MoveHistory
-
-backends = pytest.importorskip("airflow.providers.common.io.state_store.backend")
 
 IDS = {"dag_id": "d", "run_id": "manual__2026-11-01T00:00:00+00:00", "task_id": "t", "map_index": -1}
-OBJECTS = "airflow.providers.common.io.state_store.backend.StateStoreObjectStorageBackend"
-STATE_STORES = "database", "objects"
 
 
 class ApiServer:
-    """Answers a task's requests as Airflow's API server does.
-
-    It knows a try by the id of its task instance, which is replaced by that of the next try. It looks the id up first
-    and writes afterwards, without a lock in between.
-    """
+    """Answers a task's requests about Variables, as Airflow's API server does."""
 
     def __init__(self):
-        self.rows = {}
         self.variables = {}
-        self.known = uuid.uuid4()
-
-    def replace(self):
-        """Begin the next try of the task. :returns: the id of its task instance."""
-        self.known = uuid.uuid4()
-        return self.known
 
     def send(self, message):
         kind = type(message).__name__
@@ -50,21 +31,6 @@ class ApiServer:
         answer = getattr(self, kind)(message)
         step(f"after {kind}")
         return answer
-
-    def GetTaskStateStore(self, message):
-        from airflow.sdk.exceptions import ErrorType
-        from airflow.sdk.execution_time.comms import ErrorResponse, TaskStateStoreResult
-
-        if message.ti_id != self.known or message.key not in self.rows:
-            return ErrorResponse(error=ErrorType.TASK_STORE_NOT_FOUND, detail={"key": message.key})
-        return TaskStateStoreResult(value=self.rows[message.key])
-
-    def SetTaskStateStore(self, message):
-        if message.ti_id != self.known:
-            raise RuntimeError("404: the task instance was not found")
-        step("between look-up and write")
-        assert message.expires_at is None
-        self.rows[message.key] = message.value
 
     def GetVariable(self, message):
         from airflow.sdk.exceptions import ErrorType
@@ -90,9 +56,9 @@ class Try(threading.Thread):
     :param event: of the trigger, if the try was deferred before.
     """
 
-    def __init__(self, hook, number, id, moves, stops_at=None, event=None):
+    def __init__(self, hook, number, moves, stops_at=None, event=None):
         super().__init__(daemon=True)
-        self.hook, self.number, self.id, self.moves = hook, number, id, moves
+        self.hook, self.number, self.moves = hook, number, moves
         self.stops_at, self.event = stops_at, event
         self.steps = []
         self.receipts = self.error = None
@@ -136,100 +102,13 @@ def step(name):
         process.step(name)
 
 
-@pytest.fixture(params=STATE_STORES)
-def state_store(request, monkeypatch, tmp_path):
-    """Lets Airflow keep task state in its database or in object storage."""
-    forget_settings()
-    if request.param == "objects":
-        use_object_storage(monkeypatch, tmp_path)
-    yield request.param
-    monkeypatch.undo()
-    forget_settings()
-
-
-def use_object_storage(monkeypatch, folder):
-    monkeypatch.setenv("AIRFLOW__WORKERS__STATE_STORE_BACKEND", OBJECTS)
-    monkeypatch.setenv("AIRFLOW__COMMON_IO__STATE_STORE_OBJECTSTORAGE_PATH", f"file://{folder}/objects")
-    forget_settings()
-
-
-def forget_settings():
-    from airflow.sdk.execution_time import context
-
-    context._get_worker_state_store_backend.cache_clear()
-    backends._get_base_path.cache_clear()
-
-
 @pytest.fixture
-def server(state_store, monkeypatch):
+def server(monkeypatch):
     from airflow.sdk.execution_time import task_runner
 
     server = ApiServer()
     monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", server, raising=False)
     return server
-
-
-def accessor(id):
-    from airflow.sdk.execution_time.context import TaskStateStoreAccessor
-    from airflow.sdk.state import TaskScope
-
-    return TaskStateStoreAccessor(id, TaskScope(**IDS))
-
-
-def journal(server, number, key="flex_invest"):
-    """The journal of a move, as a try of the task sees it."""
-    state = TaskStateStore(accessor(server.known))
-    return journals.TaskJournals(("d", "r", "t", "-1"), number, state, begun_before=number > 1).journal(key)
-
-
-@pytest.mark.parametrize("key", ["flex_invest", "usdt plan.1", "a/b c", "юань", "k" * 200, "ю" * 200, "plan.0", ".."])
-def test_any_key_names_its_own_documents(server, key):
-    for number in (1, 2):
-        journal(server, number, key).write({"try": number})
-        journal(server, number, f"{key}x").write({"other": number})
-    assert journal(server, 3, key).read() == [{"try": 1}, {"try": 2}]
-
-
-@pytest.mark.parametrize("state_store", ["objects"], indirect=True)
-def test_an_object_that_is_lost_is_no_empty_journal(server, tmp_path):
-    journal(server, 1).write({"try": 1})
-    (file,) = tmp_path.glob("objects/**/*__1")
-    file.unlink()
-    with pytest.raises(WhiteBitJournalError, match="has lost"):
-        journal(server, 2).read()
-
-
-@pytest.mark.parametrize("state_store", ["objects"], indirect=True)
-@pytest.mark.parametrize("moved", [True, False])
-def test_a_store_that_is_changed_between_tries_shows_no_empty_journal(server, monkeypatch, moved):
-    journal(server, 1).write({"try": 1})
-    if moved:
-        monkeypatch.setenv("AIRFLOW__COMMON_IO__STATE_STORE_OBJECTSTORAGE_PATH", "file:///elsewhere")
-    else:
-        monkeypatch.delenv("AIRFLOW__WORKERS__STATE_STORE_BACKEND")
-    forget_settings()
-    with pytest.raises((WhiteBitJournalError, ValueError)):
-        MoveHistory.merge(journal(server, 2).read())
-
-
-@pytest.mark.parametrize("state_store", ["database"], indirect=True)
-def test_what_the_database_held_before_is_found(server, monkeypatch, tmp_path):
-    journal(server, 1).write({"try": 1})
-    use_object_storage(monkeypatch, tmp_path)
-    journal(server, 2).write({"try": 2})
-    assert journal(server, 3).read() == [{"try": 1}, {"try": 2}]
-
-
-def test_a_state_that_airflow_clears_is_not_used(task, server, monkeypatch):
-    this = task()
-    this.begin().until_its_end()
-    monkeypatch.setenv("AIRFLOW__STATE_STORE__CLEAR_ON_SUCCESS", "True")
-    # What was written before the setting is found, and kept elsewhere before the task succeeds.
-    for _ in range(2):
-        assert this.moved_once()
-        server.rows.clear()
-    monkeypatch.delenv("AIRFLOW__STATE_STORE__CLEAR_ON_SUCCESS")
-    assert this.moved_once()
 
 
 @pytest.fixture
@@ -240,8 +119,8 @@ def task(server, sandbox, make_hook, monkeypatch):
         current = threading.current_thread()
         if not isinstance(current, Try):
             return None
-        more = {"id": current.id, "try_number": current.number, "max_tries": 3, "task": SimpleNamespace(retries=3)}
-        return {"ti": SimpleNamespace(**IDS, **more), "task_state_store": accessor(current.id)}
+        more = {"try_number": current.number, "max_tries": 3, "task": SimpleNamespace(retries=3)}
+        return {"ti": SimpleNamespace(**IDS, **more)}
 
     perform = drivers._Worker.perform
 
@@ -259,7 +138,6 @@ def task(server, sandbox, make_hook, monkeypatch):
         def __init__(self, moves=invest):
             sandbox.reset()
             sandbox.clear_faults()
-            server.rows.clear()
             server.variables.clear()
             task_run._RUNS.clear()
             self.tries = 0
@@ -268,11 +146,11 @@ def task(server, sandbox, make_hook, monkeypatch):
         def begin(self, stops_at=None):
             """Begin the next try."""
             self.tries += 1
-            return Try(make_hook, self.tries, server.replace(), self.moves, stops_at)
+            return Try(make_hook, self.tries, self.moves, stops_at)
 
         def resume(self, event, stops_at=None):
             """Begin another process of the latest try, which was deferred."""
-            return Try(make_hook, self.tries, server.known, self.moves, stops_at, event)
+            return Try(make_hook, self.tries, self.moves, stops_at, event)
 
         def moved_once(self):
             """Run the task again, as after a clear, and assert that its receipts are those of all moves."""
@@ -328,9 +206,9 @@ _FIRST, _LATER = range(48), range(100)
 
 
 @pytest.fixture
-def some(state_store):
+def some():
     """Chooses at random, the same for each run of a test."""
-    return random.Random(state_store)
+    return random.Random("tries")
 
 
 @pytest.mark.slow
@@ -356,7 +234,7 @@ def test_the_journal_has_to_be_read_again_after_the_attempt_is_written(task, mon
 
     monkeypatch.setattr(sending, "_confirm", trusting)
     steps = task().begin().until_its_end().steps
-    gaps = [number for number, name in enumerate(steps) if name == "between look-up and write"]
+    gaps = [number for number, name in enumerate(steps) if name == "before PutVariable"]
     orders = itertools.product(reversed(gaps), range(20, 100, 4))
     assert not all(stand_still_in_turn(task, stops) for stops in orders)
 
@@ -377,7 +255,6 @@ def two_moves(sandbox):
 
 @pytest.mark.slow
 def test_a_deferred_try_that_stood_still_when_it_resumed(task, sandbox):
-    """It finds nothing after Airflow has replaced it, and must not write that over what it knew."""
     for stops_at in numbers():
         for resumed_goes_on_first in (True, False):
             this = task(two_moves(sandbox))
