@@ -413,9 +413,8 @@ def test_a_doubt_is_at_the_top_with_its_steps(visitor, site, scene):
     trader = new_visitor().log_in("trader").open()
     trader.locator(".doubts h2", has_text="1 move is in doubt").wait_for()
     (doubt,) = rows(trader, "Moves in doubt")
-    hidden = not version("apache-airflow").startswith("3.3.")
     assert doubt["Task and run"].splitlines() == [f"{scenes.DOUBT_DAG}.invest", run_id]
-    assert doubt["Amount"] == ("—" if hidden else "7.50 SOL")
+    assert doubt["Amount"] == "—"
     assert "You are not allowed to read the connection" in trader.locator("#trouble").inner_text()
     assert trader.locator("table").count() == 1
     assert new_visitor().log_in("guest").open().locator("table").count() == 0
