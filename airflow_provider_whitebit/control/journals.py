@@ -86,6 +86,8 @@ def find_journals(
     ids = [id for id, task in written.items() if task in ended][:MOST_JOURNALS]
     if containing:
         ids += list(written)[:MOST_JOURNALS]
+    if not ids:
+        return []
     # Only journals with a pending attempt can be in doubt.
     text = containing or str(Outcome.PENDING)
     documents = _written(session, Variable.id.in_(ids))

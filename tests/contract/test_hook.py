@@ -358,7 +358,7 @@ def test_a_move_keeps_to_the_key_that_it_was_sent_with(make_hook, sandbox, as_ta
     second = {"key": "second-key", "secret": "second-secret"}
     with pytest.raises(
         e.WhiteBitInDoubtError,
-        match=r"(?s)Journal of this move: the task states whose names begin with \S+__ .*\n.*previous_conn_id",
+        match=r"(?s)Journal of this move: the Variables whose names begin with \S+__\n.*previous_conn_id",
     ):
         make_hook(**second).flex_invest(plan_id=USDT, amount="100")
     as_task(3)

@@ -457,7 +457,7 @@ class TestReports:
                 "nonces": [one.nonce for one in found.unproven],
                 "task": task,
                 "connection": "whitebit_default",
-                "journal_entry": "the task states whose names begin with x",
+                "journal_entry": "the Variables whose names begin with x",
             }
             tables.variable(name or f"{DOUBT}{found.id}", json.dumps({**document, **changes}), "Doubt of desk")
 
@@ -470,7 +470,7 @@ class TestReports:
         assert (doubt.intent.id, doubt.task.dag_id, doubt.key) == (
             "int-1",
             "desk",
-            "the task states whose names begin with x",
+            "the Variables whose names begin with x",
         )
         assert find_doubt(tables.session, "int-1").nonces == {SENT * 1000}
 
