@@ -201,7 +201,7 @@ def examination_json(found: Examination) -> dict[str, Any]:
         "needs_person": examined.needs_person,
         "excluded": [clean(one) for one in examined.excluded],
         "conclusion": found.conclusion,
-        # Whoever answers repeats it, so that nobody answers about what nobody has seen.
+        # An answer repeats it, so it is about the evidence that the user has seen.
         "mark": evidence_mark(examined),
         "answer": None if found.answer is None else _answer_json(found.answer),
     }

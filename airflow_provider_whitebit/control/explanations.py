@@ -92,10 +92,9 @@ def in_journals(
     :param reader: what the user may read: other tasks are not named.
     """
     made = {one.receipt.intent_id: one for one in others.made}
-    for reference in references:
-        for one in _written(session, reference, reader):
-            if one.receipt.intent_id != intent.id:
-                made.setdefault(one.receipt.intent_id, one)
+    for one in _written(session, references, reader):
+        if one.receipt.intent_id != intent.id:
+            made.setdefault(one.receipt.intent_id, one)
     return replace(others, made=tuple(made.values()))
 
 
@@ -162,11 +161,11 @@ def _address(conn_id: str) -> Iterator[str]:
         yield address(conn_id)
 
 
-def _written(session: Session, reference: str, reader: Reader) -> Iterator[Explanation]:
-    """Receipts in the journals that contain an identifier."""
-    # As JSON writes it.
-    text = json.dumps(reference)[1:-1]
-    for stored in find_journals(session, containing=text):
+def _written(session: Session, references: Iterable[str], reader: Reader) -> Iterator[Explanation]:
+    """Receipts in the journals that contain one of these identifiers."""
+    # As JSON writes them. Without any, the journals in doubt would be found.
+    texts = [json.dumps(reference)[1:-1] for reference in references]
+    for stored in find_journals(session, containing=texts) if texts else ():
         # A journal that cannot be read explains nothing.
         with suppress(Exception):
             for one in stored.history().intents.values():

@@ -16,15 +16,14 @@ from sqlalchemy.orm import Session
 
 from airflow_provider_whitebit.client.errors import WhiteBitJournalError
 from airflow_provider_whitebit.control.tasks import Task
-from airflow_provider_whitebit.hooks.journals import TaskJournals
+from airflow_provider_whitebit.hooks.journals import PREFIXES, TaskJournals
 from airflow_provider_whitebit.moves.history import MoveHistory
 from airflow_provider_whitebit.moves.intent import Intent, Outcome
 
-#: Most documents that are decrypted in one search, most whose descriptions are read, and most tasks that have ended
-#: without success.
-MOST_JOURNALS, _MOST_DOCUMENTS, _MOST_TASKS = 500, 10_000, 2_000
+#: Most documents whose descriptions are read in one search, and most that are decrypted of the latest ones and of those
+#: of tasks that have ended without success; most such tasks.
+_MOST_DOCUMENTS, _MOST_DECRYPTED, _MOST_TASKS = 10_000, 500, 2_000
 
-_PREFIXES = ("whitebit_move__", "whitebit_key__")
 #: The name of a journal's document: the journal's own, and the number of its writer. See ``hooks/journals.py``.
 _DOCUMENT = re.compile(r"(whitebit_(?:move|key)__.+)__(\d{1,9})", re.DOTALL)
 #: The description of a Variable that holds a document: the task that wrote it, and the move.
@@ -72,26 +71,30 @@ def release(session: Session) -> None:
 
 
 def find_journals(
-    session: Session, dag_ids: Collection[str] | None = None, *, containing: str = ""
+    session: Session, dag_ids: Collection[str] | None = None, *, containing: Collection[str] = ()
 ) -> list[StoredJournal]:
     """Return journals of tasks and of idempotency keys: by default those that may be in doubt.
 
     :param session: of Airflow's database.
     :param dag_ids: only of these DAGs; ``None``: of all.
-    :param containing: only journals with a document that contains this text: of the latest documents, and of those of
-        tasks that have ended without success.
+    :param containing: journals with a document that contains one of these texts: of the latest documents, and of those
+        of tasks that have ended without success.
     """
     written = {id: task for id, task in _latest(session) if dag_ids is None or task.dag_id in dag_ids}
     ended = _unattended(session, {task.dag_id for task in written.values()})
-    ids = [id for id, task in written.items() if task in ended][:MOST_JOURNALS]
+    ids = [id for id, task in written.items() if task in ended][:_MOST_DECRYPTED]
     if containing:
-        ids += list(written)[:MOST_JOURNALS]
+        ids += list(written)[:_MOST_DECRYPTED]
     if not ids:
         return []
     # Only journals with a pending attempt can be in doubt.
-    text = containing or str(Outcome.PENDING)
+    texts = containing or (str(Outcome.PENDING),)
     documents = _written(session, Variable.id.in_(ids))
-    found = {name for name, writers in documents.items() if any(text in value for _, value in writers.values())}
+    found = {
+        name
+        for name, writers in documents.items()
+        if any(text in value for text in texts for _, value in writers.values())
+    }
     if not found:
         return []
     # Other documents of these journals too, which may have resolved the doubt.
@@ -111,7 +114,7 @@ def _latest(session: Session) -> Iterator[tuple[int, Task]]:
     """The ids of the Variables with the latest documents, and the tasks that wrote them. None is decrypted."""
     query = (
         select(Variable.id, Variable.description)
-        .where(or_(*(Variable.key.startswith(prefix, autoescape=True) for prefix in _PREFIXES)))
+        .where(or_(*(Variable.key.startswith(prefix, autoescape=True) for prefix in PREFIXES)))
         # Signs have other descriptions.
         .where(Variable.description.startswith("Move of "))
         .order_by(Variable.id.desc())

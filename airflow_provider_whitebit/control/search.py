@@ -153,7 +153,7 @@ def find_doubt(session: Session, intent_id: str) -> Doubt | None:
     :param session: of Airflow's database. It holds no database connection afterwards.
     :param intent_id: of the move.
     """
-    journals = find_journals(session, containing=intent_id)
+    journals = find_journals(session, containing=[intent_id])
     reports = list(_read_report(session, f"{DOUBT}{intent_id}"))
     states = states_of(
         session, {task for stored in journals for task, _ in stored.documents} | {one.task for one in reports}
@@ -181,7 +181,7 @@ def find_intent(session: Session, intent_id: str) -> Intent | None:
 
     :param session: of Airflow's database.
     """
-    for stored in find_journals(session, containing=intent_id):
+    for stored in find_journals(session, containing=[intent_id]):
         intent = _intents_of(stored).get(intent_id)
         if intent is not None:
             return intent

@@ -52,8 +52,8 @@ from airflow_provider_whitebit.moves.journal import (
 )
 from airflow_provider_whitebit.moves.keys import argument_of, is_idempotent, split_key, with_account
 
-#: Prefixes of names of Variables: of a task's move, and of an idempotency key's.
-_VARIABLE, _KEYED = "whitebit_move__", "whitebit_key__"
+#: Begin the names of Variables: of a task's move, and of an idempotency key's.
+PREFIXES = _VARIABLE, _KEYED = "whitebit_move__", "whitebit_key__"
 #: The writer of tries that a person started. Airflow may run the same try beside it, which has the try's number.
 _BY_HAND = 0
 #: Begin the names of the runs that people start. With one date there can be many, each replacing the one before.

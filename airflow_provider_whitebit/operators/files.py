@@ -46,7 +46,8 @@ def read_file(task: BaseOperator, name: str, context: Mapping[str, Any]) -> Any:
             f"{name} is the file {str(value)[:200]!r}, which cannot be read ({type(error).__name__}){where}.",
             next_step="Write a path relative to the DAG file, an absolute path, or the URL of an object.",
         ) from error
-    return environment.from_string(text).render(context)
+    # Some editors put a byte order mark before the text.
+    return environment.from_string(text.removeprefix("\ufeff")).render(context)
 
 
 def _text_of(path: Any, environment: Any) -> str:

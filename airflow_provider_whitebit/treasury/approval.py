@@ -14,8 +14,9 @@ from airflow_provider_whitebit.moves import parsing
 from airflow_provider_whitebit.moves.documents import Document, Moment
 from airflow_provider_whitebit.moves.intent import Move, Operation, Receipt
 from airflow_provider_whitebit.treasury.amounts import exact
+from airflow_provider_whitebit.treasury.fields import read_by_ticker
 from airflow_provider_whitebit.treasury.plans import PlannedMove, TreasuryPlan
-from airflow_provider_whitebit.treasury.policy_text import decode, read_by_ticker
+from airflow_provider_whitebit.treasury.policy_text import decode
 
 #: How much of a plan's digest a person sees and approves.
 _SHOWN = 12

@@ -13,8 +13,8 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from airflow_provider_whitebit.client.errors import WhiteBitValidationError
 from airflow_provider_whitebit.moves.parsing import read_limit
 from airflow_provider_whitebit.treasury.chart_of_accounts import read_mapping
+from airflow_provider_whitebit.treasury.fields import read_by_ticker
 from airflow_provider_whitebit.treasury.journal_entries import Flow, JournalEntry, Role
-from airflow_provider_whitebit.treasury.policy_text import read_by_ticker
 
 _CENT = Decimal("0.01")
 

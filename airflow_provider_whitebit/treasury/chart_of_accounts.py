@@ -11,8 +11,9 @@ from enum import StrEnum
 from airflow_provider_whitebit.client.errors import WhiteBitValidationError, shown
 from airflow_provider_whitebit.treasury.amounts import ZERO
 from airflow_provider_whitebit.treasury.csv_text import safe_text
+from airflow_provider_whitebit.treasury.fields import read_by_ticker
 from airflow_provider_whitebit.treasury.journal_entries import ASSERTED, Balances, Role
-from airflow_provider_whitebit.treasury.policy_text import decode, read_by_ticker
+from airflow_provider_whitebit.treasury.policy_text import decode
 
 
 class BookFormat(StrEnum):

@@ -6,7 +6,7 @@ Money follows what is read here, so reading is strict: unknown fields, floats an
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, TypeVar
@@ -65,6 +65,7 @@ class Fields(BaseModel):
 
 
 FieldsT = TypeVar("FieldsT", bound=Fields)
+EntryT = TypeVar("EntryT")
 
 
 def read_fields(kind: type[FieldsT], raw: object, path: str = "", *, whole: str = "") -> FieldsT:
@@ -82,6 +83,23 @@ def read_fields(kind: type[FieldsT], raw: object, path: str = "", *, whole: str 
         where, what = first_fault(error)
         joined = f"{path}.{where}" if path and where else path or where
         raise wrong(joined or whole, what) from None
+
+
+def read_by_ticker(name: str, raw: Mapping[Any, Any], read: Callable[[str, Any], EntryT]) -> dict[str, EntryT]:
+    """Read a mapping of assets.
+
+    :param name: of the parameter.
+    :param raw: by ticker.
+    :param read: takes the name of an entry, for errors, and its value.
+    :raises WhiteBitValidationError: an entry is wrong, or two spellings name one asset.
+    """
+    found: dict[str, EntryT] = {}
+    for spelling, value in raw.items():
+        ticker = parsing.read_ticker(spelling)
+        if ticker in found:
+            raise wrong(name, f"names {ticker} twice")
+        found[ticker] = read(f"{name}.{spelling}", value)
+    return found
 
 
 def wrong(path: str, what: str) -> WhiteBitValidationError:

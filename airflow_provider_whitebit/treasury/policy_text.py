@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, ClassVar, TypeVar
 
 import yaml
 
 from airflow_provider_whitebit.client.errors import shown
-from airflow_provider_whitebit.moves.parsing import read_ticker
 from airflow_provider_whitebit.treasury.fields import UnquotedNumber, wrong
 
 _T = TypeVar("_T")
@@ -39,23 +38,6 @@ def decode(text: str, of: str = "policy") -> Any:
         line = "" if where is None else f" (line {where.line + 1})"
         problem = getattr(error, "problem", None) or type(error).__name__
         raise wrong(of, f"is not valid JSON or YAML{line}: {problem}") from None
-
-
-def read_by_ticker(name: str, raw: Mapping[Any, Any], read: Callable[[str, Any], _T]) -> dict[str, _T]:
-    """Read a mapping of assets.
-
-    :param name: of the parameter.
-    :param raw: by ticker.
-    :param read: takes the name of an entry, for errors, and its value.
-    :raises WhiteBitValidationError: an entry is wrong, or two spellings name one asset.
-    """
-    found: dict[str, _T] = {}
-    for spelling, value in raw.items():
-        ticker = read_ticker(spelling)
-        if ticker in found:
-            raise wrong(name, f"names {ticker} twice")
-        found[ticker] = read(f"{name}.{spelling}", value)
-    return found
 
 
 class _Ambiguous(ValueError):

@@ -1,4 +1,4 @@
-"""A try of a task stands still at any point, others take over, and it goes on: the money moves once."""
+"""A try of a task stops at some step, other tries take over, and then it continues: the money moves once."""
 
 from __future__ import annotations
 

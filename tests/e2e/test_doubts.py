@@ -1,6 +1,6 @@
 """Moves of one plan with two API keys of the account, and lost answers: most doubts end without a person.
 
-``WHITEBIT_LOST=100`` counts how many of so many lost answers end as a doubt, and what settles it.
+``WHITEBIT_LOST=100`` loses 100 answers. It counts the doubts, and those that needed a person.
 """
 
 from __future__ import annotations

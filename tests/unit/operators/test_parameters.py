@@ -397,6 +397,15 @@ def test_policies_come_from_files(tmp_path, spelling, mapped, native):
         assert reached(task, params)[0][0].policy.tickers["USDT"].reserve == Decimal("100.5")
 
 
+@pytest.mark.parametrize("spelling", [lambda folder: "policy.json", lambda folder: folder / "policy.json"])
+def test_a_byte_order_mark_before_a_policy_is_no_part_of_it(tmp_path, spelling):
+    (tmp_path / "policy.json").write_text('{"USDT": {"reserve": "100.5"}}', encoding="utf-8-sig")
+    with file_dag(tmp_path):
+        task = treasury.WhiteBitSweepOperator(task_id="t", policy=spelling(tmp_path))
+    task.render_template_fields(context())
+    assert json.loads(task.policy) == {"USDT": {"reserve": "100.5"}}
+
+
 @pytest.mark.parametrize("name", ["missing.yaml", "/nowhere/missing.json", "{{ params.file }}", "../secret.yaml"])
 def test_a_missing_file_is_an_error_that_names_it(tmp_path, name):
     with file_dag(tmp_path):

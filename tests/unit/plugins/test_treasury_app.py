@@ -244,7 +244,7 @@ def test_a_user_without_a_connection_sees_the_own_tasks_in_doubt_and_the_stop(de
     # A user who may only read tasks sees nothing, as before.
     editable.clear()
     assert desk.client.get("/api/treasury").status_code == 403
-    # Whoever may stop all moves can do so.
+    # A user who may stop all moves can do so.
     monkeypatch.setattr(desk.manager, "is_authorized_variable", lambda *, method, details, user: method == "PUT")
     answer = desk.client.get("/api/treasury").json()
     assert (answer["airflow"]["doubts"], answer["switch"]["may_switch"]) == ([], True)

@@ -225,7 +225,7 @@ class TestDoubtsInVariables:
         assert len(doubts(tables)) == 1
 
     def test_moves_of_tasks_that_ended_well_hide_no_doubt(self, tables, monkeypatch):
-        monkeypatch.setattr(journals, "MOST_JOURNALS", 1)
+        monkeypatch.setattr(journals, "_MOST_DECRYPTED", 1)
         tables.task()
         tables.journal(document())
         tables.task("success", run="manual__2")
