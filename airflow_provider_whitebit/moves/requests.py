@@ -203,6 +203,12 @@ class FlexWithdraw(_TakingOut, _PlanRequest):
             selection.check_decimals(asked, investment.currency, decimals)
         plan = next((plan for plan in plans if plan.id == investment.plan_id), None)
         selection.check_withdrawal(investment, plan, asked)
+        if plan is None and plans:
+            log.warning(
+                'Plan %s is not on offer. The exchange may refuse to return a part of what is in it; amount="%s" '
+                "closes the investment.",
+                *(investment.plan_id, parsing.ALL),
+            )
         return Move(self.operation, investment.plan_id, investment.currency, asked)
 
 

@@ -9,7 +9,8 @@ If the vendor's pages do not say, the sandbox decides:
 - An amount with more decimals than its asset allows is "not a valid number".
 - Interest accrues at each full hour UTC on what is invested then, cut off at 18 decimals. At 00:00 UTC it is
   credited, cut off at the asset's last decimal, and the rest is carried over.
-- Money in a plan that was paused or became unavailable can still be withdrawn.
+- A withdrawal from a plan that is not open to the caller is refused as if there were no such plan (the page: "Plan must
+  be active and accessible to user"). Closing is possible from any plan.
 - Investments and histories accept any limit. A page has at most 100 entries, and the answer says so.
 
 :class:`~.quirks.Quirks` decide otherwise.
@@ -151,7 +152,11 @@ class Flex(Lending[Plan]):
         return 201, answer
 
     def withdraw(self, caller: Caller, now_ms: int) -> Success:
-        plan, amount = self._read_plan_and_amount(Fields(caller.params))
+        fields = Fields(caller.params)
+        plan, amount = self._read_plan_and_amount(fields)
+        if plan.status != OPEN or plan.id in self._full_plans(caller) or not _may_use(caller, plan):
+            fields.wrong("plan", "The selected plan is invalid.")
+            fields.check()
         investment = self._held(caller.account, plan)
         invested = self._invested(investment)
         if amount <= 0:

@@ -216,8 +216,10 @@ class TestQuirks:
         }
         assert invested(sandbox, "SOL") == 0
 
-    def test_out_of_closed_plans(self, closed_plans, hook, sandbox):
-        assert hook.flex_withdraw(plan_id=Flex.USDT, amount="100", key="part").amount == 100
+    def test_out_of_closed_plans(self, closed_plans, hook, sandbox, caplog):
+        with pytest.raises(e.WhiteBitValidationError, match="The selected plan is invalid"):
+            hook.flex_withdraw(plan_id=Flex.USDT, amount="100", key="part")
+        assert f"Plan {Flex.USDT} is not on offer" in caplog.text
         assert hook.flex_withdraw(plan_id=Flex.USDT, amount="all").operation == "flex_close"
         assert hook.flex_close(ticker="BTC").amount == 1
         assert {invested(sandbox, ticker) for ticker in ("USDT", "BTC")} == {0}

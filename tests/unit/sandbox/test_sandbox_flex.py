@@ -305,10 +305,13 @@ def test_close_refused(bench):
     assert bench.flex("investments/close", plan=Flex.USDT) == closed
 
 
-def test_a_paused_plan_can_be_withdrawn_from(bench):
+@pytest.mark.parametrize("status", ["paused", "unavailable"])
+def test_a_plan_that_is_not_open_can_only_be_closed(bench, status):
     bench.invest(Flex.USDT, "100")
-    bench.exchange.change("plan", Flex.USDT, status="paused")
-    assert bench.flex("investments/withdraw", plan=Flex.USDT, amount="50")[0] == 201
+    bench.exchange.change("plan", Flex.USDT, status=status)
+    for amount in ("50", "100"):
+        refused = bench.flex("investments/withdraw", plan=Flex.USDT, amount=amount)
+        assert refused == refusal(400, 0, plan="The selected plan is invalid.")
     assert bench.flex("investments/close", plan=Flex.USDT)[0] == 201
 
 
