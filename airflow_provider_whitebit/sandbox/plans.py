@@ -41,6 +41,11 @@ class ScenarioError(ValueError):
     """A scenario is wrong. The message names the field."""
 
 
+def _check_range(minimum: Decimal, maximum: Decimal) -> None:
+    if minimum > maximum:
+        raise ValueError(f"minimum {minimum:f} is above maximum {maximum:f}")
+
+
 @dataclass(frozen=True, slots=True)
 class AssetFacts:
     """One asset.
@@ -65,12 +70,12 @@ class Plan:
     :param rate: interest as a fraction per year.
     :param cap: the most that one user may have invested in it; ``None``: no cap besides ``maximum`` for each invest.
     :param users: names of the users who may use it; empty: everyone.
-    :param min_withdraw: smallest partial withdrawal.
+    :param min_withdraw: smallest withdrawal.
     """
 
     __pydantic_config__ = _STRICT
 
-    id: str
+    id: Text
     ticker: str
     minimum: Amount
     maximum: Amount
@@ -79,6 +84,9 @@ class Plan:
     cap: Amount | None = None
     users: tuple[str, ...] = ()
     min_withdraw: Amount | None = None
+
+    def __post_init__(self) -> None:
+        _check_range(self.minimum, self.maximum)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +107,7 @@ class FixedPlan:
 
     __pydantic_config__ = _STRICT
 
-    id: str
+    id: Text
     ticker: str
     percent: Amount
     duration: Annotated[int, Ge(1), Le(10**8)]
@@ -115,6 +123,7 @@ class FixedPlan:
     disabled: bool = False
 
     def __post_init__(self) -> None:
+        _check_range(self.minimum, self.maximum)
         if not self.interest_ticker:
             object.__setattr__(self, "interest_ticker", self.ticker)
 

@@ -285,6 +285,7 @@ def test_plans_change_while_it_runs(bench):
         ({"status": "gone"}, "status: Input should be 'open', 'paused' or 'unavailable', not 'gone'"),
         ({"rate": "-1"}, "rate: Input should be greater than or equal to 0, not '-1'"),
         ({"ticker": "BTC"}, "ticker: unknown field"),
+        ({"maximum": "9.5"}, "minimum 10 is above maximum 9.5"),
     ):
         with pytest.raises(ValueError, match=message):
             bench.exchange.change("plan", PLAN, **changes)

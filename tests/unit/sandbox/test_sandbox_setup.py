@@ -67,6 +67,15 @@ def test_a_scenario_replaces_parts():
         ({"balances": {"u": {"USDT": "-1"}}}, "balances.u.USDT: Input should be greater than or equal to 0, not '-1'"),
         ({"balances": {"u": {"DOGE": "1"}}}, "balances.u: ticker 'DOGE' is not among the assets"),
         ({"assets": {"A": {"name": "A"}}}, "assets.A.precision: Field required"),
+        ({"plans": [PLAN | {"id": ""}]}, "plans.0.id: String should have at least 1 character"),
+        ({"plans": [PLAN | {"minimum": "11"}]}, "plans.0: minimum 11 is above maximum 10"),
+        ({"fixed_plans": [FIXED | {"maximum": "0.5"}]}, "fixed_plans.0: minimum 1 is above maximum 0.5"),
+        ({"plans": [PLAN, PLAN | {"rate": "0.2"}]}, "plans: several have the id 'p'"),
+        ({"fixed_plans": [FIXED, FIXED]}, "fixed_plans: several have the id 'f'"),
+        ({"keys": [{"api_key": "k", "secret": secret} for secret in "ab"]}, "keys: several have the api_key 'k'"),
+        ({"sub_accounts": [{"id": "s", "alias": "a"}] * 2}, "sub_accounts: several have the id 's'"),
+        ({"sub_accounts": [{"id": "s", "alias": "a", "user": "u"}]}, "sub-account s: no key has the user 'u'"),
+        ({"balances": {"sandbx": {"USDT": "1"}}}, "balances.sandbx: no key has this user, and no sub-account"),
     ],
 )
 def test_wrong_scenarios_name_the_field(raw, message):
@@ -74,10 +83,22 @@ def test_wrong_scenarios_name_the_field(raw, message):
         read_scenario(raw)
 
 
+def test_defaults_of_other_assets_are_left_out():
+    scenario = read_scenario({"assets": {"BTC": {"name": "Bitcoin", "precision": 8}}})
+    assert {plan.ticker for plan in scenario.plans} == set(scenario.balances["sandbox"]) == {"BTC"}
+    # Their interest is paid in USDT.
+    assert (scenario.fixed_plans, scenario.markets) == ((), {})
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
         ("s.json", "{", "is not valid JSON"),
+        ("s.json", "[" * 100_000, "is not valid JSON"),
+        ("s.yaml", "[" * 10_000, "is not valid YAML"),
+        ("s.yaml", "plans: &a [*a]", "is not valid YAML"),
+        ("s.json", '{"balances": {"sandbox": {}, "sandbox": {}}}', "'sandbox' is there twice"),
+        ("s.yaml", "balances:\n  sandbox: {}\n  sandbox: {}", "'sandbox' is there twice"),
         ("s.json", "[]", "a scenario is an object"),
         ("s.json", '{"plan": []}', "plan: unknown field"),
         ("s.yaml", "a: [", "is not valid YAML"),
