@@ -69,30 +69,23 @@ class Balances:
 
     def main(self, caller: Caller, now_ms: int) -> Success:
         ticker = _read_balance_ticker(caller)
-        held = self._held(f"main:{caller.key.user}", now_ms)
+        held = held_by(f"main:{caller.key.user}", self.ledger, self.faults, now_ms)
         if ticker is not None:
             return 200, {"main_balance": plain(held.get(ticker, _ZERO))}
         return 200, {ticker: {"main_balance": plain(held.get(ticker, _ZERO))} for ticker in self.assets}
 
     def trade(self, caller: Caller, now_ms: int) -> Success:
         ticker = self._read_known_ticker(caller, "Currency was not found.")
-        held = self._held(f"spot:{caller.key.user}", now_ms)
+        held = held_by(f"spot:{caller.key.user}", self.ledger, self.faults, now_ms)
         if ticker is not None:
             return 200, _trade_balance(held.get(ticker, _ZERO))
         return 200, {ticker: _trade_balance(amount) for ticker, amount in held.items() if amount}
 
     def collateral(self, caller: Caller, now_ms: int) -> Success:
         ticker = self._read_known_ticker(caller, "ticker is invalid.")
-        held = self._held(f"collateral:{caller.key.user}", now_ms)
+        held = held_by(f"collateral:{caller.key.user}", self.ledger, self.faults, now_ms)
         shown = self.assets if ticker is None else (ticker,)
         return 200, {ticker: plain(held.get(ticker, _ZERO)) for ticker in shown}
-
-    def _held(self, account: str, now_ms: int) -> dict[str, Decimal]:
-        """Return the balances of an account as the node that answers shows them."""
-        held = self.ledger.balances(account)
-        if not self.faults.node_stale_ms:
-            return held
-        return {ticker: self.ledger.balance_at(account, ticker, now_ms - self.faults.node_stale_ms) for ticker in held}
 
     def transfer(self, caller: Caller, now_ms: int) -> Success:
         fields, user = Fields(caller.params), caller.key.user
@@ -163,6 +156,14 @@ class Balances:
         if ticker is not None and ticker not in self.assets:
             raise refuse(422, "Validation failed", code=30, ticker=unknown)
         return ticker
+
+
+def held_by(account: str, ledger: Ledger, faults: Faults, now_ms: int) -> dict[str, Decimal]:
+    """Return the balances of a ledger account by asset, as the node that answers shows them."""
+    held = ledger.balances(account)
+    if not faults.node_stale_ms:
+        return held
+    return {ticker: ledger.balance_at(account, ticker, now_ms - faults.node_stale_ms) for ticker in held}
 
 
 def _read_balance_ticker(caller: Caller) -> str | None:

@@ -133,7 +133,7 @@ class Fault(_Body):
     :param path: the paths on which it happens, with ``*`` and ``?``.
     :param probability: its chance for each request.
     :param count: for how many requests; ``None``: until cleared. It counts down, and is shown as ``left``.
-    :param seconds: how long, for the kinds that wait, in real seconds, and for ``history_lag``.
+    :param seconds: how long: for ``history_lag`` on the exchange's clock, for the kinds that wait in real seconds.
     :param bytes: after how many bytes ``cut_reply`` cuts.
     """
 
@@ -145,9 +145,15 @@ class Fault(_Body):
     bytes: Annotated[int, Ge(0), Le(10**9)] = 0
 
     @model_validator(mode="after")
-    def _needs_seconds(self) -> Fault:
+    def _fits_its_kind(self) -> Fault:
         if self.kind in NEED_SECONDS and not self.seconds:
             raise ValueError(f"{self.kind} needs seconds")
+        unused = {"seconds": self.kind not in NEED_SECONDS and self.seconds > 0}
+        if self.kind == "history_lag":
+            unused = {"path": self.path != "*", "probability": self.probability != 1, "count": self.count is not None}
+        for name, given in unused.items():
+            if given:
+                raise ValueError(f"{name}: {self.kind} does not use it")
         return self
 
     def to_json(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -48,7 +48,12 @@ _MOVES = {
 }
 _SUCCESS = (200, 201)
 #: Calls whose success is HTTP 201.
-_CREATING = _MOVES.keys() - {f"{_FIXED}/investment/close"}
+_CREATING = {
+    *_FLEX_MOVES,
+    f"{_FIXED}/investment",
+    f"{API}/main-account/transfer",
+    f"{API}/main-account/history",
+}
 _WRITES = _MOVES.keys() | {f"{_FLEX}/investments/auto-invest"}
 _TRANSACTION = ("at_ms", "account", "plan", "investment", "ticker", "amount", "transaction_id", "action", "nonce")
 _MOVE = ("at_ms", "account", "path", "nonce", "params", "reference", "entry")
@@ -365,10 +370,12 @@ class Exchange:
     def _lend_delisted(self) -> None:
         """With the quirk ``delisted_asset``, let money lie in a plan of that asset."""
         key, now_ms = self.keys.named(None), self.clock.now_ms()
-        plan = next((one for one in self.scenario.plans if self.quirks.delisted(one.ticker)), None)
+        plan = next((one for one in self.flex.plans.values() if self.quirks.delisted(one.ticker)), None)
         if plan is None or any(shown["planId"] == plan.id for shown in self.flex.show_all()):
             return
-        with self.ledger.transaction():
+        self._bring_up_to(now_ms)
+        # A plan that takes no money stays empty.
+        with suppress(Refusal), self.ledger.transaction():
             self.ledger.enter(plan.ticker, plan.minimum, OUTSIDE, f"main:{key.user}", "deposit", now_ms)
             self.flex.invest(Caller(key, 0, {"plan": plan.id, "amount": answers.plain(plan.minimum)}), now_ms)
 

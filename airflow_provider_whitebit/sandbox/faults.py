@@ -112,7 +112,7 @@ class Faults:
     def history_lag_ms(self) -> int:
         """How late transactions appear in the histories, in milliseconds."""
         lags = (int(fault.seconds * 1000) for fault in self._faults if fault.kind == "history_lag")
-        return max(lags, default=0) or self.node_lag_ms
+        return max([self.node_lag_ms, *lags])
 
     def take(self, path: str) -> Fault | None:
         """Return the fault for a request to this path, if any, and count it."""

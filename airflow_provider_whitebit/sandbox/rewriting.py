@@ -109,7 +109,9 @@ def _numeric(entry: Entry) -> Entry:
 
 
 def _untimed(entry: Entry) -> Entry:
-    return entry if "actionType" in entry else entry | {name: _TIMES[name] for name in _TIMES.keys() & entry.keys()}
+    if not {"invested", "paymentTime"} & entry.keys():
+        return entry
+    return entry | {name: _TIMES[name] for name in _TIMES.keys() & entry.keys()}
 
 
 def _with_text_booleans(entry: Entry) -> Entry:

@@ -13,11 +13,18 @@ from __future__ import annotations
 
 import random
 import uuid
+from decimal import Decimal
 from typing import Any
 
 from airflow_provider_whitebit.sandbox.answers import Success, plain, refuse
 from airflow_provider_whitebit.sandbox.authentication import Caller
-from airflow_provider_whitebit.sandbox.balances import ACCOUNTS, available_or_refuse, read_amount, read_ticker
+from airflow_provider_whitebit.sandbox.balances import (
+    ACCOUNTS,
+    available_or_refuse,
+    held_by,
+    read_amount,
+    read_ticker,
+)
 from airflow_provider_whitebit.sandbox.faults import Faults
 from airflow_provider_whitebit.sandbox.fields import Fields, text
 from airflow_provider_whitebit.sandbox.ledger import Ledger
@@ -35,7 +42,7 @@ class SubAccounts:
     :param ledger: where the money is. Balances of a sub-account are kept under its id.
     :param scenario: the assets and the sub-accounts.
     :param seed: decides identifiers.
-    :param faults: decide how late transfers appear in the history.
+    :param faults: decide how late transfers and balances appear.
     :param quirks: how this exchange differs.
     """
 
@@ -65,10 +72,8 @@ class SubAccounts:
         assert account is not None
         _check_active(account)
         shown = self.assets if ticker is None else (ticker,)
-        return 200, {
-            name: [{kind: plain(self.ledger.balance(f"{kind}:{account.id}", name)) for kind in ACCOUNTS}]
-            for name in shown
-        }
+        held = {kind: held_by(f"{kind}:{account.id}", self.ledger, self.faults, now_ms) for kind in ACCOUNTS}
+        return 200, {name: [{kind: plain(held[kind].get(name, Decimal(0))) for kind in ACCOUNTS}] for name in shown}
 
     def transfer(self, caller: Caller, now_ms: int) -> Success:
         fields = Fields(caller.params)

@@ -140,7 +140,7 @@ def test_a_delay_does_not_block_other_requests(sandbox):
 
 
 def test_history_lag(sandbox):
-    sandbox.fault("history_lag", seconds=60, count=None)
+    sandbox.fault("history_lag", seconds=60, count=None, path="*")
     assert invest(sandbox).status_code == 201
     assert sandbox.flex("investments/history").json()["data"] == []
     assert sandbox.balance() == "9990"

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from airflow_provider_whitebit.sandbox import Faults
+from airflow_provider_whitebit.sandbox import Faults, Quirks
 from airflow_provider_whitebit.sandbox.faults import KINDS
 from tests.sandbox_plans import Flex
 
@@ -58,7 +58,7 @@ def test_every_kind_is_covered():
 
 @pytest.mark.parametrize("kind", sorted(set(KINDS) - {"history_lag"}))
 def test_each_kind_once(bench, kind):
-    bench.exchange.faults.add(kind, count=1, seconds="1.5", bytes=5)
+    bench.exchange.faults.add(kind, count=1, bytes=5, seconds="1.5" if kind in DELAYS else 0)
     waited = []
 
     def wait(seconds):
@@ -97,6 +97,16 @@ def test_a_cut_after_the_last_byte_changes_nothing(bench):
     bench.exchange.faults.add("cut_reply", bytes=10_000)
     delivery = deliver(bench)
     assert (delivery.answer.status, delivery.cut) == (201, len(delivery.answer.body))
+
+
+def test_the_longest_lag_counts(make_bench):
+    bench = make_bench(quirks=Quirks(late_records=True))
+    bench.exchange.faults.add("history_lag", seconds=1)
+    bench.invest(Flex.USDT, "10")
+    bench.pass_time(seconds=2)
+    assert bench.history() == []
+    bench.pass_time(seconds=1)
+    assert len(bench.history()) == 1
 
 
 def test_handle_applies_no_fault(bench):
@@ -141,6 +151,10 @@ def test_chances_come_from_the_seed():
         ({"count": 0}, "count: Input should be greater than or equal to 1"),
         ({"kind": "delay_reply"}, "delay_reply needs seconds"),
         ({"path": "\ud800"}, "path: Input should be a valid string"),
+        ({"seconds": 5}, "seconds: reset does not use it"),
+        ({"kind": "history_lag", "seconds": 5, "path": "*/smart/*"}, "path: history_lag does not use it"),
+        ({"kind": "history_lag", "seconds": 5, "probability": 0}, "probability: history_lag does not use it"),
+        ({"kind": "history_lag", "seconds": 5, "count": 1}, "count: history_lag does not use it"),
     ],
 )
 def test_wrong_faults(options, message):

@@ -17,8 +17,10 @@ from airflow_provider_whitebit.client.signing import Credentials
 from airflow_provider_whitebit.client.transport import RetryPolicy, Transport
 from airflow_provider_whitebit.hooks.statements import read_statement
 from airflow_provider_whitebit.sandbox.quirks import EXCLUDING, QUIRKS, Quirks
+from tests.sandbox_plans import SubAccounts
 
 USDT = "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f"
+SOL = "9461c1e8-a3b5-46d7-82f3-7e8f90a1b2c3"
 #: The quirks of Flex records.
 RECORDS = [
     "two_records",
@@ -173,6 +175,8 @@ def test_missing_rates_times_and_lists(make_bench):
     (shown,) = bench.flex("investments")[1]["data"]
     assert (shown["createdAt"], shown["updatedAt"]) == ("", None)
     assert bench.history()[0]["createdAt"] == bench.clock.now // 1000
+    # Deposits and transfers are no investments.
+    assert bench.call("history")[1]["records"][0]["createdAt"] == bench.clock.now // 1000
     objects = make_bench(quirks=Quirks(object_lists=True))
     assert objects.flex("investments/history")[1]["data"] == {}
 
@@ -198,6 +202,14 @@ def test_refusals_with_the_status_of_a_success(make_bench):
     )
     assert bench.call("balance", nonce=1)[0] == bench.call("balance", nonce=1)[0] == 200
     assert bench.call("balance", nonce=1)[1]["warning"] == "Too many requests."
+    # The statuses of these two are unlike those of other transfers and lists.
+    assert to_sub_account(bench, "99999").status == 200
+    assert bench.call("history", limit=0)[0] == 201
+
+
+def to_sub_account(bench, amount):
+    params = {"id": SubAccounts.TRADING, "direction": "main_to_sub", "ticker": "USDT", "amount": amount}
+    return bench.send_call("/api/v4/sub-account/transfer", params)
 
 
 def test_a_gateway_answers_every_other_move(make_bench):
@@ -241,6 +253,23 @@ def test_a_delisted_asset(make_bench):
     assert "SOL" in listed(bench, name="ticker")
 
 
+def test_nothing_lies_in_a_plan_that_takes_nothing(make_bench):
+    bench = make_bench()
+    bench.exchange.change("plan", SOL, status="paused")
+    bench.exchange.switch_quirks({"delisted_asset": True})
+    assert bench.flex("investments")[1]["data"] == []
+    assert bench.balance("SOL") == "50"
+
+
+def test_what_is_delisted_later_earns_nothing_for_the_time_before(make_bench):
+    bench = make_bench()
+    bench.invest(USDT, "10")
+    bench.pass_time(hours=5)
+    bench.exchange.switch_quirks({"delisted_asset": True})
+    bench.balance()
+    assert dict(bench.exchange.ledger.db.execute("SELECT ticker, accrued FROM investment"))["SOL"] == "0"
+
+
 @pytest.mark.parametrize("name", ["paused_plans", "vanished_plans"])
 def test_plans_that_hold_money(make_bench, name):
     bench = make_bench(quirks=Quirks.named([name]))
@@ -263,12 +292,16 @@ def test_nodes(make_bench):
     assert len(times) == 2
     bench.pass_time(seconds=10)
     bench.invest(USDT, "10")
+    to_sub_account(bench, "5")
     bench.pass_time(seconds=2)
+    params = {"id": SubAccounts.TRADING, "ticker": "USDT"}
+    shown = {bench.send_call("/api/v4/sub-account/balances", params).body for _ in range(20)}
+    assert {json.loads(body)["USDT"][0]["main"] for body in shown} == {"0", "5"}
     assert {len(bench.history()) for _ in range(20)} == {0, 1}
-    assert {bench.balance() for _ in range(20)} == {"10000", "9990"}
+    assert {bench.balance() for _ in range(20)} == {"10000", "9985"}
     bench.pass_time(seconds=5)
     assert {len(bench.history()) for _ in range(20)} == {1}
-    assert {bench.balance() for _ in range(20)} == {"9990"}
+    assert {bench.balance() for _ in range(20)} == {"9985"}
     late = make_bench(quirks=Quirks(late_records=True))
     late.invest(USDT, "10")
     late.pass_time(seconds=2)
