@@ -187,7 +187,7 @@ class SandboxProcess:
         return requests
 
     def reset(self) -> None:
-        """Return to the initial balances and quirks, without history, faults and maintenance."""
+        """Return to the initial balances, plans, keys and quirks, without history, faults and maintenance."""
         self.control("POST", "reset")
 
     def kill(self) -> None:
@@ -196,7 +196,11 @@ class SandboxProcess:
         self.process.communicate()
 
     def start_again(self) -> None:
-        """Start again at the same address, after :meth:`kill` or :meth:`stop`. Faults are lost."""
+        """Start again at the same address, after :meth:`kill` or :meth:`stop`.
+
+        With ``--db`` money, history and clock are as before; without it everything begins anew. What else was changed
+        is lost: faults, quirks, maintenance, plans, assets, markets and keys.
+        """
         self._start(int(self.url.rsplit(":", 1)[1]))
 
     def stop(self) -> None:

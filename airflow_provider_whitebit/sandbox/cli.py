@@ -92,7 +92,8 @@ def serve(options: argparse.Namespace) -> int:
     try:
         exchange = _open_exchange(options)
     except sqlite3.Error as error:
-        return _fail(f"cannot keep the ledger in {options.db}: {error}")
+        why = "another sandbox has it open" if "locked" in str(error) else error
+        return _fail(f"cannot keep the ledger in {options.db}: {why}")
     except (OSError, ValueError) as error:
         return _fail(str(error))
     try:

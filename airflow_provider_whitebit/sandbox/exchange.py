@@ -21,7 +21,7 @@ from airflow_provider_whitebit.sandbox.balances import ACCOUNTS, Balances
 from airflow_provider_whitebit.sandbox.clock import Clock, SandboxClock
 from airflow_provider_whitebit.sandbox.faults import Faults
 from airflow_provider_whitebit.sandbox.fixed import Fixed
-from airflow_provider_whitebit.sandbox.flex import Flex
+from airflow_provider_whitebit.sandbox.flex import ACTIVE, Flex
 from airflow_provider_whitebit.sandbox.gateway import Gateway
 from airflow_provider_whitebit.sandbox.ledger import OUTSIDE, Ledger, LedgerError
 from airflow_provider_whitebit.sandbox.limits import LARGEST_BODY, RateLimits
@@ -106,9 +106,11 @@ class Exchange:
 
             self.scenario = read_scenario(scenario)
         self.ledger = Ledger(db)
-        for (ticker,) in self.ledger.db.execute("SELECT DISTINCT ticker FROM balance"):
-            if ticker not in self.scenario.assets:
-                raise ScenarioError(f"assets: the ledger in {db} holds {ticker}, which is not among them")
+        try:
+            self._check_held(db)
+        except ScenarioError:
+            self.ledger.close()
+            raise
         self.seed = seed
         self.limited = rate_limits
         self._lock = threading.RLock()
@@ -119,6 +121,18 @@ class Exchange:
         self.clock: Clock = clock
         self._start()
 
+    def _check_held(self, db: str | Path) -> None:
+        """:raises ScenarioError: the ledger holds what the scenario lacks: it could not be taken out."""
+        for (ticker,) in self.ledger.db.execute(
+            "SELECT ticker FROM balance UNION SELECT interest_ticker FROM fixed_investment"
+        ):
+            if ticker not in self.scenario.assets:
+                raise ScenarioError(f"assets: the ledger in {db} holds {ticker}, which is not among them")
+        plans = {plan.id for plan in self.scenario.plans}
+        for (plan,) in self.ledger.db.execute("SELECT plan FROM investment WHERE status=?", (ACTIVE,)):
+            if plan not in plans:
+                raise ScenarioError(f"plans: the ledger in {db} holds money in plan {plan}, which is not among them")
+
     def _start(self) -> None:
         #: The notice in all answers during maintenance; ``None``: operational. Set it to begin or end maintenance.
         self.maintenance: str | None = answers.MAINTENANCE if self.quirks.maintenance else None
@@ -126,10 +140,13 @@ class Exchange:
         self.nodes, self.gateway = Nodes(self.seed), Gateway()
         self.limits = RateLimits()
         self.keys = Keys({key.api_key: key for key in self.scenario.keys})
-        self.flex = Flex(self.ledger, self.scenario, self.seed, self.faults, self.quirks)
-        self.fixed = Fixed(self.ledger, self.scenario, self.seed, self.faults, self.quirks)
+        resets = self.ledger.setting("resets", 0)
+        # Nobody may take a transaction for one of before the reset.
+        seed = f"{self.seed}:{resets}" if resets else str(self.seed)
+        self.flex = Flex(self.ledger, self.scenario, seed, self.faults, self.quirks)
+        self.fixed = Fixed(self.ledger, self.scenario, seed, self.faults, self.quirks)
         self.balances = Balances(self.ledger, self.scenario, self.faults, self.quirks)
-        self.sub_accounts = SubAccounts(self.ledger, self.scenario, self.seed, self.faults, self.quirks)
+        self.sub_accounts = SubAccounts(self.ledger, self.scenario, seed, self.faults, self.quirks)
         self.markets = dict(self.scenario.markets)
         self._requests: deque[dict[str, Any]] = deque(maxlen=_REQUESTS_KEPT)
         with self.ledger.transaction():
@@ -349,9 +366,10 @@ class Exchange:
             raise ValueError("this sandbox's clock cannot be set forward")
         with self._lock:
             self.clock.advance(seconds)
-            self._bring_up_to(self.clock.now_ms())
+            # First: a sandbox that is killed meanwhile must not start again before what it has already credited.
             with self.ledger.transaction():
                 self.ledger.keep_setting("clock_ahead_ms", self.clock.ahead_ms)
+            self._bring_up_to(self.clock.now_ms())
 
     def switch_quirks(self, switches: Mapping[str, bool]) -> None:
         """Switch quirks on or off until the next :meth:`reset`. Records that were written stay as they are.
@@ -486,15 +504,17 @@ class Exchange:
         return True
 
     def reset(self) -> None:
-        """Return to the initial balances and quirks, without history, faults and maintenance.
+        """Return to the initial balances and quirks, plans, assets, markets and keys.
 
-        The clock stays: time never runs backwards.
+        History, faults and maintenance are gone. The clock stays: time never runs backwards. No
+        identifier is used again.
         """
         with self._lock:
-            ahead_ms = self.ledger.setting("clock_ahead_ms", 0)
+            ahead_ms, resets = (self.ledger.setting(name, 0) for name in ("clock_ahead_ms", "resets"))
             with self.ledger.transaction():
                 self.ledger.wipe()
                 self.ledger.keep_setting("clock_ahead_ms", ahead_ms)
+                self.ledger.keep_setting("resets", resets + 1)
             self.quirks = self._first_quirks
             self._start()
 

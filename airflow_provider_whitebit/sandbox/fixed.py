@@ -87,7 +87,7 @@ _INVESTMENT = tuple(column.name for column in columns(FixedInvestment))
 class Fixed(Lending[FixedPlan]):
     """The rules of Fixed plans. Its public methods are the vendor's five calls, and what time brings."""
 
-    def __init__(self, ledger: Ledger, scenario: Scenario, seed: int, faults: Faults, quirks: Quirks) -> None:
+    def __init__(self, ledger: Ledger, scenario: Scenario, seed: str, faults: Faults, quirks: Quirks) -> None:
         made = ledger.count("fixed_investment")
         super().__init__(ledger, scenario, scenario.fixed_plans, f"{seed}:fixed:{made}", faults, quirks)
         self._next_payment_ms: int | None = None

@@ -78,7 +78,7 @@ _INVESTMENT = tuple(column.name for column in columns(Investment))
 class Flex(Lending[Plan]):
     """The rules of Flex plans. Its public methods are the vendor's eight calls, and what time brings."""
 
-    def __init__(self, ledger: Ledger, scenario: Scenario, seed: int, faults: Faults, quirks: Quirks) -> None:
+    def __init__(self, ledger: Ledger, scenario: Scenario, seed: str, faults: Faults, quirks: Quirks) -> None:
         # A sandbox that is started again on its file must not repeat identifiers.
         super().__init__(ledger, scenario, scenario.plans, f"{seed}:{ledger.count('history')}", faults, quirks)
         self._accrued_until: int | None = None

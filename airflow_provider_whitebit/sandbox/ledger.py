@@ -73,7 +73,8 @@ class LedgerError(AssertionError):
 class Ledger:
     """The ledger, in memory or in a file.
 
-    :param path: ``":memory:"``, or a file, which is created if it is missing.
+    :param path: ``":memory:"``, or a file, which is created if it is missing. Nothing else can open it meanwhile.
+    :raises sqlite3.Error: it is no such file, or it is open elsewhere.
     """
 
     def __init__(self, path: str | Path = ":memory:") -> None:
@@ -82,6 +83,8 @@ class Ledger:
             # Simulations open thousands of ledgers. Copying an empty one is much faster than creating its tables.
             self.db.deserialize(_empty_ledger())
         else:
+            # A second sandbox on the file would choose the same identifiers.
+            self.db.execute("PRAGMA locking_mode=EXCLUSIVE")
             # The answer to a request leaves only after its commit, so a killed sandbox never forgets an answer.
             self.db.execute("PRAGMA journal_mode=WAL")
             self.db.execute("PRAGMA synchronous=FULL")

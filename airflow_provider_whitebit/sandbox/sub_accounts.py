@@ -46,7 +46,7 @@ class SubAccounts:
     :param quirks: how this exchange differs.
     """
 
-    def __init__(self, ledger: Ledger, scenario: Scenario, seed: int, faults: Faults, quirks: Quirks) -> None:
+    def __init__(self, ledger: Ledger, scenario: Scenario, seed: str, faults: Faults, quirks: Quirks) -> None:
         self.ledger = ledger
         self.assets = scenario.assets
         self.accounts = {one.id: one for one in scenario.sub_accounts}

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_whitebit.sandbox import Exchange, SandboxClock
+from airflow_provider_whitebit.sandbox import Exchange, SandboxClock, cli
 from airflow_provider_whitebit.sandbox.ledger import OUTSIDE, Ledger, LedgerError
 from tests.sandbox_plans import Fixed, Flex
 
@@ -225,11 +225,12 @@ def test_funding(bench):
             bench.exchange.fund(ticker, amount, **options)
 
 
-def test_the_ledger_survives_a_restart(tmp_path, make_bench):
-    first = make_bench(db=tmp_path / "ledger.db")
+def test_the_ledger_survives_a_restart(tmp_path, bench_class, make_bench):
+    first = bench_class(db=tmp_path / "ledger.db")
     nonce = first.clock.now
     transaction = first.invest(PLAN, "100", nonce=nonce, nonceWindow=True)
     assert first.call("balance", nonce=nonce + 1)[0] == 200
+    first.exchange.close()
     second = make_bench(db=tmp_path / "ledger.db")
     assert second.call("balance", nonce=nonce, nonceWindow=True)[1]["message"] == "Too many requests."
     assert second.call("balance", nonce=nonce + 1)[1]["message"] == "Too many requests."
@@ -252,6 +253,32 @@ def test_the_clock_does_not_run_backwards_over_a_restart(tmp_path):
     other.close()
 
 
+def test_the_clock_is_kept_before_the_interest(tmp_path, monkeypatch):
+    one = Exchange(db=tmp_path / "ledger.db")
+
+    def killed(now_ms):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(one, "_bring_up_to", killed)
+    with pytest.raises(KeyboardInterrupt):
+        one.advance(86_400)
+    then = one.clock.now_ms()
+    one.close()
+    other = Exchange(db=tmp_path / "ledger.db")
+    assert other.clock.now_ms() >= then
+    other.close()
+
+
+def test_a_file_has_one_sandbox(tmp_path, monkeypatch, capsys):
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *args, **options: connect(*args, timeout=0, **options))
+    one = Exchange(db=tmp_path / "ledger.db")
+    assert cli.main(["serve", "--port", "0", "--db", str(tmp_path / "ledger.db")]) == 1
+    assert capsys.readouterr().err.endswith("ledger.db: another sandbox has it open\n")
+    one.close()
+    Exchange(db=tmp_path / "ledger.db").close()
+
+
 def test_the_clock():
     clock = SandboxClock()
     before = clock.now_ms()
@@ -267,7 +294,7 @@ def test_a_clock_of_the_caller_is_not_set_forward(bench):
 
 
 def test_reset(bench):
-    bench.invest(PLAN, "100")
+    before = bench.invest(PLAN, "100")
     bench.exchange.faults.add("reset")
     bench.exchange.change("plan", PLAN, status="paused")
     nonce = bench.nonce()
@@ -277,7 +304,7 @@ def test_reset(bench):
     assert bench.exchange.requests_view() == []
     assert bench.call("balance", nonce=nonce, ticker="USDT") == (200, {"main_balance": "10000"})
     assert bench.history() == []
-    bench.invest(PLAN, "10")
+    assert bench.invest(PLAN, "10") != before
 
 
 def test_plans_change_while_it_runs(bench):

@@ -174,3 +174,13 @@ def test_a_scenario_must_have_the_assets_of_the_ledger(tmp_path):
     scenario = {"assets": {"USDT": {"name": "Tether", "precision": 6}}, "plans": [PLAN], "balances": {}}
     with pytest.raises(ScenarioError, match="holds BTC, which is not among them"):
         Exchange(db=tmp_path / "ledger.db", scenario=scenario)
+
+
+def test_a_scenario_must_have_the_plans_that_hold_money(tmp_path, bench_class):
+    bench = bench_class(db=tmp_path / "ledger.db")
+    bench.invest(DEFAULT.plans[0].id, "10")
+    bench.exchange.close()
+    for _ in range(2):
+        with pytest.raises(ScenarioError, match=f"holds money in plan {DEFAULT.plans[0].id}"):
+            Exchange(db=tmp_path / "ledger.db", scenario={"plans": [PLAN]})
+    Exchange(db=tmp_path / "ledger.db").close()
