@@ -129,12 +129,14 @@ def run(only: list[str], tests: list[str], sample: int, seed: int) -> Iterator[t
 
     if tests:
         config().pytest_add_cli_args_test_selection = tests
+    if only:
+        paths = [path for pattern in config().only_mutate for path in Path().glob(pattern)]
+        config().only_mutate = [str(path) for path in paths if path.stem in only]
     chosen: list[tuple[Any, str]] = []
     collect = tool.collect_source_file_mutation_data
 
     def choose(*, mutant_names: Any) -> Any:
         mutants, data = collect(mutant_names=mutant_names)
-        mutants = [one for one in mutants if not only or Path(one[0].path).stem in only]
         if sample:
             mutants = random.Random(seed).sample(mutants, min(sample, len(mutants)))
         chosen[:] = [(data, name) for data, name, _ in mutants]
@@ -171,6 +173,12 @@ def main() -> int:
     # mutmut copies tests, but removes none, and keeps which tests reach a function.
     shutil.rmtree("mutants/tests", ignore_errors=True)
     Path("mutants/mutmut-stats.json").unlink(missing_ok=True)
+    # It takes a file without mutants for one whose mutants are made.
+    chosen = Path("mutants/only")
+    if chosen.exists() and chosen.read_text() != options.only:
+        shutil.rmtree("mutants")
+    chosen.parent.mkdir(exist_ok=True)
+    chosen.write_text(options.only)
     words = explained()
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     only, tests = ([*filter(None, names.split(","))] for names in (options.only, options.tests))

@@ -36,9 +36,10 @@ echo "Making $directory with Airflow $version (about 200 packages; a minute or t
 rm -f "$directory/ready"
 "$python" -m venv "$directory" || fail "$python cannot make virtual environments (on Debian: apt-get install python3-venv)"
 
-# uv installs in seconds what takes pip a minute. If uv is not available, pip is used.
+# uv installs in seconds what takes pip a minute. If uv is not available, pip is used. pip compiles all modules by itself:
+# otherwise each process compiles Airflow again where Python may not write bytecode.
 if "$directory/bin/python" -m pip install --quiet --disable-pip-version-check uv 2>/dev/null; then
-    install() { "$directory/bin/uv" pip install --python "$directory/bin/python" "$@"; }
+    install() { "$directory/bin/uv" pip install --compile-bytecode --python "$directory/bin/python" "$@"; }
 else
     install() { "$directory/bin/python" -m pip install --disable-pip-version-check "$@"; }
 fi
