@@ -12,6 +12,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 
 from airflow_provider_whitebit.client.errors import WhiteBitValidationError
 from airflow_provider_whitebit.moves.parsing import read_limit
+from airflow_provider_whitebit.treasury.amounts import ZERO
 from airflow_provider_whitebit.treasury.chart_of_accounts import read_mapping
 from airflow_provider_whitebit.treasury.fields import read_by_ticker
 from airflow_provider_whitebit.treasury.journal_entries import Flow, JournalEntry, Role
@@ -57,14 +58,18 @@ class Values:
 
     def __init__(self, prices: Mapping[str, Decimal]) -> None:
         self._prices = prices
-        self._exact: dict[tuple[Role, Role, str], Decimal] = defaultdict(Decimal)
-        self._booked: dict[tuple[Role, Role, str], Decimal] = defaultdict(Decimal)
+        #: Of each way from account to account: the running total, and what is booked of it.
+        self._sums: dict[tuple[Role, Role, str], tuple[Decimal, Decimal]] = {}
 
     def lines(self, entry: JournalEntry) -> list[tuple[Role, str, Decimal, Decimal]]:
         """Return role, asset, value and amount of each line of an entry; the values add up to zero.
 
         :returns: without lines of no value; nothing if the entry is worth less than a cent.
         """
+        if len(entry.flows) == 1:
+            value = self._value(entry.flows[0])
+            into, out = entry.legs()
+            return [(*into[:2], value, into[2]), (*out[:2], -value, out[2])] if value else []
         values: dict[tuple[Role, str], Decimal] = defaultdict(Decimal)
         for flow in entry.flows:
             value = self._value(flow)
@@ -75,8 +80,8 @@ class Values:
 
     def _value(self, flow: Flow) -> Decimal:
         key = (flow.source, flow.target, flow.ticker)
-        self._exact[key] += flow.amount * self._prices[flow.ticker]
-        booked = self._exact[key].quantize(_CENT, ROUND_HALF_EVEN)
-        value = booked - self._booked[key]
-        self._booked[key] = booked
-        return value
+        total, before = self._sums.get(key, (ZERO, ZERO))
+        total += flow.amount * self._prices[flow.ticker]
+        booked = total.quantize(_CENT, ROUND_HALF_EVEN)
+        self._sums[key] = (total, booked)
+        return booked - before

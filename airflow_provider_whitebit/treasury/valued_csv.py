@@ -54,13 +54,16 @@ class ValuedCsv:
         require_prices(self.prices, {ticker for _, ticker in books.accounts})
         most, header = _MOST_LINES[self.chart.form], _HEADERS[self.chart.form]
         waiting: list[tuple[object, ...]] = [header]
-        part, lines, day, number = 1, 0, "", 0
+        part, lines, number = 1, 0, 0
+        day = when = prefix = ""
         values = Values(self.prices)
         for entry in chain.from_iterable(_journals(entry, most) for entry in books.entries()):
             date = day_text(entry.at)
             # The number within a day counts all entries, so it does not depend on prices.
-            day, number = date, number + 1 if date == day else 1
-            rows = self._rows(entry, f"WB{date[2:].replace('-', '')}-{number:05}", date, values)
+            number += 1
+            if date != day:
+                day, number, when, prefix = date, 1, self._date(date), f"WB{date[2:].replace('-', '')}"
+            rows = self._rows(entry, f"{prefix}-{number:05}", when, values)
             if not rows:
                 self.left_out += 1
                 continue
@@ -71,8 +74,16 @@ class ValuedCsv:
             waiting += rows
         yield part, csv_lines(waiting)
 
-    def _rows(self, entry: JournalEntry, number: str, date: str, values: Values) -> list[tuple[object, ...]]:
-        year, month, day = date.split("-")
+    def _date(self, day: str) -> str:
+        year, month, number = day.split("-")
+        return f"{number} {_MONTHS[int(month) - 1]} {year}" if self._for_xero else f"{month}/{number}/{year}"
+
+    @property
+    def _for_xero(self) -> bool:
+        return self.chart.form is BookFormat.XERO
+
+    def _rows(self, entry: JournalEntry, number: str, when: str, values: Values) -> list[tuple[object, ...]]:
+        for_xero = self._for_xero
         known = "".join([f"; {name} {text}" for name, text in facts(entry)])
         narration = safe_text(f"{number} {title(entry)}")
         rows: list[tuple[object, ...]] = []
@@ -80,13 +91,12 @@ class ValuedCsv:
             account = self.chart.name(role, ticker)
             # It begins with a word, so no spreadsheet takes it for a formula.
             described = f"{entry.kind}: {amount:f} {ticker}{known}"
-            if self.chart.form is BookFormat.XERO:
+            if for_xero:
                 # Lines with one narration and date are one journal, so the number is part of it.
-                when = f"{day} {_MONTHS[int(month) - 1]} {year}"
                 rows.append((narration, when, described, account, self.tax_rate, f"{value:f}", "", "", "", ""))
             else:
                 debit, credit = (f"{value:f}", "") if value > 0 else ("", f"{-value:f}")
-                rows.append((number, f"{month}/{day}/{year}", account, debit, credit, described))
+                rows.append((number, when, account, debit, credit, described))
         return rows
 
 

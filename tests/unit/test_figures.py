@@ -143,17 +143,17 @@ OF_THE_WHOLE = [
     ("one_key", "calls of all together"),
     ("one_key", "refused by nonce"),
     ("one_key", "refused by rate limit"),
-    ("moves", "settled: the package's own time"),
     ("moves", "reconciled: the package's own time"),
-    ("moves", "settled: requests"),
     ("moves", "reconciled: requests"),
     ("journal", "write"),
     ("journal", "read"),
     ("waiting", "requests"),
+    ("waiting", "requests against those of one sensor"),
     ("waiting", "memory of the process"),
     ("latency", "median of 4"),
     ("latency", "longest of 4"),
     ("exporting", "memory added"),
+    ("journal_entries", "memory added"),
 ]
 
 
