@@ -16,8 +16,8 @@ from airflow_provider_whitebit.hooks.airflow_compat import stored_variable
 
 log = logging.getLogger(__name__)
 
-#: Longest name of a Variable.
-_LONGEST_NAME = 250
+#: Most characters of the name of a Variable, and how many of them prefixes, digests, signs and writers may need.
+LONGEST_NAME, _REST = 250, 70
 
 
 class Store(Protocol):
@@ -111,9 +111,9 @@ def delete_variable(name: str) -> None:
 
 
 def variable_name(prefix: str, readable: str, identity: str) -> str:
-    """A name for Variables, different for each identity."""
+    """A name for Variables, different for each identity. A number of a try or the sign of one fits behind it."""
     digest = hashlib.sha256(identity.encode()).hexdigest()[:32]
-    return f"{prefix}{plain_name(readable)[: _LONGEST_NAME - 60]}__{digest}"
+    return f"{prefix}{plain_name(readable)[: LONGEST_NAME - _REST]}__{digest}"
 
 
 def task_in_words(dag_id: str, run_id: str, task_id: str, map_index: int) -> str:

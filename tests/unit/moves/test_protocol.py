@@ -214,8 +214,9 @@ def test_a_receipt_is_not_that_of_a_move_elsewhere():
     elsewhere = Move(Operation.FLEX_INVEST, "another plan", "USDT", Decimal(25))
     with pytest.raises(errors.WhiteBitAlreadyMovedError, match="already made its move 'move'"):
         Script(journal=[executed(move=elsewhere)]).run()
-    with pytest.raises(errors.WhiteBitAlreadyMovedError, match="did not carry it out"):
+    with pytest.raises(errors.WhiteBitAlreadyMovedError, match="did not carry it out") as caught:
         Script(journal=[intent(move=elsewhere)]).run()
+    assert caught.value.money_moved is False
 
 
 def test_an_intent_is_frozen():

@@ -65,6 +65,9 @@ def test_a_second_stop_names_both():
     stop = Stop("jane", "market", AT).joined_by("joe", "audit")
     assert stop == Stop("jane, joe", "market; audit", AT)
     assert stop.joined_by("joe", "audit") == stop
+    assert stop.joined_by("joe", "market") == stop.joined_by("jane", "audit") == stop
+    assert stop.joined_by("ann", "audit") == Stop("jane, joe, ann", "market; audit", AT)
+    assert stop.joined_by("jane", "leave") == Stop("jane, joe", "market; audit; leave", AT)
 
 
 def test_many_stops_stay_short():
