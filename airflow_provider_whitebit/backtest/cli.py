@@ -35,28 +35,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if options.forecast is not None:
                 return _forecast(options)
             policies, scenario, reports = _run(options)
+        named = {ticker for policy in policies.values() for ticker in policy.tickers}
+        shown = [ticker for ticker in scenario.tickers if options.all or ticker in named]
+        _print_reports(reports, shown, as_json=options.json)
+        if options.html:
+            # Last: the figures took their time, and are there even if this file cannot be written.
+            options.html.write_text(render_page(reports, scenario.start, shown), encoding="utf-8")
+            if not options.json:
+                print(f"\nCharts: {options.html}")
     except (OSError, ValueError) as error:
         return _fail(str(error))
     except WhiteBitError as error:
         return _fail(error.message)
-    named = {ticker for policy in policies.values() for ticker in policy.tickers}
-    shown = [ticker for ticker in scenario.tickers if options.all or ticker in named]
-    if options.html:
-        options.html.write_text(render_page(reports, scenario.start, shown), encoding="utf-8")
-    if options.json:
+    return 0
+
+
+def _print_reports(reports: dict[str, BacktestReport], tickers: Sequence[str], *, as_json: bool) -> None:
+    if as_json:
         print(json.dumps({name: report.to_json() for name, report in reports.items()}, indent=2))
-        return 0
+        return
     first = next(iter(reports.values()))
     print(f"{first.days} days, {first.runs} runs, {len(first.tickers)} assets; the ledger balances.\n")
     heading, *rows = side_by_side(reports)
-    _print_table([heading, *(row for row in rows if row[0] in shown)])
-    if options.html:
-        print(f"\nCharts: {options.html}")
-    return 0
+    _print_table([heading, *(row for row in rows if row[0] in tickers)])
 
 
 def _forecast(options: argparse.Namespace) -> int:
     """Print how far forecasts are off: while a policy goes on, and if it moves money once only."""
+    if options.html:
+        return _fail("--html shows no forecasts: leave out one of the two")
     scenario, policies = _read(options)
     days = options.forecast
     if days + RATE_DAYS > options.days:

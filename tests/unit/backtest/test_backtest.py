@@ -203,6 +203,17 @@ def test_the_command_prints_errors(tmp_path, capsys):
             cli.main(["x.yaml", *wrong])
 
 
+def test_a_page_that_cannot_be_written_loses_no_figures(tmp_path, capsys):
+    (tmp_path / "bold.json").write_text(json.dumps({"USDT": {}}))
+    arguments = ["backtest", str(tmp_path / "bold.json"), "--html", str(tmp_path / "missing" / "page.html")]
+    assert command.main([*arguments, "--days", "1"]) == 1
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[-1].split()[:2] == ["USDT", "bold"]
+    assert "page.html" in printed.err
+    assert command.main([*arguments, "--forecast", "1"]) == 1
+    assert "--html shows no forecasts" in capsys.readouterr().err
+
+
 def test_files_are_utf_8_whatever_the_locale(tmp_path):
     """Also with the byte order mark that Windows writes."""
     ascii_only = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
