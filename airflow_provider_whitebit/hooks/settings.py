@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 HOSTS = {"global": "whitebit.com", "eu": "whitebit.eu"}
 _PORTS = {"https": 443, "http": 80}
+_HIGHEST_PORT = 65_535
 _LONGEST_SECONDS = 600
 #: More moves than the locks let an account make in an hour.
 _MOST_MOVES = 10_000
@@ -92,8 +93,8 @@ def settings_of(conn_id: str, connection: Connection) -> Settings:
     :raises WhiteBitConfigurationError: which field is wrong.
     """
     for secret in (connection.password, connection.login):
-        # The exchange gets it without the spaces around it.
-        for spelling in {secret, secret.strip()} - {""} if secret else ():
+        # A number is refused below. The exchange gets a text without the spaces around it.
+        for spelling in {str(secret), str(secret).strip()} - {""} if secret else ():
             mask_secret(spelling)
     if connection.conn_type != CONNECTION_TYPE:
         # Never send another service's credentials to the exchange.
@@ -141,6 +142,10 @@ def read_settings(
                 raise _Wrong(
                     name, f"names {', '.join(sorted(strange))}, not among allowed_tickers; correct one of them"
                 )
+        for name, value in (("login (API key)", login), ("password (API secret)", password), ("host", host)):
+            # JSON and YAML make a number of digits without quotes, whose spelling is lost.
+            if not isinstance(value, str | None):
+                raise _Wrong(name, "is not a text; write it in quotes")
         key, secret = (login or "").strip(), (password or "").strip()
         for name, value in (("login (API key)", key), ("password (API secret)", secret)):
             if not value:
@@ -324,9 +329,11 @@ def _base_url(extra: _Extra, host: str | None, port: int | None, schema: str | N
         return f"https://{HOSTS[extra.region]}"
     try:
         parts = urlsplit(_with_scheme(given, schema))
-        number = parts.port or port
+        number = int(parts.port or port or 0)
     except ValueError:
         raise _no_url(extra) from None
+    if not 0 <= number <= _HIGHEST_PORT:
+        raise _Wrong("port", f"is {number}; leave it empty")
     name = (parts.hostname or "").removesuffix(".")
     if not name or parts.path or parts.query or parts.fragment or parts.scheme not in _PORTS:
         raise _no_url(extra)
@@ -355,7 +362,7 @@ def _check_host(extra: _Extra, scheme: str, name: str) -> None:
         if name in (vendor, f"www.{vendor}") and region != extra.region:
             raise _Wrong("region", f"is {extra.region!r}, but host is that of region {region!r}")
     if not loopback and name not in HOSTS.values() and not extra.allow_custom_host:
-        raise _Wrong("host", f"is {name}, neither the exchange's nor this machine; allow_custom_host allows it")
+        raise _Wrong("host", f"is {name!a}, neither the exchange's nor this machine; allow_custom_host allows it")
     if scheme == "http" and not loopback:
         raise _Wrong("host", f"names {name} without TLS; write https://{name}")
 

@@ -14,6 +14,7 @@ from airflow_provider_whitebit.client.errors import (
     WhiteBitConfigurationError,
     WhiteBitError,
     WhiteBitUnavailableError,
+    shown,
 )
 from airflow_provider_whitebit.client.models import FlexAction, Record
 from airflow_provider_whitebit.client.unreadable import UnreadableRecord
@@ -123,9 +124,15 @@ class WhiteBitHook(BaseHook):
         It may have another name: some secrets backends translate names, always in the same way. But it may also be the
         answer to another question: of another thread (before Airflow 3.2), or one that a signal kept from being read.
 
+        :raises WhiteBitConfigurationError: there is no name.
         :raises WhiteBitUnavailableError: it is another connection than that of this name.
         """
-        name = self.whitebit_conn_id
+        name: object = self.whitebit_conn_id
+        if not isinstance(name, str) or parsing.given(name) is None:
+            raise WhiteBitConfigurationError(
+                f"whitebit_conn_id is {shown(name)}: write the name of a connection.",
+                next_step="Correct the parameter. Then clear the task.",
+            )
         connection = self.get_connection(name)
         if connection.conn_id in (None, name, self._translated) or not runs_for_airflow():
             return connection

@@ -85,6 +85,13 @@ def test_the_account_is_the_key_and_each_exchange_has_a_count_of_its_own():
         ({"host": "https://user:pw@whitebit.com"}, {}, "host"),
         ({"host": "https://whitebit.com:99999"}, {}, "host"),
         ({"host": "https://"}, {}, "host"),
+        ({"host": "whitebit.com", "port": 99999}, {}, "port is 99999"),
+        ({"host": "whitebit.com", "port": -1}, {}, "port is -1"),
+        ({"host": "\u200bwhitebit.com"}, {}, r"host is '\u200bwhitebit.com'"),
+        ({"host": "whit\u0435bit.com"}, {}, r"host is 'whit\u0435bit.com'"),
+        ({"host": 5}, {}, "host is not a text"),
+        ({"login": 123456}, {}, "login (API key) is not a text"),
+        ({"password": 123456}, {}, "password (API secret) is not a text"),
         ({"host": "whitebit.eu"}, {}, "region"),
         ({"host": "whitebit.com"}, {"region": "eu"}, "region"),
         ({}, {"region": "mars"}, "region"),
@@ -295,6 +302,20 @@ def test_the_text_of_the_extra(extra, message):
     with pytest.raises(WhiteBitConfigurationError) as caught:
         settings_of("my_conn", connection)
     assert message in caught.value.message
+
+
+def test_a_secret_that_json_has_made_a_number_is_refused_and_not_shown():
+    connection = Connection.from_json('{"conn_type": "whitebit", "login": 654321, "password": 123456}', "my_conn")
+    with pytest.raises(WhiteBitConfigurationError, match=r"login .* is not a text; write it in quotes") as caught:
+        settings_of("my_conn", connection)
+    assert "123456" not in str(caught.value)
+    assert "654321" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [None, "", " ", "None", 7])
+def test_a_connection_without_a_name(name):
+    with pytest.raises(WhiteBitConfigurationError, match=r"whitebit_conn_id is .*: write the name of a connection"):
+        WhiteBitHook(name).get_conn()
 
 
 def test_an_extra_that_a_secrets_backend_has_decoded():
