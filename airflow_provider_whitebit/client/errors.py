@@ -76,11 +76,13 @@ class WhiteBitError(Exception):
         super().__init__(message)
 
     def add_completed(self, receipts: Iterable[Mapping[str, Any]]) -> None:
-        """Record the moves that the task made before this error.
+        """Record the moves that the task made before this error, each once.
 
         :param receipts: as plain JSON.
         """
-        self.completed_moves = (*self.completed_moves, *receipts)
+        for receipt in receipts:
+            if receipt not in self.completed_moves:
+                self.completed_moves = (*self.completed_moves, receipt)
         if self.completed_moves and self.money_moved is False:
             self.money_moved = True
 

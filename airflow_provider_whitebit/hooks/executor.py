@@ -139,6 +139,7 @@ class MoveExecutor:
                     count_failure(str(request.operation), error)
                 if not (dry_run or taken):
                     run.fail(key, error)
+                self.keys.add_other_moves(error)
                 raise
             run.failed.pop(key, None)
         if not send:
@@ -195,6 +196,7 @@ class MoveExecutor:
                 run.deferred |= isinstance(error, ReconcileLater)
                 if send:
                     run.fail(failure, error)
+                self.keys.add_other_moves(error)
                 raise
             if send:
                 run.failed.pop(failure, None)

@@ -216,6 +216,21 @@ class MoveKeys:
             made are added.
         :param key: of the move or the plan.
         """
+        self._add_begun(error, key)
+        self.add_other_moves(error)
+
+    def add_other_moves(self, error: BaseException) -> None:
+        """Let the error of a move or a plan say what this run of the task has made under its other keys.
+
+        :param error: it is changed as by :meth:`add_history`.
+        """
+        if isinstance(error, WhiteBitError):
+            with suppress(WhiteBitConfigurationError):
+                for key in run_of(slot_for("other moves")).other_keys(error):
+                    self._add_begun(error, key, only_own=True)
+
+    def _add_begun(self, error: WhiteBitError, key: str, *, only_own: bool = False) -> None:
+        """:param only_own: leave out what another task has made, or may have made, under an idempotency key."""
         try:
             slot = self.slot(key)
         except WhiteBitConfigurationError:
@@ -223,13 +238,13 @@ class MoveKeys:
         if not slot.run:
             return
         begun = _begun_under(slot.journal, key)
+        own = [intent for intent in begun or () if not is_idempotent(key) or intent.task == slot.task]
+        if only_own and begun is not None:
+            begun = own
         if begun is None or any(intent.unproven for intent in begun):
             error.money_moved = None
-        made = [intent for intent in begun or () if intent.receipt is not None]
-        if error.money_moved is False and made:
+        elif error.money_moved is False and begun:
             error.money_moved = True
-        # What another task has made under an idempotency key is not this task's.
-        own = [intent for intent in made if not is_idempotent(key) or intent.task == slot.task]
         error.add_completed([intent.receipt.to_json() for intent in own if intent.receipt is not None])
 
 

@@ -75,6 +75,15 @@ class TaskRun:
         """Whether this run uses the key, perhaps as a step of a transfer."""
         return key in self.claims or any(_numbers(other, by[1], key) for other, by in list(self.claims.items()))
 
+    def other_keys(self, error: WhiteBitError) -> list[str]:
+        """The keys under which this run has made a move, or may have made one, besides that of an error."""
+        unmoved = [key for key, failed in self.failed.items() if failed is error or failed.money_moved is False]
+        return [
+            key
+            for key, (_, requested) in list(self.claims.items())
+            if key not in unmoved and not any(_numbers(key, requested, failed) for failed in unmoved)
+        ]
+
     def _free_key(self, key: str, requested: Mapping[str, Any]) -> str:
         """A key that this run has not used, of the same kind as another one."""
         if is_idempotent(key):

@@ -364,7 +364,7 @@ class PlanRun:
         error.add_completed([receipt.to_json() for receipt in self.receipts])
         for _, failed in self._failures:
             # A move that is refused beside another one of the task says what is known of that one.
-            error.add_completed(one for one in failed.completed_moves if one not in error.completed_moves)
+            error.add_completed(failed.completed_moves)
             if failed.money_moved is None:
                 error.money_moved = None
                 error.journal_entry = error.journal_entry or failed.journal_entry

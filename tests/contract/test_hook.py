@@ -374,7 +374,7 @@ def test_a_move_keeps_to_the_key_that_it_was_sent_with(make_hook, sandbox, as_ta
     sandbox.revoke_key("sandbox-key")
     with pytest.raises(e.WhiteBitConfigurationError, match="previous_conn_id") as caught:
         hook.flex_invest(ticker="BTC", amount="0.5", key="too early")
-    assert caught.value.money_moved is False
+    assert list(caught.value.completed_moves) == [made.to_json() for made in (receipt, later, *moves)]
     good, text = hook.test_connection()
     assert (good, "previous_conn_id" in text) == (False, True), text
     # Without it: what was made is returned to a retry, whatever the key is now.

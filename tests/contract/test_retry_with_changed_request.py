@@ -30,6 +30,7 @@ from airflow_provider_whitebit.moves.resolution import Answer, Resolution
 from airflow_provider_whitebit.operators.flex import WhiteBitFlexInvestOperator
 from airflow_provider_whitebit.operators.treasury import WhiteBitSweepOperator
 from airflow_provider_whitebit.treasury.planning import PlannedMove, TreasuryPlan
+from airflow_provider_whitebit.treasury.requests import RaiseLiquidity, Sweep
 
 USDT = "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f"
 REFUSED = (e.WhiteBitValidationError, AirflowFailException)
@@ -98,6 +99,72 @@ def test_a_key_is_not_written_like_an_idempotency_key(hook, sandbox, as_task):
     with pytest.raises(e.WhiteBitValidationError, match="give it as idempotency_key"):
         hook.flex_invest(plan_id=USDT, amount="100", key="idempotency_key 7")
     assert moved(sandbox) == []
+
+
+@pytest.mark.parametrize("conn_id", [None, "", "None"])
+@pytest.mark.parametrize("begin", ["invest", "sweep"])
+def test_a_retry_that_renders_no_connection_does_not_say_that_no_money_moved(
+    hook, sandbox, as_task, lost, conn_id, begin
+):
+    if begin == "invest":
+        lost()
+        task = WhiteBitFlexInvestOperator(task_id="t", plan_id=USDT, amount="100", whitebit_conn_id="{{ conn_id }}")
+    else:
+        policy = {"USDT": {"plans": {"only": [USDT]}}}
+        as_task(1)
+        sandbox.fault("lost_reply_after", path="*/invest", count=1)
+        with pytest.raises(ReconcileLater):
+            hook.execute_plan(Sweep(policy), deferrable=True)
+        as_task(2)
+        task = WhiteBitSweepOperator(task_id="t", policy=policy, whitebit_conn_id="{{ conn_id }}")
+    task.render_template_fields({"conn_id": conn_id})
+    with pytest.raises((e.WhiteBitConfigurationError, AirflowFailException), match="whitebit_conn_id is") as caught:
+        task.execute({})
+    assert "Whether money moved is not known." in str(caught.value)
+    assert len(moved(sandbox)) == 1
+
+
+@pytest.mark.parametrize(
+    "fails",
+    [
+        lambda hook: hook.flex_invest(plan_id=USDT, amount="1", key="b"),
+        lambda hook: hook.flex_invest(plan_id=USDT, amount="nothing", key="b"),
+        lambda hook: hook.flex_invest(plan_id=USDT, amount="1", dry_run=True, key="b"),
+        lambda hook: hook.flex_invest(plan_id=USDT, amount="1", idempotency_key="b"),
+        lambda hook: hook.flex_withdraw(ticker="BTC", amount="all"),
+        lambda hook: hook.transfer(ticker="USDT", amount="nothing", source="main", target="spot"),
+        lambda hook: hook.transfer(ticker="USDT", amount="1000000", source="collateral", target="spot"),
+        lambda hook: hook.execute_plan(RaiseLiquidity(ticker="USDT", amount="1000000")),
+    ],
+    ids=["refused", "invalid", "dry run", "idempotent", "withdraw", "invalid transfer", "transfer", "plan"],
+)
+def test_an_error_says_what_the_task_has_made_under_other_keys(hook, sandbox, as_task, fails):
+    as_task(1)
+    made = [hook.flex_invest(plan_id=USDT, amount="100", key="a")]
+    made.append(hook.flex_invest(plan_id=USDT, amount="200", idempotency_key="mine"))
+    as_task(1, task="other")
+    hook.flex_invest(plan_id=USDT, amount="300", idempotency_key="other's")
+    for number in (1, 2):
+        as_task(number)
+        # As the code of the task does it at each try. What another task has made is no move of this one.
+        assert hook.flex_invest(plan_id=USDT, amount="100", key="a") == made[0]
+        assert hook.flex_invest(plan_id=USDT, amount="200", idempotency_key="mine") == made[1]
+        hook.flex_invest(plan_id=USDT, amount="300", idempotency_key="other's")
+        with pytest.raises(e.WhiteBitError) as caught:
+            fails(hook)
+        assert caught.value.money_moved is True
+        assert list(caught.value.completed_moves) == [receipt.to_json() for receipt in made]
+        assert "No money moved." not in str(caught.value)
+
+
+def test_an_error_of_a_task_that_has_only_failed_says_that_no_money_moved(hook, sandbox, as_task):
+    as_task(1, task="other")
+    hook.flex_invest(plan_id=USDT, amount="300", idempotency_key="other's")
+    as_task(1)
+    hook.flex_invest(plan_id=USDT, amount="300", idempotency_key="other's")
+    for key in ("a", "b"):
+        with pytest.raises(e.WhiteBitError, match=r"No money moved\."):
+            hook.flex_invest(plan_id=USDT, amount="1", key=key)
 
 
 WRONG = [{"amount": "0"}, {"amount": ""}, {"amount": "100", "plan_id": "None"}, {"amount": 1.5}]
