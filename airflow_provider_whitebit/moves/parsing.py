@@ -185,7 +185,7 @@ def read_idempotency_key(raw: object) -> str:
     """Read an idempotency key: a text, without the spaces around it, its accented letters in one spelling.
 
     :raises WhiteBitValidationError: it is not a text, empty but for spaces, too long, a template, or has characters
-        that databases cannot keep.
+        that people cannot see or tell from a space.
     """
     if not isinstance(raw, str):
         raise WhiteBitValidationError(
@@ -205,8 +205,11 @@ def read_idempotency_key(raw: object) -> str:
             f"idempotency_key is {shown(raw)}, a template that was not rendered: Airflow renders no templates in "
             "mapped arguments, nor in calls of the hook."
         )
-    if any(one == "\0" or "\ud800" <= one <= "\udfff" for one in text):
-        raise WhiteBitValidationError(f"idempotency_key is {shown(raw)}, with characters that no database can keep.")
+    if not text.isprintable():
+        # A byte order mark or another kind of space would make two names of one move. Databases do not keep NUL.
+        raise WhiteBitValidationError(
+            f"idempotency_key is {shown(raw)}, with characters that people cannot see or tell from a space."
+        )
     if len(text) > LONGEST_KEY:
         raise WhiteBitValidationError(
             f"idempotency_key has {len(text)} characters: write at most {LONGEST_KEY}. It begins with "

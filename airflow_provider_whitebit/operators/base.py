@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, TypeVar
 
 from airflow.sdk import AssetAlias, BaseOperator, XComArg
 
@@ -70,19 +70,10 @@ class WhiteBitOperator(BaseOperator):
 
     @cached_property
     def hook(self) -> WhiteBitHook:
-        """The hook of this task.
-
-        :raises WhiteBitValidationError: the connection's name is empty.
-        """
-        from airflow_provider_whitebit.client.errors import WhiteBitValidationError
+        """The hook of this task."""
         from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
 
-        conn_id = read_rendered(self.whitebit_conn_id)
-        if conn_id is None:
-            raise WhiteBitValidationError(
-                f"whitebit_conn_id is {self.whitebit_conn_id!r}: write the name of a connection."
-            )
-        return WhiteBitHook(conn_id)
+        return WhiteBitHook(read_rendered(self.whitebit_conn_id))
 
     def _parameters(self, *names: str) -> dict[str, Any]:
         """Read templated parameters when the task runs. All operators and sensors read them here.
@@ -181,6 +172,14 @@ class WhiteBitMoveOperator(WhiteBitOperator):
     """
 
     template_fields: Sequence[str] = ("whitebit_conn_id", "dry_run", "idempotency_key")
+    _mapped_arguments: frozenset[str]
+
+    def __new__(cls, **arguments: Any) -> Self:
+        made = super().__new__(cls)
+        # A mapped task gets what an XCom holds. None for a key or an approval is not the same as leaving it out.
+        names = arguments if "_airflow_from_mapped" in arguments else ()
+        object.__setattr__(made, "_mapped_arguments", frozenset(names))
+        return made
 
     def __init__(
         self,
@@ -192,11 +191,15 @@ class WhiteBitMoveOperator(WhiteBitOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.idempotency_key: Any = idempotency_key
-        self._has_idempotency_key = idempotency_key is not None
+        self._has_idempotency_key = self._is_given("idempotency_key", idempotency_key)
         # Not appended: the list may be the one in the DAG's default_args.
         self.outlets = [*self.outlets, _MOVES]
         self.dry_run: Any = dry_run
         self.deferrable = deferrable
+
+    def _is_given(self, name: str, value: Any) -> bool:
+        """Whether a parameter is given: then its template or XCom must not render nothing."""
+        return value is not None or name in self._mapped_arguments
 
     @contextmanager
     def moving(self) -> Iterator[None]:
@@ -217,17 +220,14 @@ class WhiteBitMoveOperator(WhiteBitOperator):
 
         An idempotency key whose template renders nothing is refused: without it, the move could be made twice.
         """
-        shared = self._parameters("dry_run", "idempotency_key")
-        key = shared["idempotency_key"]
+        from airflow_provider_whitebit.moves.parsing import given
+
+        # Numbers stay numbers, and are refused: several texts become one in a native template, for example "1_23" and
+        # "12_3".
+        key = given(self.idempotency_key)
         if key is None and self._has_idempotency_key:
-            shared["idempotency_key"] = ""
-        elif isinstance(self.idempotency_key, float):
-            # The texts "20260131.1" and "20260131.10" arrive as the same number.
-            shared["idempotency_key"] = self.idempotency_key
-        elif isinstance(key, int) and not isinstance(key, bool):
-            # With render_template_as_native_obj the text "20260131" arrives as a number.
-            shared["idempotency_key"] = str(key)
-        return {**shared, "deferrable": self.is_deferrable}
+            key = ""
+        return {**self._parameters("dry_run"), "idempotency_key": key, "deferrable": self.is_deferrable}
 
     @property
     def is_deferrable(self) -> bool:

@@ -60,7 +60,7 @@ class WhiteBitPlanOperator(WhiteBitMoveOperator):
         self._refuse_floats(policy=policy)
         self.policy: Any = plain_path(policy)
         self.approved_plan: Any = plain_path(approved_plan)
-        self._has_approved_plan = approved_plan is not None
+        self._has_approved_plan = self._is_given("approved_plan", approved_plan)
 
     def render_template_fields(self, context: Any, jinja_env: Any = None) -> None:
         """Render templates, and show the contents of files among the task's rendered fields."""

@@ -428,7 +428,10 @@ def test_an_api_key_that_is_replaced_without_the_old_one(hook, make_hook, sandbo
 
 @pytest.mark.parametrize(
     "key",
-    [7, 20261129, True, ["a"], "", " ", "\n", "None", "x" * 201, "{{ ds }} USDT", "{% if x %}a", "a\0b", "\ud800"],
+    [
+        *(7, 20261129, True, ["a"], "", " ", "\n", "None", "x" * 201, "{{ ds }} USDT", "{% if x %}a", "a\0b", "\ud800"),
+        *("\ufeffdesk 7", "desk\u00a07", "desk\u200b 7", "desk\n7"),
+    ],
 )
 def test_what_is_no_key(hook, sandbox, as_task, key):
     as_task(1)

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pendulum
 import pytest
-from airflow.sdk import DAG, Asset, AssetAlias, BaseOperator, ObjectStoragePath
+from airflow.sdk import DAG, Asset, AssetAlias, BaseOperator, Connection, ObjectStoragePath
 
 from airflow_provider_whitebit import get_provider_info
 from airflow_provider_whitebit.client import errors as e
@@ -91,7 +91,7 @@ AMOUNTS = {
     for name in kind.template_fields
     if name in ("amount", "at_least", "at_most", "invested_at_least")
 }
-REFUSED = (AirflowFailException, e.WhiteBitValidationError)
+REFUSED = (AirflowFailException, e.WhiteBitValidationError, e.WhiteBitConfigurationError)
 #: A missing key or approval must not be replaced by anything else.
 SAFEGUARDS = {"idempotency_key", "approved_plan"}
 
@@ -121,8 +121,7 @@ class Executor:
 class Hook(hooks.WhiteBitHook):
     """A hook whose calls end where the exchange would be asked."""
 
-    _executor = Executor()
-    _client = SimpleNamespace(
+    _asked = SimpleNamespace(
         **dict.fromkeys(
             ("flex_plans", "flex_investments", "flex_history", "flex_payments", "fixed_plans", "server_time", "assets"),
             reach,
@@ -132,9 +131,26 @@ class Hook(hooks.WhiteBitHook):
         ),
         **dict.fromkeys(("sub_accounts", "sub_account_balances", "sub_account_transfers"), reach),
     )
-    poll = reach
+
+    @classmethod
+    def get_connection(cls, conn_id):
+        return Connection(conn_id=conn_id, conn_type="whitebit")
+
+    @property
+    def _executor(self):
+        self._connection()
+        return Executor()
+
+    @property
+    def _client(self):
+        self._connection()
+        return self._asked
+
+    def poll(self, *args):
+        reach(*args)
 
     def reread_connection(self):
+        self._connection()
         return False
 
 
@@ -244,19 +260,28 @@ def test_amounts_that_a_float_cannot_hold_are_refused_with_the_setting(written):
             rendered(kind, native=True, **{name: written}).execute(context())
 
 
-def test_policies_and_keys_of_native_templates():
+def test_policies_of_native_templates():
     for kind in (treasury.WhiteBitSweepOperator, treasury.WhiteBitRaiseLiquidityOperator):
         policy = {"USDT": {"reserve": "{{ params.x }}", "plans": {"max_share": "0.5"}}}
-        task = rendered(kind, {"x": "100.50"}, native=True, policy=policy, idempotency_key="20260131")
+        task = rendered(kind, {"x": "100.50"}, native=True, policy=policy)
         rules = reached(task)[0][0].policy.tickers["USDT"]
         assert (rules.reserve, rules.plans.max_share) == (Decimal("100.5"), Decimal("0.5"))
 
 
-@pytest.mark.parametrize("written", ["20260131.1", "20260131.10"])
-def test_two_keys_never_become_one_native_number(written):
+@pytest.mark.parametrize(
+    ("written", "number"),
+    [
+        ("20260131.1", r"20260131\.1"),
+        ("20260131.10", r"20260131\.1"),
+        ("1_23", "123"),
+        ("12_3", "123"),
+        ("0x7b", "123"),
+    ],
+)
+def test_two_keys_never_become_one_native_number(written, number):
     for kind in MOVES:
         reached(rendered(kind, {"x": written}, idempotency_key="{{ params.x }}"))
-        with pytest.raises(REFUSED, match=r"idempotency_key is 20260131\.1: (?s:.*)begin with a letter"):
+        with pytest.raises(REFUSED, match=f"idempotency_key is {number}: (?s:.*)begin with a letter"):
             rendered(kind, {"x": written}, native=True, idempotency_key="{{ params.x }}").execute(context())
 
 
@@ -335,6 +360,22 @@ def test_mapped_arguments_that_are_right():
     assert sorted(dag.task_ids) == ["a", "b", "c", "d", "e", "source"]
     assert dag.get_task("b").upstream_task_ids == {"source"}
     assert set(map(type, invest.unmap({"amount": "1"}).outlets)) == {Asset, AssetAlias}
+
+
+@pytest.mark.parametrize("name", sorted(SAFEGUARDS))
+def test_a_mapped_safeguard_that_is_none_is_not_left_out(name):
+    for kind in (kind for kind in MOVES if name in kind.template_fields):
+        single = {other: value for other, value in KINDS[kind].items() if other != name}
+        with DAG("mapped", schedule=None):
+            source = flex.WhiteBitFlexPlansOperator(task_id="source")
+            by_list = kind.partial(task_id="t", **single).expand(**{name: source.output})
+            by_row = kind.partial(task_id="r", **single).expand_kwargs(source.output)
+        for mapped in (by_list, by_row):
+            for task in (mapped.unmap({name: None}), copy.copy(mapped.unmap({name: None}))):
+                with pytest.raises(REFUSED, match=name):
+                    task.execute(context())
+        if name not in KINDS[kind]:
+            reached(by_row.unmap({}))
 
 
 def test_a_mapped_task_takes_the_float_of_an_xcom_as_written():
