@@ -69,7 +69,7 @@ def test_an_id_that_nothing_can_keep_is_refused_before_anything_is_sent(make_hoo
     connection.conn_id = conn_id
     monkeypatch.setattr(WhiteBitHook, "get_connection", classmethod(lambda cls, name: connection))
     before = len(sandbox.requests())
-    with pytest.raises(e.WhiteBitConfigurationError, match="the connection's id|name of a connection") as caught:
+    with pytest.raises(e.WhiteBitConfigurationError, match=r"the connection's id|name of a connection") as caught:
         WhiteBitHook(conn_id).flex_invest(ticker="USDT", amount="1000")
     assert caught.value.money_moved is False
     assert len(sandbox.requests()) == before
