@@ -112,7 +112,9 @@ class Fixed(Lending[FixedPlan]):
         limit, offset = self.quirks.page(fields.page(LIST_PAGE))
         fields.check()
         visible_until = now_ms - self.faults.history_lag_ms
-        found = self._select(account=caller.account, ticker=ticker, id=name, created_until=visible_until)
+        found = self._select(
+            order=self.quirks.order, account=caller.account, ticker=ticker, id=name, created_until=visible_until
+        )
         records = [self._show(investment, visible_until) for investment in found]
         if status is not None:
             records = [record for record in records if record["status"] == status]
@@ -128,7 +130,7 @@ class Fixed(Lending[FixedPlan]):
         }
         limit, offset = self.quirks.page(fields.page(LIST_PAGE))
         fields.check()
-        tail = "ORDER BY at_ms DESC, id DESC LIMIT ? OFFSET ?"
+        tail = f"ORDER BY at_ms {self.quirks.order}, id {self.quirks.order} LIMIT ? OFFSET ?"
         records = [
             {"planId": plan, "investmentId": name, "amount": amount, "ticker": ticker, "timestamp": at_ms // 1000}
             for plan, name, amount, ticker, at_ms in self.ledger.select(
@@ -271,9 +273,9 @@ class Fixed(Lending[FixedPlan]):
     def _find(self, account: str, name: str | None) -> FixedInvestment | None:
         return next(iter(self._select(account=account, id=name)), None) if name else None
 
-    def _select(self, *, created_until: int | None = None, **equal: Any) -> list[FixedInvestment]:
+    def _select(self, *, order: str = "DESC", created_until: int | None = None, **equal: Any) -> list[FixedInvestment]:
         where = {f"{name}=?": value for name, value in equal.items()} | {"created_ms<=?": created_until}
-        rows = self.ledger.select("fixed_investment", _INVESTMENT, where, "ORDER BY rowid DESC")
+        rows = self.ledger.select("fixed_investment", _INVESTMENT, where, f"ORDER BY rowid {order}")
         return [_read(row) for row in rows]
 
     def _show_plan(self, plan: FixedPlan) -> dict[str, Any]:

@@ -7,6 +7,7 @@ If the vendor's pages do not say, the sandbox decides:
 - An earning is a record of action 4. With auto-reinvest a record of action 2 follows for the added amount.
 - ``withReinvest`` given as true switches auto-reinvest on also when an investment is added to.
 - An amount with more decimals than its asset allows is "not a valid number".
+- Investments and histories are listed newest first.
 - Interest accrues at each full hour UTC on what is invested then, cut off at 18 decimals. At 00:00 UTC it is
   credited, cut off at the asset's last decimal, and the rest is carried over.
 - A withdrawal from a plan that is not open to the caller is refused as if there were no such plan (the page: "Plan must
@@ -32,7 +33,7 @@ from airflow_provider_whitebit.sandbox.ledger import INTEREST, Ledger, LedgerErr
 from airflow_provider_whitebit.sandbox.lending import Lending
 from airflow_provider_whitebit.sandbox.limits import HISTORY_PAGE, LARGEST_LIMIT, LIST_PAGE, MOST_DECIMALS
 from airflow_provider_whitebit.sandbox.plans import OPEN, PAUSED, Plan, Scenario
-from airflow_provider_whitebit.sandbox.quirks import UNKNOWN_ACTION, Quirks
+from airflow_provider_whitebit.sandbox.quirks import LATER_EARNINGS, UNKNOWN_ACTION, Quirks
 
 INVEST, REINVEST, WITHDRAW, EARNING, CLOSE, OPENED = ACTIONS = (1, 2, 3, 4, 5, 6)
 ACTIVE, CLOSED = 1, 0
@@ -114,7 +115,7 @@ class Flex(Lending[Plan]):
         status = fields.number("investmentStatus", (ACTIVE, CLOSED), "investment status")
         limit, offset = self.quirks.page(fields.page(LIST_PAGE, LARGEST_LIMIT))
         fields.check()
-        rows = self._visible(self._select(where), now_ms)
+        rows = self._visible(self._select(where, self.quirks.order), now_ms)
         if status is not None:
             rows = [row for row in rows if row["status"] == status]
         return 200, {"data": rows[offset : offset + limit], "limit": limit, "offset": offset}
@@ -194,7 +195,7 @@ class Flex(Lending[Plan]):
         return 200, {"data": []}
 
     def bring_up_to(self, now_ms: int) -> None:
-        """Accrue interest for every full hour since the last time, and credit it at each midnight UTC."""
+        """Accrue interest for every full hour since the last time, and credit it once a day."""
         last = now_ms // HOUR_MS * HOUR_MS
         if self._accrued_until is not None and self._accrued_until >= last:
             return
@@ -222,15 +223,16 @@ class Flex(Lending[Plan]):
 
     def _accrue_until(self, last: int) -> None:
         hour = self.ledger.setting("accrued_until", last)
+        credited_at = LATER_EARNINGS * HOUR_MS if self.quirks.later_earnings else 0
         while hour < last:
             active = self._select({"status=?": ACTIVE})
             if not active:
                 break
-            until = min(last, (hour // DAY_MS + 1) * DAY_MS)
+            until = min(last, ((hour - credited_at) // DAY_MS + 1) * DAY_MS + credited_at)
             for investment in active:
                 self._accrue(investment, (until - hour) // HOUR_MS)
             hour = until
-            if hour % DAY_MS == 0:
+            if (hour - credited_at) % DAY_MS == 0:
                 for investment in self._select({"status=?": ACTIVE}):
                     self._credit(investment, hour)
         self.ledger.keep_setting("accrued_until", max(hour, last))
@@ -295,8 +297,8 @@ class Flex(Lending[Plan]):
     def _active(self, account: str, plan: str) -> Investment | None:
         return next(iter(self._select({"account=?": account, "plan=?": plan, "status=?": ACTIVE})), None)
 
-    def _select(self, where: Mapping[str, Any]) -> list[Investment]:
-        rows = self.ledger.select("investment", _INVESTMENT, where, "ORDER BY rowid DESC")
+    def _select(self, where: Mapping[str, Any], order: str = "DESC") -> list[Investment]:
+        rows = self.ledger.select("investment", _INVESTMENT, where, f"ORDER BY rowid {order}")
         return [
             Investment(name, owner, plan, ticker, bool(auto), status, created, updated, Decimal(accrued))
             for name, owner, plan, ticker, auto, status, created, updated, accrued in rows
@@ -413,7 +415,7 @@ class Flex(Lending[Plan]):
         if since is not None:
             where["at_ms>=?"] = since * 1000
         tail = f"AND action IN ({', '.join(map(str, actions))}) " if actions else ""
-        tail += "ORDER BY at_ms DESC, id DESC LIMIT ? OFFSET ?"
+        tail += f"ORDER BY at_ms {self.quirks.order}, id {self.quirks.order} LIMIT ? OFFSET ?"
         rows = self.ledger.select("history", _RECORD_COLUMNS, where, tail, limit, offset)
         data = [dict(zip(_RECORD, row, strict=True)) for row in rows]
         return 200, {"data": data, "limit": limit, "offset": offset}

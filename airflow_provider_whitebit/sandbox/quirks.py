@@ -10,6 +10,8 @@ from typing import Any, Self
 SHORT_PAGE = 25
 #: Decimals of amounts with ``rounded_amounts``.
 ROUNDED_DECIMALS = 8
+#: The hour, UTC, of ``later_earnings``.
+LATER_EARNINGS = 3
 #: The asset of ``delisted_asset``.
 DELISTED = "SOL"
 #: What ``unknown_numbers`` shows.
@@ -41,6 +43,7 @@ class Quirks:
         "closing is recorded as one amount with its interest, which has no earning of its own"
     )
     no_ids: bool = _quirk("records name neither their transaction nor their investment")
+    later_earnings: bool = _quirk("earnings are credited at 03:00 UTC instead of midnight")
     late_records: bool = _quirk("records and investments appear in lists 3 seconds after they were made")
     unknown_numbers: bool = _quirk(
         "statuses and actions that no page lists: of investments in their first 10 seconds, of inactive Fixed plans, "
@@ -50,6 +53,8 @@ class Quirks:
     camel_case_ids: bool = _quirk("transactionId instead of transaction_id, in answers to moves and in records")
     investment_answers: bool = _quirk("Flex moves are answered with the investment, without a transaction id")
     empty_answers: bool = _quirk("closing a Flex investment and transfers are answered with {}")
+    padded_amounts: bool = _quirk("amounts and rates have zeros at their end")
+    percent_rates: bool = _quirk("the maxRate of Flex plans is in percent")
     numbers: bool = _quirk("amounts are JSON numbers instead of strings")
     numeric_ids: bool = _quirk("identifiers of new investments and transactions are JSON numbers")
     text_booleans: bool = _quirk('true and false are the texts "true" and "false"')
@@ -57,6 +62,7 @@ class Quirks:
     empty_times: bool = _quirk('times of investments are "" or null')
     object_lists: bool = _quirk("an empty list is {}")
     null_lists: bool = _quirk("an empty list is null")
+    oldest_first: bool = _quirk("lists of investments, Flex histories and Fixed payments run oldest first")
     short_pages: bool = _quirk("pages have at most 25 entries, and answers with a limit say so")
 
     ok_refusals: bool = _quirk("refusals come with the status of a success, the reason in errors and warning")
@@ -104,6 +110,11 @@ class Quirks:
         """Return the limit and offset that are used where these are asked for."""
         limit, offset = page
         return (min(limit, SHORT_PAGE) if self.short_pages else limit), offset
+
+    @property
+    def order(self) -> str:
+        """The order of lists for which the vendor states none, in SQL."""
+        return "ASC" if self.oldest_first else "DESC"
 
     def delisted(self, ticker: str) -> bool:
         """Return whether an asset has left the public lists."""

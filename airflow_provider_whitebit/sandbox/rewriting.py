@@ -24,6 +24,13 @@ Entry = dict[str, Any]
 _OUT = (3, 5)
 _TIMES = {"createdAt": "", "updatedAt": None, "updated": "", "paymentTime": None}
 _IDENTIFIERS = ("id", "investmentId", "transaction_id", "transactionId")
+#: Fields of amounts and rates. Balances have tickers as names.
+_AMOUNTS = frozenset(
+    {
+        *("amount", "available", "collateral", "fee", "freeze", "interestPaid", "interestRatio", "invested", "main"),
+        *("main_balance", "maxInvestment", "maxPossibleInvestment", "maxRate", "minInvestment", "percent", "spot"),
+    }
+)
 #: Calls whose success is also shown as ``{}``: only the end of their path.
 _EMPTY = ("/smart-flex/investments/close", "/main-account/transfer")
 _QUOTED_NUMBER = re.compile(rb'(?<=[:,\[])"(-?\d{1,40}(?:\.\d{1,40})?)"(?=[,}\]])')
@@ -89,6 +96,19 @@ def _rounded(entry: Entry) -> Entry:
     return entry | {"amount": plain(round(Decimal(entry["amount"]), ROUNDED_DECIMALS))}
 
 
+def _padded(entry: Entry) -> Entry:
+    return {
+        name: f"{value}{'' if '.' in value else '.'}00"
+        if isinstance(value, str) and (name in _AMOUNTS or name.isupper())
+        else value
+        for name, value in entry.items()
+    }
+
+
+def _in_percent(entry: Entry) -> Entry:
+    return entry | {"maxRate": plain(Decimal(entry["maxRate"]) * 100)} if entry.get("maxRate") else entry
+
+
 def _signed(entry: Entry) -> Entry:
     return entry | {"amount": f"-{entry['amount']}"} if entry.get("actionType") in _OUT else entry
 
@@ -121,6 +141,8 @@ def _with_text_booleans(entry: Entry) -> Entry:
 _CHANGES: dict[str, Callable[[Entry], Entry]] = {
     "rounded_amounts": _rounded,
     "signed_amounts": _signed,
+    "percent_rates": _in_percent,
+    "padded_amounts": _padded,
     "no_ids": _unnamed,
     "camel_case_ids": _camel_case,
     "numeric_ids": _numeric,

@@ -31,6 +31,8 @@ RECORDS = [
     "no_ids",
     "short_pages",
     "unknown_numbers",
+    "oldest_first",
+    "padded_amounts",
 ]
 INVEST = "smart-flex/investments/invest"
 CLOSE = "smart-flex/investments/close"
@@ -119,6 +121,42 @@ def test_amounts(make_bench):
     [*_, (_, last)] = actions(plain, actionTypes=[4])
     with_interest = actions(eight_days(make_bench, "interest_in_withdrawals"), actionTypes=[5])
     assert with_interest == [(5, str(1050 + Decimal(last)))]
+
+
+def test_amounts_and_rates_in_other_spellings(make_bench):
+    bench = make_bench(quirks=Quirks(padded_amounts=True, percent_rates=True))
+    plan = bench.flex("plans")[1][0]
+    assert (plan["minInvestment"], plan["maxRate"]) == ("10.00", "15.00")
+    bench.invest(USDT, "10.5")
+    assert bench.history()[0]["amount"] == "10.500"
+    assert bench.balance() == "9989.500"
+    collateral = json.loads(bench.send_call("/api/v4/collateral-account/balance", {"ticker": "USDT"}).body)
+    assert collateral == {"USDT": "0.00"}
+
+
+def test_earnings_later_in_the_day(make_bench):
+    bench = make_bench(quirks=Quirks(later_earnings=True))
+    bench.invest(USDT, "1000")
+    bench.pass_time(hours=2)
+    assert len(bench.history()) == 1
+    bench.pass_time(hours=49)
+    times = [record["createdAt"] for record in bench.history(actionTypes=[4])]
+    assert [second % 86_400 for second in times] == [3 * 3600] * 3
+
+
+def test_oldest_first(make_bench):
+    bench, usual = eight_days(make_bench, "oldest_first"), eight_days(make_bench)
+    for each in (bench, usual):
+        each.invest(USDT, "10")
+        for _ in range(2):
+            each.call("smart/investment", planId=FIXED, amount="100")
+        each.pass_time(hours=31 * 24)
+    for call, name in ((HISTORY, "data"), (INVESTMENTS, "data"), ("smart/investments", "records")):
+        found, other = (each.call(call, limit=100)[1][name] for each in (bench, usual))
+        assert len(found) > 1
+        assert found == other[::-1]
+    paid = bench.call("smart/interest-payment-history")[1]["records"]
+    assert paid == usual.call("smart/interest-payment-history")[1]["records"][::-1]
 
 
 def test_no_ids_and_short_pages(make_bench):
