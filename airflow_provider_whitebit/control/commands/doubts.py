@@ -6,7 +6,9 @@ from typing import Any
 
 from airflow_provider_whitebit.control.commands import output
 
+#: What a table shows of each move, and what CSV has besides.
 _COLUMNS = ("id", "move", "sent", "task", "run")
+_MORE_COLUMNS = ("connection", "unreadable", "steps")
 
 
 def commands() -> list[Any]:
@@ -60,7 +62,9 @@ def list_doubts(options: Any) -> None:
     with output.database() as session:
         rows = [_row(doubt) for doubt in find_doubts(session)]
     if rows or options.output != "table":
-        output.print_rows(rows, options.output, columns=_COLUMNS if options.output == "table" else ())
+        output.print_rows(
+            rows, options.output, columns=_COLUMNS if options.output == "table" else (*_COLUMNS, *_MORE_COLUMNS)
+        )
     else:
         print("No move is in doubt.")
 

@@ -29,6 +29,13 @@ def test_the_list_as_a_table(run, desk):  # noqa: F811
     assert json.loads(run("doubts", "list", "-o", "json")[1]) == []
 
 
+def test_the_list_as_csv_has_its_headings_without_a_doubt_too(run, desk):  # noqa: F811
+    heading, _ = run("doubts", "list", "-o", "csv")[1].splitlines()
+    assert heading == "id,move,sent,task,run,connection,unreadable,steps"
+    desk.set_state("success")
+    assert run("doubts", "list", "-o", "csv") == (0, f"{heading}\n")
+
+
 def test_one_move_with_the_evidence(run, desk):  # noqa: F811
     status, text = run("doubts", "show", "int-1")
     assert status == 0
