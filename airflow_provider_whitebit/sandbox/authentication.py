@@ -32,7 +32,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, NoReturn
 
 from airflow_provider_whitebit.sandbox.answers import Refusal, invalid, refuse
 from airflow_provider_whitebit.sandbox.ledger import Ledger
@@ -41,7 +41,12 @@ from airflow_provider_whitebit.sandbox.plans import Key
 
 _NO_PERMISSION = "You don't have permission to use this endpoint."
 
-_decode = json.JSONDecoder(parse_float=Decimal).decode
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+_decode = json.JSONDecoder(parse_float=Decimal, parse_constant=_no_number).decode
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from airflow_provider_whitebit.sandbox.answers import MAINTENANCE
-from airflow_provider_whitebit.sandbox.faults import KINDS, NEED_SECONDS
+from airflow_provider_whitebit.sandbox.faults import ASK_TO_WAIT, KINDS, NEED_SECONDS
 from airflow_provider_whitebit.sandbox.plans import Amount, FixedStatus, FlexStatus, Text
 
 T = TypeVar("T")
@@ -133,7 +133,8 @@ class Fault(_Body):
     :param path: the paths on which it happens, with ``*`` and ``?``.
     :param probability: its chance for each request.
     :param count: for how many requests; ``None``: until cleared. It counts down, and is shown as ``left``.
-    :param seconds: how long: for ``history_lag`` on the exchange's clock, for the kinds that wait in real seconds.
+    :param seconds: how long: for ``history_lag`` on the exchange's clock, for the kinds that wait in real seconds, for
+        HTTP 429 and 503 in the header ``Retry-After``.
     :param bytes: after how many bytes ``cut_reply`` cuts.
     """
 
@@ -148,7 +149,7 @@ class Fault(_Body):
     def _fits_its_kind(self) -> Fault:
         if self.kind in NEED_SECONDS and not self.seconds:
             raise ValueError(f"{self.kind} needs seconds")
-        unused = {"seconds": self.kind not in NEED_SECONDS and self.seconds > 0}
+        unused = {"seconds": self.kind not in (*NEED_SECONDS, *ASK_TO_WAIT) and self.seconds > 0}
         if self.kind == "history_lag":
             unused = {"path": self.path != "*", "probability": self.probability != 1, "count": self.count is not None}
         for name, given in unused.items():

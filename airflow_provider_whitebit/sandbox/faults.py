@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import json
 import random
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ KINDS = {
     "delay_before": "waits `seconds`, then accepts the request: the nonce is checked after the wait",
     "delay_reply": "executed; the reply comes `seconds` later",
     "rate_limit": "HTTP 429; nothing is executed",
+    "rate_limit_page": "HTTP 429 with an HTML body, as gateways send it; nothing is executed",
     "unavailable": "HTTP 503 with an HTML body; nothing is executed",
     "unavailable_after": "executed; then HTTP 503 with an HTML body",
     "empty_body": "HTTP 502 with an empty body; nothing is executed",
@@ -39,6 +40,8 @@ KINDS = {
 }
 #: Kinds that are useless without a time.
 NEED_SECONDS = ("delay_before", "delay_reply", "history_lag")
+#: Kinds whose time, if they have one, is in the header ``Retry-After``.
+ASK_TO_WAIT = ("rate_limit", "rate_limit_page", "unavailable", "unavailable_after")
 _HTML = "text/html"
 _SERVER_ERROR = (500, answers.JSON, b'{"message":"Server Error"}')
 _MAINTENANCE = (503, _HTML, b"<html><body><h1>503 Service Temporarily Unavailable</h1></body></html>")
@@ -46,6 +49,7 @@ _MAINTENANCE = (503, _HTML, b"<html><body><h1>503 Service Temporarily Unavailabl
 _NOT_EXECUTED: dict[str, tuple[int, str | None, bytes]] = {
     "error_500_before": _SERVER_ERROR,
     "rate_limit": (429, answers.JSON, json.dumps(THROTTLED).encode()),
+    "rate_limit_page": (429, _HTML, b"<html><body><h1>429 Too Many Requests</h1></body></html>"),
     "unavailable": _MAINTENANCE,
     "empty_body": (502, None, b""),
     "ok_with_error": (200, answers.JSON, b'{"code":0,"message":"Something went wrong","errors":{}}'),
@@ -143,7 +147,7 @@ class Faults:
         if fault.kind in ("reset", "lost_reply_before"):
             return Delivery(None, reset=fault.kind == "reset")
         if fault.kind in _NOT_EXECUTED:
-            return Delivery(answers.answer(*_NOT_EXECUTED[fault.kind], now_ms()))
+            return Delivery(_replaced(fault, _NOT_EXECUTED, now_ms()))
         if fault.kind == "delay_before":
             yield fault.seconds
         answer = handle()
@@ -165,5 +169,13 @@ class Faults:
             case "garbage":
                 return Delivery(answers.answer(200, answers.JSON, b"\xff\xfe" + self._noise.randbytes(64), now_ms()))
             case kind if kind in _EXECUTED:
-                return Delivery(answers.answer(*_EXECUTED[kind], now_ms()))
+                return Delivery(_replaced(fault, _EXECUTED, now_ms()))
         return Delivery(answer)
+
+
+def _replaced(fault: Fault, replies: Mapping[str, tuple[int, str | None, bytes]], now_ms: int) -> Answer:
+    """Return the reply of a fault that replaces the exchange's."""
+    reply = answers.answer(*replies[fault.kind], now_ms)
+    if fault.kind in ASK_TO_WAIT and fault.seconds:
+        reply.headers["Retry-After"] = f"{fault.seconds:.0f}"
+    return reply

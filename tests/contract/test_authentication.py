@@ -121,6 +121,7 @@ def test_the_exchanges_clock_is_set_forward(make_client, sandbox):
         ("html_ok", e.WhiteBitUnavailableError),
         ("ok_with_error", e.WhiteBitUnavailableError),
         ("rate_limit", e.WhiteBitRateLimitError),
+        ("rate_limit_page", e.WhiteBitRateLimitError),
     ],
 )
 def test_reading_calls_are_repeated(make_client, sandbox, fault, kind):
@@ -147,6 +148,7 @@ def test_reading_calls_are_repeated(make_client, sandbox, fault, kind):
         ("html_ok", None),
         ("ok_with_error", None),
         ("rate_limit", False),
+        ("rate_limit_page", None),
     ],
 )
 def test_moves_are_not_repeated_blindly(make_client, sandbox, fault, moved):

@@ -156,7 +156,11 @@ def test_a_lost_answer_is_found_in_the_records(hook, sandbox, fault):
 
 
 @pytest.mark.parametrize(
-    "fault", ["lost_reply_before", "reset", "error_500_before", "unavailable", "rate_limit", "ok_with_error"]
+    "fault",
+    [
+        *("lost_reply_before", "reset", "error_500_before", "unavailable", "ok_with_error"),
+        *("rate_limit", "rate_limit_page"),
+    ],
 )
 def test_what_never_ran_is_sent_again(hook, sandbox, fault):
     sandbox.fault(fault, path="*/investments/invest", count=1)

@@ -205,7 +205,7 @@ def test_refused_requests_move_no_money(bench):
 
 
 @pytest.mark.parametrize(
-    "raw", [b"", b"{", b"[]", b'"text"', b"\xff\xfe", b"[" * 100_000, b'{"nonce": 1' + b"1" * 5000]
+    "raw", [b"", b"{", b"[]", b'"text"', b"\xff\xfe", b"[" * 100_000, b'{"nonce": 1' + b"1" * 5000, b'{"x": NaN}']
 )
 def test_a_body_that_is_not_a_json_object(bench, raw):
     answer = bench.send(BALANCE, raw)

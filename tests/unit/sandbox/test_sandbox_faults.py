@@ -17,6 +17,7 @@ NOT_EXECUTED = {
     "error_500_before",
     "reset",
     "rate_limit",
+    "rate_limit_page",
     "unavailable",
     "empty_body",
     "ok_with_error",
@@ -27,6 +28,7 @@ SEEN = {
     "error_500_after": (500, b"Server Error"),
     "error_500_before": (500, b"Server Error"),
     "rate_limit": (429, b"Too Many Attempts."),
+    "rate_limit_page": (429, b"<html>"),
     "unavailable": (503, b"<html>"),
     "unavailable_after": (503, b"<html>"),
     "empty_body": (502, b""),
@@ -78,6 +80,14 @@ def test_each_kind_once(bench, kind):
     assert len(bench.exchange.transactions()) == (0 if kind in NOT_EXECUTED else 1)
     assert bench.balance() == ("10000" if kind in NOT_EXECUTED else "9990")
     assert deliver(bench).answer.status == 201
+
+
+@pytest.mark.parametrize("kind", ["rate_limit", "rate_limit_page", "unavailable", "unavailable_after"])
+def test_a_gateway_says_how_long_to_wait(bench, kind):
+    bench.exchange.faults.add(kind, count=1, seconds=120)
+    bench.exchange.faults.add(kind, count=1)
+    assert deliver(bench).answer.headers["Retry-After"] == "120"
+    assert "Retry-After" not in deliver(bench).answer.headers
 
 
 def test_a_duplicate_is_refused_by_its_nonce(bench):
