@@ -103,7 +103,8 @@ def settings_of(conn_id: str, connection: Connection) -> Settings:
             next_step="Name a connection of this type, or change the connection's type.",
         )
     extra = _decode(conn_id, connection.extra)
-    mask_secret(extra)
+    # Airflow passes it on as JSON, in which there are no decimals. Airflow 3.0 lets the task fail if it cannot.
+    mask_secret(json.loads(json.dumps(extra, default=str)))
     return read_settings(
         conn_id,
         login=connection.login,

@@ -5,8 +5,10 @@ from decimal import Decimal
 
 import pytest
 from airflow.sdk import Connection
+from airflow.sdk.execution_time.comms import MaskSecret
 
 from airflow_provider_whitebit.client.errors import WhiteBitConfigurationError, WhiteBitUnavailableError
+from airflow_provider_whitebit.hooks import settings
 from airflow_provider_whitebit.hooks.connection_form import FIELDS
 from airflow_provider_whitebit.hooks.settings import read_settings, settings_of
 from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
@@ -310,6 +312,15 @@ def test_a_secret_that_json_has_made_a_number_is_refused_and_not_shown():
         settings_of("my_conn", connection)
     assert "123456" not in str(caught.value)
     assert "654321" not in str(caught.value)
+
+
+def test_what_is_masked_can_be_told_to_airflow(monkeypatch):
+    told = []
+    monkeypatch.setattr(settings, "mask_secret", lambda value: told.append(MaskSecret(value=value).value))
+    extra = '{"max_move": {"USDT": 0.50}, "timeout": 10}'
+    connection = Connection(conn_id="my_conn", conn_type="whitebit", login="k", password="s", extra=extra)
+    assert settings_of("my_conn", connection).limits.max_move == {"USDT": Decimal("0.5")}
+    assert told == ["s", "k", {"max_move": {"USDT": "0.50"}, "timeout": 10}]
 
 
 @pytest.mark.parametrize("name", [None, "", " ", "None", 7])
