@@ -36,7 +36,7 @@ class _Body(BaseModel):
 
 
 def _no_float(amount: Any) -> Any:
-    if isinstance(amount, float):
+    if isinstance(amount, bool | float):
         raise ValueError(f"write amounts as strings, not {amount!r}")
     return amount
 

@@ -324,6 +324,8 @@ class Exchange:
         :param sub_account: id of the sub-account that gets it, instead of the account.
         :raises ValueError: with what is wrong.
         """
+        if api_key is not None and sub_account is not None:
+            raise ValueError("give api_key or sub_account, not both")
         user = self.keys.named(api_key).user if sub_account is None else sub_account
         if sub_account is not None and sub_account not in self.sub_accounts.accounts:
             raise ValueError(f"there is no sub-account {sub_account!r}")

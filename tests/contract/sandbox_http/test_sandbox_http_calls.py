@@ -241,6 +241,7 @@ def test_ledger_and_requests(sandbox):
         ("fund", {"ticker": "DOGE", "amount": "1"}, "there is no asset 'DOGE'"),
         ("fund", {"ticker": "USDT", "amount": "-1"}, "amount must be a number above 0"),
         ("fund", {"ticker": "USDT", "amount": 1.5}, "amount: write amounts as strings, not 1.5"),
+        ("fund", {"ticker": "USDT", "amount": True}, "amount: write amounts as strings, not True"),
         ("fund", {"ticker": "USDT"}, "amount: Field required"),
         ("fund", {"ticker": "USDT", "amount": "1", "api_key": "unknown"}, "there is no key 'unknown'"),
         ("fund", {"ticker": "USDT", "amount": "1", "colour": "red"}, "colour: unknown field"),

@@ -388,7 +388,18 @@ class TestContinuing:
 
 
 @pytest.mark.parametrize(
-    "quirk", ["two_records", "signed_amounts", "rounded_amounts", "interest_in_withdrawals", "no_ids", "short_pages"]
+    "quirk",
+    [
+        "two_records",
+        "signed_amounts",
+        "rounded_amounts",
+        "interest_in_withdrawals",
+        "no_ids",
+        "short_pages",
+        "oldest_first",
+        "padded_amounts",
+        "later_earnings",
+    ],
 )
 def test_however_the_exchange_records_movements(quirk, tmp_path, events):
     year = Year(quirks=Quirks.named([quirk]))

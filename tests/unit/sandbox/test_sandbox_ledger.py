@@ -220,6 +220,7 @@ def test_funding(bench):
         ("USDT", "much", {}, "a number above 0"),
         ("USDT", "1", {"api_key": "unknown"}, "no key 'unknown'"),
         ("USDT", "1", {"account": "savings"}, "no account 'savings'"),
+        ("USDT", "1", {"api_key": "sandbox-key", "sub_account": "x"}, "api_key or sub_account, not both"),
     ):
         with pytest.raises(ValueError, match=message):
             bench.exchange.fund(ticker, amount, **options)
