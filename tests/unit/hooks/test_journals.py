@@ -33,13 +33,14 @@ class Variables:
     """Replaces airflow.sdk.Variable, and the supervisor that answers a task's requests."""
 
     def __init__(self):
-        self.kept = {}
+        self.kept, self.descriptions = {}, {}
         self.deaf = False
         self.error = None
 
     def set(self, key, value, description=None):
         if not self.deaf:
             self.kept[key] = value
+            self.descriptions[key] = description
 
     def delete(self, key):
         if self.deaf:
@@ -157,6 +158,7 @@ def test_each_try_has_its_own_variable(variables):
     assert first.read() == second.read() == [{"by": 1}, {"by": 2}]
     assert first.name == second.name
     assert sorted(variables.kept) == [f"{first.name}__{one}" for one in ("1", "2", "from_2")]
+    assert variables.descriptions[f"{first.name}__2"] == "Move of d|r|t|-1|k"
     assert all(len(name) <= 250 and name.startswith("whitebit_move__d.t.k__") for name in variables.kept)
     # The entry that an error names covers all of this move and nothing else.
     another = first.sibling("k.2")

@@ -36,6 +36,20 @@ def test_a_move_that_another_run_begins_meanwhile_is_finished_with_its_own_key(m
     assert used == ["new", "old"][: 1 if previous is None else 2]
 
 
+def test_a_doubt_that_names_no_move_is_not_repeated_with_the_previous_key(monkeypatch):
+    used = []
+
+    def execute(execution):
+        used.append(execution.api_key.fingerprint)
+        raise errors.WhiteBitInDoubtError("the journal cannot be read")
+        yield
+
+    monkeypatch.setattr(drivers.protocol, "execute", execute)
+    with pytest.raises(errors.WhiteBitInDoubtError, match="cannot be read"):
+        drivers.execute_move(execution(account="new", previous_key=PREVIOUS))
+    assert used == ["new"]
+
+
 def test_records_of_every_action_are_read():
     """An action with an unknown number may be the move, so the exchange must not leave it out."""
     asked = []

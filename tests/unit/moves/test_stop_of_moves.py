@@ -70,6 +70,16 @@ def test_a_second_stop_names_both():
     assert stop.joined_by("jane", "leave") == Stop("jane, joe", "market; audit; leave", AT)
 
 
+def test_long_names_and_reasons_are_cut():
+    for stop in (
+        Stop.read(Stop("j" * 999, "r" * 9999, AT).to_text()),
+        Stop("j", "r", AT).joined_by("j" * 999, "r" * 9999),
+    ):
+        assert (len(stop.by), len(stop.reason)) == (200, 1000)
+    whole = Stop("j" * 200, "r" * 1000, AT)
+    assert Stop.read(whole.to_text()) == whole
+
+
 def test_many_stops_stay_short():
     stop = Stop("jane", "market", AT)
     for number in range(500):
