@@ -1,0 +1,107 @@
+"""What each kind of move says, calls and conflicts with."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from airflow_provider_whitebit.moves.intent import Move, Operation
+
+NOTHING = {
+    "transaction_id": None,
+    "amount": None,
+    "status": "planned",
+    "executed_at": None,
+    "attempts": 0,
+    "reconciled": False,
+    "intent_id": None,
+}
+
+#: Each move, its text, its call, its probe, its conflict key, and what is in the receipt of its dry run.
+MOVES = [
+    (
+        Move(Operation.FLEX_INVEST, "p", "USDT", Decimal("25.50"), with_reinvest=True),
+        "flex_invest 25.5 USDT, plan p",
+        ("/investments/invest", {"plan": "p", "amount": "25.50", "withReinvest": True}),
+        ("/investments/history", {"limit": 1}),
+        "in|p",
+        {"operation": "flex_invest", "plan_id": "p", "ticker": "USDT", "amount": "25.50"},
+    ),
+    (
+        Move(Operation.FLEX_WITHDRAW, "p", "USDT", Decimal(7)),
+        "flex_withdraw 7 USDT, plan p",
+        ("/investments/withdraw", {"plan": "p", "amount": "7"}),
+        ("/investments/history", {"limit": 1}),
+        "out|p",
+        {"operation": "flex_withdraw", "plan_id": "p", "ticker": "USDT", "amount": "7"},
+    ),
+    (
+        Move(Operation.FLEX_CLOSE, "p", "USDT", None),
+        "flex_close USDT, plan p",
+        ("/investments/close", {"plan": "p"}),
+        ("/investments/history", {"limit": 1}),
+        "out|p",
+        {"operation": "flex_close", "plan_id": "p", "ticker": "USDT"},
+    ),
+    (
+        Move(Operation.FIXED_INVEST, "p", "USDT", Decimal(7)),
+        "fixed_invest 7 USDT, plan p",
+        ("/smart/investment", {"planId": "p", "amount": "7"}),
+        ("/smart/investments", {"limit": 1}),
+        "fixed in|p",
+        {"operation": "fixed_invest", "plan_id": "p", "ticker": "USDT", "amount": "7"},
+    ),
+    (
+        Move(Operation.FIXED_CLOSE, "p", "USDT", Decimal(7), investment_id="i"),
+        "fixed_close 7 USDT, investment i",
+        ("/smart/investment/close", {"id": "i"}),
+        ("/smart/investments", {"limit": 1}),
+        "fixed out|i",
+        {"operation": "fixed_close", "plan_id": "p", "ticker": "USDT", "amount": "7", "investment_id": "i"},
+    ),
+    (
+        Move(Operation.TRANSFER, "", "USDT", Decimal(7), source="main", target="spot"),
+        "transfer 7 USDT from main to spot",
+        ("/transfer", {"ticker": "USDT", "amount": "7", "from": "main", "to": "spot"}),
+        ("/balance", {"ticker": "USDT"}),
+        "transfer|USDT",
+        {"operation": "transfer", "ticker": "USDT", "amount": "7", "source": "main", "target": "spot"},
+    ),
+    (
+        Move(Operation.SUB_ACCOUNT_TRANSFER, "", "USDT", Decimal(7), source="sub", target="main", sub_account_id="s"),
+        "sub_account_transfer 7 USDT from sub to main, sub-account s",
+        ("/sub-account/transfer", {"id": "s", "direction": "sub_to_main", "ticker": "USDT", "amount": "7"}),
+        ("/sub-account/list", {"limit": 1}),
+        "sub to main|s|USDT",
+        {
+            "operation": "sub_account_transfer",
+            "ticker": "USDT",
+            "amount": "7",
+            "source": "sub",
+            "target": "main",
+            "sub_account_id": "s",
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("move", "text", "call", "probe", "conflict_key", "receipt"), MOVES, ids=[str(one[0].operation) for one in MOVES]
+)
+def test_each_kind_of_move(move, text, call, probe, conflict_key, receipt):
+    assert str(move) == text
+    assert move.call().path.endswith(call[0])
+    assert move.call().params == call[1]
+    assert move.probe_call().path.endswith(probe[0])
+    assert move.probe_call().params == probe[1]
+    assert move.conflict_key == conflict_key
+    planned = move.planned().to_json()
+    assert planned == dict.fromkeys(planned) | NOTHING | receipt | {"plan_id": receipt.get("plan_id")}
+    assert move.leaves_plan is (move.operation in ("flex_withdraw", "flex_close", "fixed_close"))
+
+
+@pytest.mark.parametrize("operation", [one for one in Operation if one not in ("flex_close", "fixed_close")])
+def test_a_move_needs_an_amount_unless_it_closes(operation):
+    with pytest.raises(ValueError, match="needs an amount"):
+        Move(operation, "p", "USDT", None, source="main", target="spot").call()
