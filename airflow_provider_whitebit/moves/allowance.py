@@ -285,6 +285,11 @@ class _Used:
         """How much of it no record shows."""
         return sum((weight for weight, move in self.weights if not move.shown), Decimal(0))
 
+    @property
+    def planned(self) -> Decimal:
+        """How much of it is only planned."""
+        return sum((weight for weight, move in self.weights if move.planned), Decimal(0))
+
     def words(self, number: Decimal) -> str:
         return self.unit(plain(number))
 
@@ -329,7 +334,7 @@ class _Check:
         if self.limits.max_moves_per_hour is not None:
             number = Decimal(self.limits.max_moves_per_hour)
             self._require(self.made_in_an_hour(), Decimal(1), number, f"max_moves_per_hour of {number}")
-        self.moves.append(CountedMove(move.ticker, amount, self.now, shown=False))
+        self.moves.append(CountedMove(move.ticker, amount, self.now, planned=True))
 
     def moved_in_a_day(self, ticker: str) -> _Used:
         """What has moved of an asset in the window of ``max_per_day``."""
@@ -358,13 +363,15 @@ class _Check:
         hours = "24 hours" if used.window == DAY else "hour"
         lines = [
             f"{used.words(wanted)} more would exceed its {limit}.",
-            f"Moved in the last {hours}: {used.words(total)}.",
+            f"Moved in the last {hours}: {used.words(total - used.planned)}.",
         ]
+        if used.planned:
+            lines.append(f"Planned before this move: {used.words(used.planned)}.")
         if unshown := used.unshown:
             lines.append(f"Of these, this package sent {used.words(unshown)} that no record shows so far.")
         left, enough = total, None
         for at, freed in used.releases():
-            if at is not None and left == total:
+            if at is not None and left == total != used.planned:
                 lines.append(f"The next {used.words(freed)} become free at {_in_words(at)}.")
             left -= freed
             if left + wanted <= most:

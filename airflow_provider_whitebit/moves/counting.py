@@ -53,6 +53,7 @@ class CountedMove:
     :param names: what the exchange calls it.
     :param words: describes it if its amount is not known.
     :param shown: whether the exchange's records show it.
+    :param planned: whether it is only planned, before the move that is checked.
     """
 
     ticker: str
@@ -61,6 +62,7 @@ class CountedMove:
     names: frozenset[str] = frozenset()
     words: str = ""
     shown: bool = True
+    planned: bool = False
 
     def counts(self, since: int, ticker: str | None = None) -> bool:
         """Whether it may have moved in or after a Unix second.

@@ -87,28 +87,30 @@ class PlanRun:
         :raises WhiteBitError: the plan journal cannot be read.
         """
         document = self._last_document()
-        cleared = document.get("generation") != self.template.generation
+        if document is None:
+            return None
+        cleared = document["generation"] != self.template.generation
         # A plan that had nothing to do may be made again when a person clears the task.
         if document["done"] is None or (not document["done"] and cleared):
             return None
         receipts = [Receipt.from_json(receipt) for receipt in document["done"]]
         if receipts:
-            self._refuse_other_account(document.get("account", ""), document.get("connection", ""), receipts)
-        changed = _changed(document["requested"] or {}, self.requested)
+            self._refuse_other_account(document["account"], document["connection"], receipts)
+        changed = _changed(document["requested"], self.requested)
         if cleared and changed:
-            raise plan_with_others(self.template, str(document.get("task", "")), changed, document["done"])
+            raise plan_with_others(self.template, document["task"], changed, document["done"])
         if cleared:
             shared = is_idempotent(self.template.key)
-            when = by(str(document.get("task", "")), self.template.task) if shared else "before this task was cleared"
+            when = by(document["task"], self.template.task) if shared else "before this task was cleared"
             log.warning("This plan was carried out %s: its receipts are returned", when)
         return receipts
 
-    def _last_document(self) -> Mapping[str, Any]:
+    def _last_document(self) -> Mapping[str, Any] | None:
         documents = self._documents()
         # Of a task's runs only the last one counts: one that was replaced and only stopped does not know of what came
         # after it. Of tasks that share an idempotency key, one that has carried out the plan counts.
         shared = [] if self.template.journal.by_tries else [document for document in documents if document["done"]]
-        return (shared or documents or [{"done": None}])[-1]
+        return next(reversed(shared or documents), None)
 
     def recover(self, *, announce: bool) -> list[Receipt]:
         """Find out what earlier runs of the task did. Sends nothing.
@@ -152,10 +154,10 @@ class PlanRun:
             return
         for document in self._documents():
             others = document["generation"] in self._made_in - {self.template.generation}
-            changed = _changed(document["requested"] or {}, self.requested)
+            changed = _changed(document["requested"], self.requested)
             if others and changed:
                 made = [receipt.to_json() for receipt in self.receipts]
-                raise plan_with_others(self.template, str(document.get("task", "")), changed, made)
+                raise plan_with_others(self.template, document["task"], changed, made)
 
     def _refuse_other_account(self, account: str, connection: str, made: Sequence[Receipt]) -> None:
         """Check that what was made is of an account of this run.

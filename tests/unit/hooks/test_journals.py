@@ -442,6 +442,16 @@ def test_no_name_of_a_move_begins_like_the_entries_of_another(keys):
         assert [other for other in beginnings if f"{other}1".startswith(one)] == [one]
 
 
+def test_the_instances_of_a_task_are_counted_in_its_dag_run():
+    class Instance(SimpleNamespace):
+        def get_ti_count(self, *, dag_id, task_ids, run_ids):
+            return {("d", "r", "t"): 3.0}[dag_id, *run_ids, *task_ids]
+
+    assert stores.count_instances(Instance(dag_id="d", run_id="r", task_id="t")) == 3
+    with pytest.raises(WhiteBitJournalError, match=r"could not be counted \(KeyError\)"):
+        stores.count_instances(Instance(dag_id="d", run_id="r", task_id="x"))
+
+
 @pytest.mark.parametrize("letter", ["d", "д"])
 @pytest.mark.parametrize("number", [1, 2**20 - 1])
 def test_a_database_can_keep_every_name(letter, number):

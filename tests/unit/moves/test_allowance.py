@@ -158,7 +158,22 @@ def test_an_amount_that_cannot_be_read_stops_the_move(limits):
 def test_a_plan_uses_up_what_its_moves_need():
     moves = [replace(MOVE, amount=Decimal(50))] * 3
     assert run_foresee(Limited(), DAILY, *moves[:2]) is None
-    assert "24 hours: 100 USDT" in str(run_foresee(Limited(), DAILY, *moves))
+    later = pendulum.from_timestamp(SECOND + DAY + _SURELY).isoformat()
+    assert str(run_foresee(Limited(), DAILY, *moves)).splitlines() == [
+        "Connection 'c': 50 USDT more would exceed its max_per_day of 100 USDT.",
+        "Moved in the last 24 hours: 0 USDT.",
+        "Planned before this move: 100 USDT.",
+        "No money moved.",
+        "Next steps:",
+        f"1. Clear the task after {later}: then this move fits again.",
+        "2. To move earlier, ask the administrator who set this limit on the connection.",
+    ]
+    earlier = pendulum.from_timestamp(SECOND - 60 + DAY + _SURELY).isoformat()
+    assert str(run_foresee(Limited("30"), DAILY, *moves[:2])).splitlines()[1:4] == [
+        "Moved in the last 24 hours: 30 USDT.",
+        "Planned before this move: 50 USDT.",
+        f"The next 30 USDT become free at {earlier}.",
+    ]
     # Those of other assets need nothing.
     assert run_foresee(Limited(), DAILY, *moves[:2], replace(MOVE, ticker="BTC")) is None
 
@@ -387,3 +402,9 @@ class TestUsedLimits:
         script.run(limits=BOTH)
         (day, hour) = self.used(script, BOTH)
         assert (day.used, day.unshown, hour.used, hour.unshown) == (25, 25, 1, 1)
+
+    def test_an_unknown_amount_is_not_added_up(self):
+        script = Limited()
+        script.log(intent(id="i", move=replace(CLOSE, amount=None)).trying(Attempt(NOW, SECOND)))
+        (day,) = self.used(script, DAILY)
+        assert (day.used, day.unshown) == (None, 0)

@@ -128,6 +128,27 @@ def test_several_records(records, expected):
 
 
 @pytest.mark.parametrize(
+    ("left", "words"),
+    [
+        (record("tx_1", amount="26"), "tx_1 of 2026-09-21T14:13:20+00:00, 26 USDT"),
+        (record("", amount="26"), "a record without an identifier of 2026-09-21T14:13:20+00:00, 26 USDT"),
+        (
+            UnreadableRecord.of(
+                FlexTransaction, "/path", {"createdAt": SECOND, "currency": "USDT", "actionType": 6}, 0
+            ),
+            "a record that cannot be read of 2026-09-21T14:13:20+00:00",
+        ),
+        (
+            UnreadableRecord.of(FlexTransaction, "/path", {"amount": "25", "currency": "USDT", "actionType": 6}, 0),
+            "a record that cannot be read, without a time",
+        ),
+    ],
+)
+def test_a_doubt_describes_the_records(left, words):
+    assert judge(in_doubt(), traces_of(MOVE, [left]), margin_ms=MARGIN_MS).unclear == (words,)
+
+
+@pytest.mark.parametrize(
     ("left", "expected"),
     [
         # Perhaps the second record of the opening that has a receipt.

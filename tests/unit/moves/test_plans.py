@@ -15,6 +15,7 @@ from airflow_provider_whitebit.moves.drivers import _confirm_run
 from airflow_provider_whitebit.moves.history import MoveHistory
 from airflow_provider_whitebit.moves.intent import Attempt, Intent, Move, Operation
 from airflow_provider_whitebit.moves.journal import MemoryJournal
+from airflow_provider_whitebit.moves.keys import idempotent
 from airflow_provider_whitebit.moves.plans import PlanRun
 from tests.protocol_script import execution
 
@@ -35,6 +36,9 @@ def document(highest=0, run="1", done=None, **changes):
         "version": 1,
         "run": run,
         "generation": "1",
+        "task": "",
+        "account": "a",
+        "connection": "",
         "requested": {"policy": "p"},
         "highest": highest,
         "done": done,
@@ -142,6 +146,51 @@ def test_a_retry_with_other_parameters_returns_what_was_made():
     ledger = Ledger(invest("a"))
     ledger.run()
     assert ledger.run(requested="another") == ["tx1"]
+
+
+def with_key(ledger, account, connection, **options):
+    run = ledger.plan_run(**options)
+    template = replace(run.template, api_key=replace(run.template.api_key, fingerprint=account, connection=connection))
+    return replace(run, template=template)
+
+
+@pytest.mark.parametrize(
+    ("account", "connection", "own"),
+    [("a", "other", True), ("b", "first", True), ("b", "other", False)],
+)
+def test_a_plan_that_was_made_is_that_of_its_account_or_connection(account, connection, own):
+    ledger = Ledger(invest("a"))
+    with mock.patch.object(plans, "execute_move", ledger.execute):
+        with_key(ledger, "a", "first").execute(ledger.moves)
+    [note] = ledger.plan_journal.read()
+    assert (note["account"], note["connection"], note["task"]) == ("a", "first", "")
+    later = with_key(ledger, account, connection, run="2")
+    if own:
+        assert [one.transaction_id for one in later.done()] == ["tx1"]
+        return
+    with pytest.raises(e.WhiteBitAlreadyMovedError, match="connection 'first'; this time it names 'other'") as caught:
+        later.done()
+    assert caught.value.completed_moves[0]["transaction_id"] == "tx1"
+    assert caught.value.next_step == 'Give each connection a plan of its own: key="plan other".'
+
+
+def test_another_tasks_plan_under_an_idempotency_key_names_that_task():
+    ledger = Ledger(invest("a"))
+    key = idempotent("a", "rent")
+
+    def of(task, generation, requested="p"):
+        run = ledger.plan_run(requested=requested, generation=generation, run=generation)
+        return replace(run, template=replace(run.template, key=key, task=task))
+
+    ledger.plan_journal.write(document(1, done=[receipt_of("tx1")], task="task invest of d, run r"))
+    assert [one.transaction_id for one in of("task other of d, run r", "2").done()] == ["tx1"]
+    with pytest.raises(e.WhiteBitAlreadyMovedError, match=r"used before by task invest of d, run r") as caught:
+        of("task other of d, run r", "2", "another").done()
+    assert caught.value.completed_moves == ()
+
+
+def receipt_of(name):
+    return intent(invest("a")).executed(name, Decimal(10), AT, reconciled=False).receipt.to_json()
 
 
 def test_only_the_last_run_says_whether_the_plan_is_done():
