@@ -442,6 +442,49 @@ def test_no_name_of_a_move_begins_like_the_entries_of_another(keys):
         assert [other for other in beginnings if f"{other}1".startswith(one)] == [one]
 
 
+DATE = datetime(2026, 11, 29, tzinfo=UTC)
+
+
+def runs_of_date(texts=None, *, by_hand=True, moments=(DATE,)):
+    task = journals.TaskJournals(("d", "manual__1", "t", "-1"), 2, variables=texts or Texts(), by_hand=by_hand)
+    return journals.RunsOfDate(task, DATE, moments)
+
+
+def test_a_test_of_a_date_finds_the_runs_that_started(monkeypatch):
+    asked = []
+    runs = ["scheduled__x", "manual__1", "manual__2", "__airflow_temporary_run_3", "backfill__x"]
+    monkeypatch.setattr(journals, "started_runs", lambda *about: asked.append(about) or runs)
+    assert runs_of_date().started() == ["scheduled__x", "backfill__x"]
+    assert asked == [("d", "t", DATE)]
+    assert runs_of_date(by_hand=False).started() == []
+    monkeypatch.setattr(journals, "started_runs", lambda *about: {}["d"])
+    with pytest.raises(WhiteBitJournalError, match=r"audit log could not be read \(KeyError\)") as caught:
+        runs_of_date().started()
+    assert caught.value.money_moved is False
+
+
+def test_a_test_of_a_date_finds_the_journals_of_runs_that_were_deleted():
+    texts, end = Texts(), datetime(2026, 11, 30, tzinfo=UTC)
+    for run in ("scheduled__2026-11-29T00:00:00+00:00", "backfill__2026-11-30T00:00:00+00:00"):
+        journals.TaskJournals(("d", run, "t", "-1"), 1, variables=texts).journal("k").write({"by": run})
+    found = {run: journal.read() for run, journal in runs_of_date(texts, moments=(DATE, end)).journals("k")}
+    assert found == {
+        "scheduled__2026-11-29T00:00:00+00:00": [{"by": "scheduled__2026-11-29T00:00:00+00:00"}],
+        "scheduled__2026-11-30T00:00:00+00:00": [],
+        "backfill__2026-11-29T00:00:00+00:00": [],
+        "backfill__2026-11-30T00:00:00+00:00": [{"by": "backfill__2026-11-30T00:00:00+00:00"}],
+    }
+
+
+@pytest.mark.parametrize("teams", [True, False])
+def test_the_tries_of_several_teams_share_a_sign(monkeypatch, teams):
+    monkeypatch.setattr(journals, "current_context", context)
+    asked = []
+    monkeypatch.setattr(journals, "boolean_option", lambda *option: asked.append(option) or teams)
+    assert ("from_1" in journals.slot_for("k").journal.writers.signs(1)) is teams
+    assert asked == [("core", "multi_team")]
+
+
 def test_the_instances_of_a_task_are_counted_in_its_dag_run():
     class Instance(SimpleNamespace):
         def get_ti_count(self, *, dag_id, task_ids, run_ids):
