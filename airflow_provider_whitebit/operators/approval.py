@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_provider_whitebit.operators import people
 from airflow_provider_whitebit.operators.base import WhiteBitMoveOperator, fail_without_retry, publish
-from airflow_provider_whitebit.operators.parameters import plain_path, read_rendered, refuse_floats
+from airflow_provider_whitebit.operators.parameters import checks_values, plain_path, read_rendered, refuse_floats
 from airflow_provider_whitebit.operators.people import (
     ApprovalOperator,
     HITLOperator,
@@ -106,7 +106,8 @@ class WhiteBitApprovalOperator(ApprovalOperator):
             notifiers=notifiers,
             **kwargs,
         )
-        refuse_floats({"above": above})
+        if checks_values(self):
+            refuse_floats({"above": above})
         set_fields(self, fields or {})
         self.plan: Any = plain_path(plan)
         self.above: Any = above

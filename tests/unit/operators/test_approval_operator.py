@@ -93,6 +93,16 @@ def asked(monkeypatch):
 
 
 @only_with_people
+def test_a_mapped_task_takes_the_floats_of_an_xcom_as_written():
+    with DAG("mapped", schedule=None):
+        source = BaseOperator(task_id="source")
+        mapped = approval.WhiteBitApprovalOperator.partial(task_id="ask", plan=planned()).expand(above=source.output)
+    assert mapped.unmap({"above": {"USDT": 1500.0}})._read_above() == {"USDT": 1500}
+    with pytest.raises(WhiteBitValidationError, match="above"):
+        mapped.unmap({"above": {"USDT": 0.12345678901234567}})._read_above()
+
+
+@only_with_people
 @pytest.mark.parametrize(
     ("above", "asks"),
     [
