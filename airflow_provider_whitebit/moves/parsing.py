@@ -108,6 +108,20 @@ def read_limit(name: str, raw: object) -> Decimal:
     return Decimal(text)
 
 
+def read_range(at_least: object, at_most: object) -> tuple[Decimal | None, Decimal | None]:
+    """Read a lower and an upper limit. One of them may be left out.
+
+    :raises WhiteBitValidationError: one is wrong, both are left out, or no amount is within both.
+    """
+    least = read_optional(read_limit, "at_least", at_least)
+    most = read_optional(read_limit, "at_most", at_most)
+    if least is most is None:
+        raise WhiteBitValidationError("Give at_least, or at_most, or both.")
+    if least is not None and most is not None and least > most:
+        raise WhiteBitValidationError(f"at_least is {least:f} and at_most is {most:f}: no amount is within both.")
+    return least, most
+
+
 def read_rate(name: str, raw: object) -> Decimal:
     """Read an advertised rate: a fraction per year, above 0 and at most 1.
 

@@ -66,18 +66,14 @@ class WhiteBitBalanceSensor(WhiteBitSensor):
         self.deferrable = deferrable
 
     def condition(self, context: Mapping[str, Any]) -> Condition:
-        from airflow_provider_whitebit.client.errors import WhiteBitValidationError
         from airflow_provider_whitebit.moves import parsing
         from airflow_provider_whitebit.treasury.conditions import BalanceCondition
 
         account, ticker, at_least, at_most = self._parameters("account", "ticker", "at_least", "at_most").values()
-        if at_least is at_most is None:
-            raise WhiteBitValidationError("Give at_least, or at_most, or both.")
         return BalanceCondition(
-            account=parsing.read_account("account", account),
-            ticker=parsing.read_ticker(ticker),
-            at_least=parsing.read_optional(parsing.read_limit, "at_least", at_least),
-            at_most=parsing.read_optional(parsing.read_limit, "at_most", at_most),
+            parsing.read_account("account", account),
+            parsing.read_ticker(ticker),
+            *parsing.read_range(at_least, at_most),
         )
 
 

@@ -287,15 +287,13 @@ class WhiteBitBalanceTrigger(WhiteBitEventTrigger):
         poke_interval: float = 60,
         since: None = None,
     ) -> None:
-        from airflow_provider_whitebit.moves.parsing import read_account, read_limit, read_ticker
+        from airflow_provider_whitebit.moves.parsing import read_account, read_range, read_ticker
 
         super().__init__(whitebit_conn_id, poke_interval, since)
-        if at_least is None and at_most is None:
-            raise ValueError("give at_least, or at_most, or both")
         self.account = read_account("account", account)
         self.ticker = read_ticker(ticker)
-        self.at_least = None if at_least is None else format(read_limit("at_least", at_least), "f")
-        self.at_most = None if at_most is None else format(read_limit("at_most", at_most), "f")
+        limits = read_range(at_least, at_most)
+        self.at_least, self.at_most = (None if limit is None else format(limit, "f") for limit in limits)
 
     def watch(self) -> Watch:
         from airflow_provider_whitebit.treasury.conditions import BalanceCondition

@@ -187,6 +187,7 @@ def test_parameters_that_are_refused_when_the_dag_is_parsed(kind, arguments):
         (sensors.WhiteBitBalanceSensor, {"ticker": "USDT", "at_least": "much"}),
         (sensors.WhiteBitBalanceSensor, {"ticker": "USDT", "at_most": "-1"}),
         (sensors.WhiteBitBalanceSensor, {"ticker": "USDT", "at_least": "1", "account": "moon"}),
+        (sensors.WhiteBitBalanceSensor, {"ticker": "USDT", "at_least": "1", "at_most": "0.5"}),
         (sensors.WhiteBitFlexInvestmentSensor, {"plan_id": "x"}),
         (sensors.WhiteBitFlexInvestmentSensor, {}),
         (sensors.WhiteBitFlexInvestmentSensor, {"plan_id": PLAN, "status": "2"}),

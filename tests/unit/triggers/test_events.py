@@ -168,8 +168,9 @@ def test_parameters_are_checked_when_the_dag_file_is_read():
     for interval in ("nan", "inf"):
         with pytest.raises(ValueError, match=f"poke_interval is {interval}"):
             WhiteBitFlexEarningTrigger(poke_interval=float(interval))
-    with pytest.raises(ValueError, match="at_least"):
-        WhiteBitBalanceTrigger(ticker="USDT")
+    for wrong in ({}, {"at_least": "", "at_most": None}, {"at_least": "5", "at_most": "4.9"}):
+        with pytest.raises(e.WhiteBitValidationError, match=r"at_least.* both\."):
+            WhiteBitBalanceTrigger(ticker="USDT", **wrong)
     with pytest.raises(e.WhiteBitValidationError, match="at_least is a float"):
         WhiteBitBalanceTrigger(ticker="USDT", at_least=1.5)
     for wrong in ({}, {"above": "0.1", "below": "0.2"}, {"changed_by": "0.1", "below": "0.2"}):
