@@ -77,7 +77,7 @@ class Keys(dict[str, Key]):
         return self[api_key] if api_key else next(iter(self.values()))
 
     def add_like(self, api_key: str, secret: str, like: str | None = None) -> None:
-        """Add one more API key to an account, with the permissions of an existing key.
+        """Add one more API key to an account, with the permissions and the state of an existing key.
 
         :param like: a key of the account; by default the first key.
         :raises ValueError: if that key does not exist, or the new name is taken.
@@ -85,7 +85,7 @@ class Keys(dict[str, Key]):
         known = self.named(like)
         if api_key in self:
             raise ValueError(f"there is already a key {api_key!r}")
-        self[api_key] = replace(known, api_key=api_key, secret=secret, enabled=True)
+        self[api_key] = replace(known, api_key=api_key, secret=secret)
 
     def revoke(self, api_key: str) -> None:
         """Delete an API key.

@@ -15,8 +15,8 @@ LATER_EARNINGS = 3
 #: The asset of ``delisted_asset``.
 DELISTED = "SOL"
 #: What ``unknown_numbers`` shows.
-UNKNOWN_ACTION, UNKNOWN_FLEX_STATUS, UNKNOWN_FIXED_STATUS, UNKNOWN_PLAN_STATUS = 7, 2, 3, 5
-#: Seconds for which an investment has an unknown status.
+UNKNOWN_ACTION, UNKNOWN_FLEX_STATUS, UNKNOWN_FIXED_STATUS, UNKNOWN_PLAN_STATUS, UNKNOWN_MAIN_STATUS = 7, 2, 3, 5, 29
+#: Seconds for which an investment, a deposit or a withdrawal has an unknown status.
 BEING_OPENED = 10
 
 
@@ -46,8 +46,8 @@ class Quirks:
     later_earnings: bool = _quirk("earnings are credited at 03:00 UTC instead of midnight")
     late_records: bool = _quirk("records and investments appear in lists 3 seconds after they were made")
     unknown_numbers: bool = _quirk(
-        "statuses and actions that no page lists: of investments in their first 10 seconds, of inactive Fixed plans, "
-        "of a record of 0 after each earning"
+        "statuses and actions that no page lists: of investments, deposits and withdrawals in their first 10 seconds, "
+        "of inactive Fixed plans, of a record of 0 after each earning"
     )
 
     camel_case_ids: bool = _quirk("transactionId instead of transaction_id, in answers to moves and in records")

@@ -14,6 +14,7 @@ from airflow_provider_whitebit.sandbox.quirks import (
     ROUNDED_DECIMALS,
     UNKNOWN_FIXED_STATUS,
     UNKNOWN_FLEX_STATUS,
+    UNKNOWN_MAIN_STATUS,
     UNKNOWN_PLAN_STATUS,
     Quirks,
 )
@@ -83,6 +84,8 @@ def _with_unknown_status(entry: Entry, now: int) -> Entry:
     began = entry.get("createdAt", entry.get("created"))
     if "status" not in entry or began is None or now - began >= BEING_OPENED:
         return entry
+    if "transactionHash" in entry:
+        return entry | {"status": UNKNOWN_MAIN_STATUS}
     return entry | {"status": UNKNOWN_FLEX_STATUS if "invested" in entry else UNKNOWN_FIXED_STATUS}
 
 

@@ -116,6 +116,13 @@ def test_a_second_key_of_an_account_and_the_first_one_revoked(bench):
         bench.exchange.keys.revoke("second")
 
 
+def test_a_key_in_use_is_disabled(bench):
+    assert bench.call("balance")[0] == 200
+    bench.exchange.keys.revoke("sandbox-key")
+    bench.exchange.keys.add_like("sandbox-key", "sandbox-secret", "sandbox-key-disabled")
+    assert bench.call("balance")[1]["message"] == "This action is unauthorized. Enable your key in API settings"
+
+
 def test_key_without_lending(bench):
     bench.key, bench.secret = "sandbox-key-no-lending", "sandbox-secret-no-lending"
     assert bench.balance() == "10000"

@@ -226,7 +226,9 @@ def test_unknown_numbers(make_bench):
     assert bench.flex("investments")[1]["data"][0]["status"] == 2
     assert bench.call("smart/investments")[1]["records"][0]["status"] == 3
     assert listed(bench, "smart/plans")[INACTIVE]["status"] == 5
+    assert {record["status"] for record in bench.call("history")[1]["records"]} == {29}
     bench.pass_time(hours=24)
+    assert {record["status"] for record in bench.call("history")[1]["records"]} == {3}
     assert bench.flex("investments")[1]["data"][0]["status"] == 1
     assert actions(bench)[-1] == (7, "0")
 
