@@ -10,7 +10,7 @@ import pytest
 from airflow_provider_whitebit.client import errors as e
 from airflow_provider_whitebit.client import meanings
 from airflow_provider_whitebit.client._moving import MovingClient
-from airflow_provider_whitebit.client.answers import error_from_answer
+from airflow_provider_whitebit.client.answers import error_from_answer, unusable
 from airflow_provider_whitebit.client.calls import balance_probe_call, flex_close_call
 from airflow_provider_whitebit.client.endpoints import FIXED, FLEX, TRANSFER
 from airflow_provider_whitebit.client.signing import Credentials
@@ -344,3 +344,26 @@ def test_advice_where_no_task_is_concerned_speaks_of_none():
         assert row.retryable or (steps and "task" not in " ".join(steps)), row.name
     for kind in (e.WhiteBitConfigurationError, AUTH, PERMISSION, REFUSED, WRONG, BLOCKED):
         assert "task" not in " ".join(e.steps_without_task(kind("x")))
+
+
+@pytest.mark.parametrize(
+    ("answer", "meaning", "errors"),
+    [
+        (
+            {"errors": {"system": ["The exchange is under maintenance"]}},
+            "maintenance",
+            {"system": ["The exchange is under maintenance"]},
+        ),
+        (
+            {"errors": ["The exchange is under maintenance"]},
+            "maintenance",
+            {"errors": ["The exchange is under maintenance"]},
+        ),
+        ({"errors": {"amount": "x"}}, "server_fault", {"amount": ["x"]}),
+        ({"ERRORS": {"amount": "x"}}, "server_fault", {}),
+        ([1], "server_fault", {}),
+    ],
+)
+def test_what_an_unusable_answer_says_by_field(answer, meaning, errors):
+    error = unusable("/path", 503, answer)
+    assert (error.meaning, error.errors, error.money_moved) == (meaning, errors, None)

@@ -6,7 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from airflow_provider_whitebit.moves.intent import Move, Operation
+from airflow_provider_whitebit.client import errors
+from airflow_provider_whitebit.moves.intent import Move, Operation, Refusal
 
 NOTHING = {
     "transaction_id": None,
@@ -105,3 +106,15 @@ def test_each_kind_of_move(move, text, call, probe, conflict_key, receipt):
 def test_a_move_needs_an_amount_unless_it_closes(operation):
     with pytest.raises(ValueError, match="needs an amount"):
         Move(operation, "p", "USDT", None, source="main", target="spot").call()
+
+
+@pytest.mark.parametrize("step", ["Compare.", ("Compare.", "Clear the task."), ()])
+def test_a_refusal_keeps_the_error(step):
+    error = errors.WhiteBitNotEnoughBalanceError(
+        "Not enough.", path="/p", status=422, code=4, said="Available 1", errors={"amount": ["x"]}, next_step=step
+    )
+    kept = Refusal.from_json(Refusal.of(error).to_json()).error()
+    assert type(kept) is type(error)
+    assert (kept.message, kept.path, kept.status, kept.code, kept.said) == ("Not enough.", "/p", 422, 4, "Available 1")
+    assert (kept.errors, kept.next_step) == ({"amount": ["x"]}, step)
+    assert type(kept.next_step) is type(step)
