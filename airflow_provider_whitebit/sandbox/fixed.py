@@ -5,7 +5,8 @@ If the vendor's pages do not say, the sandbox decides:
 - ``percent`` is the interest over the whole term. It is paid on the day the term ends, with the principal.
 - Interest is cut off at the last decimal of the asset in which it is paid.
 - When an investment ends, its amount and its interest are available to the plan again.
-- Plans that are switched off, and special offers, are not listed.
+- Plans that are switched off, and special offers, are not listed. All others are, with any status (the page: "with
+  active status").
 - An investment keeps the terms under which it was made.
 - ``updated`` is the second of the last change; for an investment that ran to its end, that of the payment.
 - Investments are listed newest first, payments latest first.
@@ -97,12 +98,13 @@ class Fixed(Lending[FixedPlan]):
         ticker = fields.selected("ticker", self.assets)
         fields.check()
         full = self._full_plans(caller)
-        return 200, [
+        shown = [
             self._show_plan(plan) | ({"status": PAUSED_PLAN} if plan.id in full else {})
             for plan in self.plans.values()
             if not plan.disabled and not plan.special and ticker in (None, plan.ticker)
             if not (self.quirks.vanished_plans and plan.id in full) and not self.quirks.delisted(plan.ticker)
         ]
+        return 200, [plan for plan in shown if plan["status"] == ACTIVE_PLAN or not self.quirks.active_plans]
 
     def list_investments(self, caller: Caller, now_ms: int) -> Success:
         fields = Fields(caller.params)

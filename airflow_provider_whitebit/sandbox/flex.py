@@ -7,7 +7,7 @@ If the vendor's pages do not say, the sandbox decides:
 - An earning is a record of action 4. With auto-reinvest a record of action 2 follows for the added amount.
 - ``withReinvest`` given as true switches auto-reinvest on also when an investment is added to.
 - An amount with more decimals than its asset allows is "not a valid number".
-- Investments and histories are listed newest first.
+- Investments and histories are listed newest first. ``dateTo`` includes its own second.
 - Interest accrues at each full hour UTC on what is invested then, cut off at 18 decimals. At 00:00 UTC it is
   credited, cut off at the asset's last decimal, and the rest is carried over.
 - A withdrawal from a plan that is not open to the caller is refused as if there were no such plan (the page: "Plan must
@@ -411,7 +411,7 @@ class Flex(Lending[Plan]):
         where["at_ms<=?"] = now_ms - self.faults.history_lag_ms
         if until is not None:
             # As one bound: of two, SQLite would look up one and read through everything up to the other.
-            where["at_ms<=?"] = min(where["at_ms<=?"], until * 1000 + 999)
+            where["at_ms<=?"] = min(where["at_ms<=?"], until * 1000 + (-1 if self.quirks.exclusive_dates else 999))
         if since is not None:
             where["at_ms>=?"] = since * 1000
         tail = f"AND action IN ({', '.join(map(str, actions))}) " if actions else ""

@@ -63,6 +63,7 @@ class Quirks:
     object_lists: bool = _quirk("an empty list is {}")
     null_lists: bool = _quirk("an empty list is null")
     oldest_first: bool = _quirk("lists of investments, Flex histories and Fixed payments run oldest first")
+    exclusive_dates: bool = _quirk("dateTo leaves out the records of its own second")
     short_pages: bool = _quirk("pages have at most 25 entries, and answers with a limit say so")
 
     ok_refusals: bool = _quirk("refusals come with the status of a success, the reason in errors and warning")
@@ -72,6 +73,7 @@ class Quirks:
     maintenance: bool = _quirk("the exchange is under maintenance. It excludes all others")
 
     delisted_asset: bool = _quirk("SOL is in no public list and in no list of plans, while money lies in a plan of it")
+    active_plans: bool = _quirk("only Fixed plans that take money are listed")
     paused_plans: bool = _quirk("a plan that holds money of the caller is paused")
     vanished_plans: bool = _quirk("a plan that holds money of the caller is in no list and takes no more")
 

@@ -33,6 +33,7 @@ RECORDS = [
     "unknown_numbers",
     "oldest_first",
     "padded_amounts",
+    "exclusive_dates",
 ]
 INVEST = "smart-flex/investments/invest"
 CLOSE = "smart-flex/investments/close"
@@ -142,6 +143,19 @@ def test_earnings_later_in_the_day(make_bench):
     bench.pass_time(hours=49)
     times = [record["createdAt"] for record in bench.history(actionTypes=[4])]
     assert [second % 86_400 for second in times] == [3 * 3600] * 3
+
+
+def test_exclusive_dates(make_bench):
+    bench = make_bench(quirks=Quirks(exclusive_dates=True))
+    bench.invest(USDT, "10")
+    second = bench.clock.now // 1000
+    assert bench.history(dateFrom=second, dateTo=second) == []
+    assert len(bench.history(dateFrom=second, dateTo=second + 1)) == 1
+
+
+def test_active_plans(make_bench):
+    bench = make_bench(quirks=Quirks(active_plans=True))
+    assert {plan["status"] for plan in bench.call("smart/plans")[1]} == {1}
 
 
 def test_oldest_first(make_bench):
