@@ -61,7 +61,7 @@ def wait(seconds):
 
 @pytest.fixture
 def retried(as_task):
-    """Makes a move as a task with retries does: again after 30 s if no money moved and a retry can help."""
+    """Makes a move as a task with retries does: again after 30 s if nothing is in doubt and a retry can help."""
 
     def make(move, *arguments: Any, **options: Any) -> Any:
         for number in range(1, 5):
@@ -69,7 +69,7 @@ def retried(as_task):
             try:
                 return move(*arguments, **options)
             except e.TRANSIENT_ERRORS as error:
-                if number == 4 or error.money_moved is not False:
+                if number == 4 or error.money_moved is None:
                     raise
                 wait(30)
 
