@@ -85,7 +85,7 @@ class Tries:
         Then all tries add one sign that they share. A try can neither see nor keep the sign of another team.
     """
 
-    def __init__(self, own: int, *, in_teams: bool = False) -> None:
+    def __init__(self, own: int, *, in_teams: bool) -> None:
         self._own, self._in_teams = own, in_teams
 
     def signs(self, writer: int) -> list[str]:

@@ -223,7 +223,7 @@ def test_every_try_finds_what_any_set_of_tries_wrote(writers, own):
     texts = Texts()
     found = written(lambda number: journals.TaskJournals(TASK, number, variables=texts).journal("k"), writers, own)
     assert found == sorted(writers)
-    known = journals.Tries(own).known(lambda sign: False)
+    known = journals.Tries(own, in_teams=False).known(lambda sign: False)
     # 0 is the document of a try that a person started.
     assert list(known) == list(range(own + 1))
 
@@ -253,8 +253,8 @@ def test_the_signs_of_any_task_lead_to_its_number(numbers):
 
 @given(numbers=st.sets(st.integers(1, 10_000), max_size=40), own=st.integers(1, 20))
 def test_the_signs_of_tries_lead_to_the_highest(numbers, own):
-    signs = {sign for number in numbers for sign in journals.Tries(number).signs(number)}
-    known = journals.Tries(own).known(signs.__contains__)
+    signs = {sign for number in numbers for sign in journals.Tries(number, in_teams=False).signs(number)}
+    known = journals.Tries(own, in_teams=False).known(signs.__contains__)
     assert numbers | {own} <= set(known)
     assert max(known) < 2 * max(numbers | {own})
 
