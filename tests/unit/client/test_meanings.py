@@ -10,7 +10,7 @@ import pytest
 from airflow_provider_whitebit.client import errors as e
 from airflow_provider_whitebit.client import meanings
 from airflow_provider_whitebit.client._moving import MovingClient
-from airflow_provider_whitebit.client.answers import error_from_answer, unusable
+from airflow_provider_whitebit.client.answers import error_from_answer, tells_failure, unusable
 from airflow_provider_whitebit.client.calls import balance_probe_call, flex_close_call
 from airflow_provider_whitebit.client.endpoints import FIXED, FLEX, TRANSFER
 from airflow_provider_whitebit.client.signing import Credentials
@@ -359,7 +359,7 @@ def test_advice_where_no_task_is_concerned_speaks_of_none():
             "maintenance",
             {"errors": ["The exchange is under maintenance"]},
         ),
-        ({"errors": {"amount": "x"}}, "server_fault", {"amount": ["x"]}),
+        ({"errors": {"amount": "too small"}}, "server_fault", {"amount": ["too small"]}),
         ({"ERRORS": {"amount": "x"}}, "server_fault", {}),
         ([1], "server_fault", {}),
     ],
@@ -367,3 +367,23 @@ def test_advice_where_no_task_is_concerned_speaks_of_none():
 def test_what_an_unusable_answer_says_by_field(answer, meaning, errors):
     error = unusable("/path", 503, answer)
     assert (error.meaning, error.errors, error.money_moved) == (meaning, errors, None)
+
+
+@pytest.mark.parametrize(
+    ("answer", "fails"),
+    [
+        ([], False),
+        ([{"error": "x"}], False),
+        ("error", False),
+        (None, False),
+        ({}, False),
+        ({"data": {"error": "x"}}, False),
+        ({"success": True}, False),
+        ({"success": 1}, True),
+        ({"SUCCESS": True}, True),
+        ({"success": False}, True),
+        *(({name: None}, True) for name in ("code", "Message", "errors", "error", "detail", "fault", "warning")),
+    ],
+)
+def test_which_answers_tell_a_failure(answer, fails):
+    assert tells_failure(answer) is fails
