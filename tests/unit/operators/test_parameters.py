@@ -74,7 +74,7 @@ KINDS = {
     sub_accounts.WhiteBitSubAccountTransferOperator: {
         **{"sub_account_id": "s", "direction": "main_to_sub", "ticker": "USDT", "amount": "1"}
     },
-    sensors.WhiteBitBalanceSensor: {"ticker": "USDT", "at_least": "1"},
+    sensors.WhiteBitBalanceSensor: {"ticker": "USDT", "at_least": "0"},
     sensors.WhiteBitFlexInvestmentSensor: {"ticker": "USDT"},
     sensors.WhiteBitFlexEarningSensor: {},
     sensors.WhiteBitFixedMaturitySensor: {"ticker": "USDT"},
