@@ -201,6 +201,7 @@ FIXED_CLOSE = Move(Operation.FIXED_CLOSE, "term", "USDT", Decimal(100), investme
         (executed_as("s", "t1", TO_SUB), {}, [7]),
         (executed_as("f", "f1", FIXED_INVEST), {}, [100]),
         (executed_as("f", "f1", FIXED_INVEST), {"fixed": [fixed()]}, [100]),
+        (executed_as("f", "f1", FIXED_INVEST), {"fixed": [fixed(1, SECOND + 60)]}, [100]),
         (executed_as("f", None, FIXED_CLOSE), {"fixed": [fixed(1, OLD)]}, [100]),
         (executed_as("f", None, FIXED_CLOSE), {"fixed": [fixed(2, OLD, SECOND + 1)]}, [100]),
     ],

@@ -310,6 +310,8 @@ def test_a_fixed_investment_that_cannot_be_read(changes, expected):
     [
         ({}, "unclear"),
         ({"status": None}, "unclear"),
+        ({"updated": SECOND + 17}, "absent"),
+        ({"updated": SECOND + 17, "status": None}, "unclear"),
         ({"id": "other"}, "absent"),
         ({"id": None}, "unclear"),
     ],

@@ -9,6 +9,8 @@ import pendulum
 import pytest
 
 from airflow_provider_whitebit.client.errors import WhiteBitResolutionError
+from airflow_provider_whitebit.client.models import FlexTransaction
+from airflow_provider_whitebit.client.unreadable import UnreadableRecord
 from airflow_provider_whitebit.moves import examination as x
 from airflow_provider_whitebit.moves.evidence import NONCE_LIFE_MS, Trace, has_left, traces_of
 from airflow_provider_whitebit.moves.intent import Attempt, Balances, Move, Operation
@@ -112,6 +114,20 @@ def test_answers_that_cannot_be_accepted(others, given, words):
     assert "Nothing was changed" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("others", "left"),
+    [([], "tx_1, tx_2"), ([other("tx_1", resolved_by="B"), other("tx_2", resolved_by="B")], "none")],
+)
+def test_a_wrong_answer_is_told_what_remains(others, left):
+    with pytest.raises(WhiteBitResolutionError, match=f"These remain: {left}. Nothing was changed"):
+        examined(TWO, others=others).answer(ran=True, name="tx_3", **PERSON)
+
+
+def test_names_and_reasons_are_kept_as_long_as_they_can_be():
+    answer = examined(TWO).answer(ran=False, user="u" * 999, reason="r" * 999)
+    assert (len(answer.resolved_by), len(answer.reason)) == (250, 500)
+
+
 def test_the_one_record_that_remains_needs_no_name():
     answer = examined(TWO, others=[other("tx_1", resolved_by="Bob")]).answer(ran=True, **PERSON)
     assert answer.reference == "tx_2"
@@ -152,6 +168,13 @@ def test_a_person_reads_what_was_sent_and_what_may_be_it():
     assert "| tx_1 | 2026-09-21T14:13:20Z | 25 | yes | task sweep of desk, run r1 |" in text
     assert "| tx_2 | 2026-09-21T14:13:20Z | 25 | yes | no known move |" in text
     assert "clears task invest of desk, run a\\|b" in text
+
+
+def test_a_person_reads_what_is_not_known():
+    unread = UnreadableRecord.of(FlexTransaction, "/path", {"currency": "USDT", "actionType": 6}, 0)
+    text = x.question_text(examined([record("", amount="26"), unread]), "task t")
+    assert " | unknown | unknown | not in every field | no known move |" in text
+    assert " | 2026-09-21T14:13:20Z | 26 | not in every field | no known move |" in text
 
 
 def test_an_answer_belongs_to_what_the_person_read():

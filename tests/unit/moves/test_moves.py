@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 
 from airflow_provider_whitebit.client import errors
+from airflow_provider_whitebit.client.calls import Reference
 from airflow_provider_whitebit.moves.intent import Move, Operation, Refusal
 
 NOTHING = {
@@ -99,7 +101,21 @@ def test_each_kind_of_move(move, text, call, probe, conflict_key, receipt):
     assert move.conflict_key == conflict_key
     planned = move.planned().to_json()
     assert planned == dict.fromkeys(planned) | NOTHING | receipt | {"plan_id": receipt.get("plan_id")}
+    # Exponents are none of the exchange's numbers.
+    if move.amount is not None and "amount" in call[1]:
+        assert replace(move, amount=Decimal("1E+2")).call().params["amount"] == "100"
     assert move.leaves_plan is (move.operation in ("flex_withdraw", "flex_close", "fixed_close"))
+
+
+@pytest.mark.parametrize("move", [one[0] for one in MOVES], ids=[str(one[0].operation) for one in MOVES])
+def test_the_status_and_the_names_of_a_success(move):
+    status, names = {
+        Operation.FIXED_INVEST: (201, Reference.INVESTMENT),
+        Operation.FIXED_CLOSE: (200, Reference.NOTHING),
+        Operation.TRANSFER: (201, Reference.NOTHING),
+        Operation.SUB_ACCOUNT_TRANSFER: (200, Reference.BARE_TRANSACTION),
+    }.get(move.operation, (201, Reference.TRANSACTION))
+    assert (move.call().status, move.call().names) == (status, names)
 
 
 @pytest.mark.parametrize("operation", [one for one in Operation if one not in ("flex_close", "fixed_close")])

@@ -187,6 +187,9 @@ def test_another_tasks_plan_under_an_idempotency_key_names_that_task():
     with pytest.raises(e.WhiteBitAlreadyMovedError, match=r"used before by task invest of d, run r") as caught:
         of("task other of d, run r", "2", "another").done()
     assert caught.value.completed_moves == ()
+    with pytest.raises(e.WhiteBitAlreadyMovedError, match=r"used before by this task") as caught:
+        of("task invest of d, run r", "2", "another").done()
+    assert [one["transaction_id"] for one in caught.value.completed_moves] == ["tx1"]
 
 
 def receipt_of(name):
@@ -264,10 +267,10 @@ def test_a_dry_run_fails_if_a_move_stays_in_doubt():
     ledger = Ledger()
     ledger.plan_journal.write(document(1))
     ledger.write(1, intent(invest("a")))
-    ledger.errors["a"] = e.WhiteBitInDoubtError("two records fit", intent_id="i1", next_step="Compare.")
+    ledger.errors["a"] = e.WhiteBitInDoubtError("two records fit", intent_id="i1", path="/p", next_step="Compare.")
     with pytest.raises(e.WhiteBitInDoubtError, match=r"(?s)could not be found out.*two records fit") as caught:
         ledger.run(send=False)
-    assert (caught.value.intent_id, caught.value.next_step) == ("i1", "Compare.")
+    assert (caught.value.intent_id, caught.value.path, caught.value.next_step) == ("i1", "/p", "Compare.")
 
 
 def test_a_dry_run_of_a_plan_that_is_done_returns_its_receipts():

@@ -12,6 +12,7 @@ from airflow_provider_whitebit.client import errors
 from airflow_provider_whitebit.moves import effects as e
 from airflow_provider_whitebit.moves.execution import Rules
 from airflow_provider_whitebit.moves.intent import Attempt, Balances, Move, Operation, State
+from airflow_provider_whitebit.moves.keys import idempotent
 from airflow_provider_whitebit.moves.limits import Limits
 from tests.protocol_script import NOW, PLAN, Script, executed, history, in_doubt, intent, lost, record, refused
 
@@ -217,6 +218,15 @@ def test_a_receipt_is_not_that_of_a_move_elsewhere():
     with pytest.raises(errors.WhiteBitAlreadyMovedError, match="did not carry it out") as caught:
         Script(journal=[intent(move=elsewhere)]).run()
     assert caught.value.money_moved is False
+
+
+@pytest.mark.parametrize(("task", "made"), [("task t of d", ["tx_old"]), ("task u of d", [])])
+def test_an_idempotency_key_that_was_used_for_another_move_names_the_task(task, made):
+    script = Script(journal=[executed(task="task t of d")])
+    with pytest.raises(errors.WhiteBitAlreadyMovedError, match="idempotency_key='rent' was used before") as caught:
+        script.run(key=idempotent("a", "rent"), task=task, generation="2", requested={"amount": "99"})
+    assert ("by this task" if made else "by task t of d") in caught.value.message
+    assert [one["transaction_id"] for one in caught.value.completed_moves] == made
 
 
 def test_an_intent_is_frozen():
