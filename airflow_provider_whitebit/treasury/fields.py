@@ -42,7 +42,10 @@ class UnquotedNumber(str):
 
 
 class Fields(BaseModel):
-    """Base of strictly read models: an unknown field is an error, and null means that a field is not given."""
+    """Base of strictly read models: an unknown field is an error, and so is null.
+
+    A template or an XCom that gives nothing must not become a default, for example no reserve at all.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True, arbitrary_types_allowed=True)
     #: Hints for names that are fields of another model.
@@ -61,7 +64,9 @@ class Fields(BaseModel):
                 near = difflib.get_close_matches(str(name), known, 1)
                 hint = cls._misplaced.get(str(name)) or (f" Did you mean {near[0]}?" if near else "")
                 raise fault(f"has no field {shown(name)}.{hint} The fields are {', '.join(known)}")
-        return {name: value for name, value in raw.items() if value is not None}
+            if raw[name] is None:
+                raise fault("is empty (null): write a value, or leave the field out", name)
+        return raw
 
 
 FieldsT = TypeVar("FieldsT", bound=Fields)

@@ -35,6 +35,7 @@ from airflow_provider_whitebit.treasury.policy_text import decode
 DEFAULT_NOTICE = 3600
 
 _ZERO = Decimal(0)
+_PERMITS_NONE = 'is empty: leave it out to permit every plan; reserve_share "1" keeps all in Main'
 _LONGEST_NOTICE = 366 * 86400
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -159,7 +160,9 @@ class PlanRules(Fields):
     @model_validator(mode="after")
     def _check_together(self) -> Self:
         if "only" in self.model_fields_set and not self.only:
-            raise fault('is empty: leave it out to permit every plan; reserve_share "1" keeps all in Main', "only")
+            raise fault(_PERMITS_NONE, "only")
+        if "targets" in self.model_fields_set and not self.targets:
+            raise fault(_PERMITS_NONE, "targets")
         if self.choose is Choose.LIST and not self.only:
             raise fault("is list, but there is no list: write the plans in their order in only", "choose")
         if self.targets and self.only:
@@ -273,7 +276,9 @@ def read_policy(raw: object) -> Policy:
             raise wrong("policy", f"{shown(name)} is not a ticker: write it like USDT") from None
         if ticker in tickers:
             raise wrong("policy", f"names {ticker} twice")
-        tickers[ticker] = read_fields(TickerPolicy, {} if wanted is None else wanted, ticker)
+        if wanted is None:
+            raise wrong(ticker, "is empty (null): write its rules, or {} to keep nothing in Main and permit every plan")
+        tickers[ticker] = read_fields(TickerPolicy, wanted, ticker)
     if not tickers:
         raise wrong("policy", 'names no ticker: write at least one, for example {"USDT": {"reserve": "1000"}}')
     return Policy(tickers)

@@ -16,26 +16,27 @@ def policy_schema() -> dict[str, Any]:
     It checks the form of each field. Only :func:`~airflow_provider_whitebit.treasury.policy.read_policy` checks fields
     that depend on each other.
     """
-    boolean, plan_id = ["boolean", "null"], {"type": "string", "pattern": f"^{IDENTIFIER}$"}
+    plan_id = {"type": "string", "pattern": f"^{IDENTIFIER}$"}
     plans = {
-        "choose": {"enum": ["highest_rate", "list", None], "description": "Which plan is filled first."},
-        "only": {"type": ["array", "null"], "items": plan_id, "minItems": 1, "description": "Permitted plans."},
-        "exclude": {"type": ["array", "null"], "items": plan_id, "description": "Plans that are not permitted."},
+        "choose": {"enum": ["highest_rate", "list"], "description": "Which plan is filled first."},
+        "only": {"type": "array", "items": plan_id, "minItems": 1, "description": "Permitted plans."},
+        "exclude": {"type": "array", "items": plan_id, "description": "Plans that are not permitted."},
         "max_share": _number(_SHARE, "Largest share of the total in one plan, 0 to 1.", maximum=1),
         "max_amount": _number(AMOUNT, "Largest amount in one plan."),
         "targets": {
-            "type": ["object", "null"],
+            "type": "object",
+            "minProperties": 1,
             "patternProperties": {f"^{IDENTIFIER}$": _number(_SHARE, "", maximum=1)},
             "additionalProperties": False,
             "description": "Share of the total by plan; no other plan may hold anything.",
         },
-        "follow_rate": {"type": boolean, "description": "Move investments to plans with a higher rate."},
+        "follow_rate": {"type": "boolean", "description": "Move investments to plans with a higher rate."},
         "min_gain": _number(AMOUNT, "By how much that rate must be higher."),
         "min_rate": _number(_SHARE, "Invest in no plan below this rate, a fraction per year.", maximum=1),
         "leave_below": _number(_SHARE, "Leave plans below this rate; at most min_rate.", maximum=1),
     }
     need = {
-        "amount": {**_number(AMOUNT, "Amount, on top of the reserve."), "type": ["string", "integer"]},
+        "amount": _number(AMOUNT, "Amount, on top of the reserve."),
         "by": {"type": "string", "description": "ISO 8601 with time zone.", "format": "date-time"},
     }
     ticker = {
@@ -43,10 +44,10 @@ def policy_schema() -> dict[str, Any]:
         "reserve_share": _number(_SHARE, "Share of the total that stays in Main, 0 to 1.", maximum=1),
         "min_move": _number(AMOUNT, "Smallest move worth making."),
         "plans": _object(plans),
-        "auto_reinvest": {"type": boolean, "description": "Switch auto-reinvest; empty: leave it as it is."},
+        "auto_reinvest": {"type": "boolean", "description": "Switch auto-reinvest; without it: leave it as it is."},
         "liquidity": {
-            "type": ["array", "null"],
-            "items": {**_object(need), "type": "object", "required": ["amount", "by"]},
+            "type": "array",
+            "items": {**_object(need), "required": ["amount", "by"]},
         },
         "notice": _number(_NOTICE, 'How long before, in seconds or like "2h".'),
     }
@@ -59,9 +60,9 @@ def policy_schema() -> dict[str, Any]:
 
 
 def _number(pattern: str, description: str, **limits: int) -> dict[str, Any]:
-    text = {"type": ["string", "integer", "null"], "pattern": f"^{pattern}$", "description": description}
+    text = {"type": ["string", "integer"], "pattern": f"^{pattern}$", "description": description}
     return {**text, "minimum": 0, **limits}
 
 
 def _object(properties: dict[str, Any]) -> dict[str, Any]:
-    return {"type": ["object", "null"], "properties": properties, "additionalProperties": False}
+    return {"type": "object", "properties": properties, "additionalProperties": False}

@@ -294,11 +294,14 @@ def test_times_are_read_as_templates_of_a_dag_run_render_them(written, native):
     assert unix_seconds("date_from", read_filters(reader)["date_from"]) == 1793404800
 
 
+@pytest.mark.parametrize("native", [False, True])
 @pytest.mark.parametrize("nothing", [None, ""])
-def test_a_reserve_that_renders_nothing_is_not_zero(nothing):
-    policy = {"USDT": {"reserve": "{{ params.x }}"}}
-    with pytest.raises(REFUSED, match="reserve"):
-        rendered(treasury.WhiteBitSweepOperator, {"x": nothing}, policy=policy).execute(context())
+@pytest.mark.parametrize(
+    "policy", [{"USDT": {"reserve": "{{ params.x }}"}}, "USDT: {reserve: {{ params.x }}}", "USDT: {{ params.x }}"]
+)
+def test_a_reserve_that_renders_nothing_is_not_zero(policy, nothing, native):
+    with pytest.raises(REFUSED, match="USDT"):
+        rendered(treasury.WhiteBitSweepOperator, {"x": nothing}, native=native, policy=policy).execute(context())
 
 
 @pytest.mark.parametrize(("kind", "name"), sorted(AMOUNTS, key=str), ids=lambda part: getattr(part, "__name__", part))

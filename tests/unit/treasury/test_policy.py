@@ -99,16 +99,28 @@ def test_json_text_and_mapping_mean_the_same_and_round_trip():
     assert plain["USDT"]["liquidity"] == [{"amount": "20000", "by": "2026-03-31T12:00:00Z"}]
 
 
-def test_what_is_not_given_and_null_are_the_default():
-    assert read_policy({"USDT": {}}) == read_policy("USDT:") == Policy({"USDT": TickerPolicy()})
-    nothing = dict.fromkeys(TickerPolicy.model_fields)
-    nothing["plans"] = dict.fromkeys(PlanRules.model_fields)
-    assert read_policy({"USDT": nothing}) == Policy({"USDT": TickerPolicy()})
+def test_what_is_not_given_is_the_default():
+    assert read_policy({"USDT": {}}) == read_policy("USDT: {}") == Policy({"USDT": TickerPolicy()})
+
+
+@pytest.mark.parametrize("nothing", ["", "~", "null", "None"])
+def test_what_a_template_renders_as_nothing_is_not_the_default(nothing):
+    """The reserve would be zero, and each plan permitted."""
+    assert fault(f"USDT: {nothing}").startswith("USDT: is empty (null)")
+    for name in TickerPolicy.model_fields:
+        assert fault(f"USDT:\n  {name}: {nothing}") == fault(usdt(**{name: None})), name
+        assert fault(usdt(**{name: None})).startswith(f"USDT.{name}: is empty (null)")
+    for name in PlanRules.model_fields:
+        text = f"USDT:\n  plans:\n    {name}: {nothing}"
+        assert fault(text).startswith(f"USDT.plans.{name}: is empty (null)"), name
+    assert fault(f"USDT: {{liquidity: [{{amount: {nothing or None}, by: '2026-01-01T00:00:00Z'}}]}}").startswith(
+        "USDT.liquidity[0].amount: is empty (null)"
+    )
 
 
 def test_a_policy_that_a_template_renders():
     """Jinja writes a mapping as Python does."""
-    given = {"USDT": {"reserve": "5", "auto_reinvest": None, "plans": {"min_rate": None, "max_share": "0.5"}}}
+    given = {"USDT": {"reserve": "5", "auto_reinvest": True, "plans": {"follow_rate": False, "max_share": "0.5"}}}
     assert read_policy(str(given)) == read_policy(given)
 
 
@@ -209,6 +221,7 @@ def test_rates_between_the_two_neither_enter_nor_leave(rate, enters, leaves):
         (rules(choose=["list"]), "USDT.plans.choose: is ['list']"),
         (rules(choose="list"), "USDT.plans.choose: is list, but there is no list"),
         (rules(only=[]), "USDT.plans.only: is empty"),
+        (rules(targets={}), "USDT.plans.targets: is empty"),
         (rules(only="a"), "USDT.plans.only: is 'a': write a list"),
         (rules(only=["a b"]), "USDT.plans.only[0]: 'a b' is not a plan id"),
         (rules(only=["a", "A"]), "USDT.plans.only: names a twice"),
@@ -285,12 +298,12 @@ def test_the_schema_is_one():
     [
         EXPECTED.to_json(),
         {"USDT": {}},
-        {"usdt": None},
-        usdt(reserve=5000, reserve_share="0.25", notice="2h", plans=None, auto_reinvest=None),
+        {"usdt": {"plans": {}}},
+        usdt(reserve=5000, reserve_share="0.25", notice="2h", plans={}, auto_reinvest=False),
         usdt(notice=60, reserve_share=1, liquidity=[{"amount": 5, "by": "2026-01-01T00:00:00Z"}]),
-        rules(choose=None, only=["a"], max_share=0, follow_rate=False),
+        rules(choose="list", only=["a"], max_share=0, follow_rate=False),
         rules(min_rate="0.05", leave_below="0.05"),
-        rules(min_rate=1, leave_below=None),
+        rules(min_rate=1),
     ],
 )
 def test_the_schema_admits_what_can_be_read(raw):
@@ -311,6 +324,9 @@ def test_the_schema_admits_what_can_be_read(raw):
         usdt(reserve=-1),
         usdt(reserve="1,000"),
         usdt(reserve=True),
+        usdt(reserve=None),
+        usdt(plans=None),
+        {"USDT": None},
         usdt(reserve_share="1.01"),
         usdt(reserve_share=2),
         usdt(auto_reinvest="yes"),
@@ -320,6 +336,8 @@ def test_the_schema_admits_what_can_be_read(raw):
         usdt(liquidity=[{"by": "2026-01-01T00:00:00Z"}]),
         rules(choose="lowest"),
         rules(only=[]),
+        rules(targets={}),
+        rules(targets=None),
         rules(only="a"),
         rules(only=["a b"]),
         rules(max_shar="1"),
