@@ -61,15 +61,18 @@ class MoveKeys:
         :param default: without any other.
         :param key: name within the task.
         :param idempotency_key: name for all tasks of the account.
-        :raises WhiteBitValidationError: both are given, or the idempotency key is none.
+        :raises WhiteBitValidationError: both are given, or one of them names no move.
         :raises WhiteBitConfigurationError: the connection is wrong, so its account is not known.
         """
         try:
             if idempotency_key is None:
-                if key is not None and is_idempotent(key):
+                if key is None:
+                    return default
+                name = parsing.read_key("key", key)
+                if is_idempotent(name):
                     raise WhiteBitValidationError(f"key is {key!r}: give it as idempotency_key, or under another name.")
-                return key or default
-            shared = parsing.read_idempotency_key(idempotency_key)
+                return name
+            shared = parsing.read_key("idempotency_key", idempotency_key)
             if key is not None:
                 raise WhiteBitValidationError("Give either key or idempotency_key: each of them names the move.")
             return idempotent(self._hook.settings.account, shared)

@@ -34,8 +34,12 @@ _LONGEST_WHOLE = 15
 #: Digits of a date without hyphens, and most characters of one: no time is that short.
 _DATE_DIGITS, _LONGEST_DATE = 8, 10
 
-#: Longest idempotency key, in characters.
+#: Longest name of a move, in characters.
 LONGEST_KEY = 200
+#: What programs write for no value, in small letters.
+_NO_NAMES = ("", "none", "null", "nan", "nat", "undefined")
+#: Characters that Python counts as printable although nothing is printed: fillers, blanks and selectors of variants.
+_UNSEEN = "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 
 T = TypeVar("T")
 WordT = TypeVar("WordT", bound=StrEnum)
@@ -195,39 +199,39 @@ def read_identifier(name: str, raw: object) -> str:
     return text
 
 
-def read_idempotency_key(raw: object) -> str:
-    """Read an idempotency key: a text, without the spaces around it, its accented letters in one spelling.
+def read_key(name: str, raw: object) -> str:
+    """Read the name of a move: a text, without the spaces around it, its accented letters in one spelling.
 
+    :param name: of the parameter: ``key`` or ``idempotency_key``.
     :raises WhiteBitValidationError: it is not a text, empty but for spaces, too long, a template, or has characters
         that people cannot see or tell from a space.
     """
     if not isinstance(raw, str):
         raise WhiteBitValidationError(
-            f"idempotency_key is {shown(raw)}: write it as a string.",
+            f"{name} is {shown(raw)}: write it as a string.",
             next_step="If a template renders it with render_template_as_native_obj, let it begin with a letter.",
         )
     # Two programs may write the same letter as one character or as two.
     text = unicodedata.normalize("NFC", raw.strip())
-    if given(text) is None:
+    if text.lower() in _NO_NAMES:
         raise WhiteBitValidationError(
-            f"idempotency_key is {shown(raw)}, which names no move.",
+            f"{name} is {shown(raw)}, which names no move.",
             next_step="Check its template, or leave the parameter out.",
         )
     if "{{" in text or "{%" in text:
         # Unnoticed, the key would be the same in every run, and only the first one would move.
         raise WhiteBitValidationError(
-            f"idempotency_key is {shown(raw)}, a template that was not rendered: Airflow renders no templates in "
+            f"{name} is {shown(raw)}, a template that was not rendered: Airflow renders no templates in "
             "mapped arguments, nor in calls of the hook."
         )
-    if not text.isprintable():
+    if not text.isprintable() or re.search(_UNSEEN, text):
         # A byte order mark or another kind of space would make two names of one move. Databases do not keep NUL.
         raise WhiteBitValidationError(
-            f"idempotency_key is {shown(raw)}, with characters that people cannot see or tell from a space."
+            f"{name} is {shown(raw)}, with characters that people cannot see or tell from a space."
         )
     if len(text) > LONGEST_KEY:
         raise WhiteBitValidationError(
-            f"idempotency_key has {len(text)} characters: write at most {LONGEST_KEY}. It begins with "
-            f"{shown(text[:40])}."
+            f"{name} has {len(text)} characters: write at most {LONGEST_KEY}. It begins with {shown(text[:40])}."
         )
     return text
 

@@ -430,31 +430,44 @@ def test_an_api_key_that_is_replaced_without_the_old_one(hook, make_hook, sandbo
     "key",
     [
         *(7, 20261129, True, ["a"], "", " ", "\n", "None", "x" * 201, "{{ ds }} USDT", "{% if x %}a", "a\0b", "\ud800"),
-        *("\ufeffdesk 7", "desk\u00a07", "desk\u200b 7", "desk\n7"),
+        *(
+            "\ufeffdesk 7",
+            "desk\u00a07",
+            "desk\u200b 7",
+            "desk\n7",
+            "desk\ufe0f 7",
+            "desk\u3164 7",
+            "desk\u2800",
+            "de\u034fsk",
+        ),
+        *("null", "NaN", "none", "NaT", "undefined"),
     ],
 )
-def test_what_is_no_key(hook, sandbox, as_task, key):
+@pytest.mark.parametrize("name", ["idempotency_key", "key"])
+def test_what_is_no_key(hook, sandbox, as_task, name, key):
+    named = {name: key}
     as_task(1)
     for call in (
-        lambda: hook.flex_invest(plan_id=USDT, amount="100", idempotency_key=key),
-        lambda: hook.transfer(ticker="USDT", amount="1", source="main", target="spot", idempotency_key=key),
-        lambda: hook.execute_plan(Sweep(POLICY), idempotency_key=key),
+        lambda: hook.flex_invest(plan_id=USDT, amount="100", **named),
+        lambda: hook.transfer(ticker="USDT", amount="1", source="main", target="spot", **named),
+        lambda: hook.execute_plan(Sweep(POLICY), **named),
     ):
-        with pytest.raises(WhiteBitValidationError, match=r"^idempotency_key ") as caught:
+        with pytest.raises(WhiteBitValidationError, match=rf"^{name} ") as caught:
             call()
         assert caught.value.money_moved is False
     as_task(2)
-    with pytest.raises(WhiteBitValidationError, match=r"^idempotency_key ") as caught:
-        hook.flex_invest(plan_id=USDT, amount="100", idempotency_key=key)
+    with pytest.raises(WhiteBitValidationError, match=rf"^{name} ") as caught:
+        hook.flex_invest(plan_id=USDT, amount="100", **named)
     assert caught.value.money_moved is None
     assert moved(sandbox) == []
 
 
-def test_two_spellings_of_one_letter_are_one_key(hook, sandbox, as_task):
-    as_task(1)
-    receipt = hook.flex_invest(plan_id=USDT, amount="100", idempotency_key="Z\u00fcrich 7")
-    as_task(1, task="other")
-    assert hook.flex_invest(plan_id=USDT, amount="100", idempotency_key=" Zu\u0308rich 7 ") == receipt
+@pytest.mark.parametrize(("name", "task"), [("idempotency_key", "other"), ("key", "task")])
+def test_two_spellings_of_one_letter_are_one_key(hook, sandbox, as_task, name, task):
+    as_task(1, task="task")
+    receipt = hook.flex_invest(plan_id=USDT, amount="100", **{name: "Z\u00fcrich 7"})
+    as_task(2, task=task)
+    assert hook.flex_invest(plan_id=USDT, amount="100", **{name: " Zu\u0308rich 7 "}) == receipt
     assert len(moved(sandbox)) == 1
 
 

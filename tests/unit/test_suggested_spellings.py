@@ -51,7 +51,7 @@ READERS = {
     "amount or all": parsing.read_amount_or_all,
     "limit of a sensor": partial(parsing.read_limit, "at_least"),
     "boolean": partial(parsing.read_boolean, "dry_run"),
-    "idempotency key": parsing.read_idempotency_key,
+    "idempotency key": partial(parsing.read_key, "idempotency_key"),
     "account": partial(parsing.read_account, "source"),
     "ticker": parsing.read_ticker,
     "moment": partial(parsing.read_moment, "since"),

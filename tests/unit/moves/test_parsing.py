@@ -120,7 +120,7 @@ READERS = {
     "investment_id": partial(parsing.read_identifier, "investment_id"),
     "plan_id": parsing.read_plan_id,
     "ticker": parsing.read_ticker,
-    "idempotency_key": parsing.read_idempotency_key,
+    "idempotency_key": partial(parsing.read_key, "idempotency_key"),
     "with_reinvest": partial(parsing.read_boolean, "with_reinvest"),
     "status": partial(parsing.read_choice, "status", InvestmentStatus, FlexInvestmentStatus),
     "date_from": partial(parsing.read_time, "date_from"),

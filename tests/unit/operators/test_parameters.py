@@ -112,7 +112,7 @@ class Executor:
             raise request.error
         parsing.read_boolean("dry_run", options.dry_run)
         if options.idempotency_key is not None:
-            parsing.read_idempotency_key(options.idempotency_key)
+            parsing.read_key("idempotency_key", options.idempotency_key)
         reach(request)
 
     transfer = execute_plan = execute
