@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import IntEnum, StrEnum
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_whitebit.client.errors import WhiteBitValidationError, shown
@@ -324,11 +323,11 @@ def one_investment(investment_id: object, plan_id: object, ticker: object) -> di
 
 
 def read_days(raw: object) -> int | None:
-    """Read the term of a Fixed plan in whole days, which may be left out.
+    """Read the term of a Fixed plan in whole days; ``None``: any term.
 
     :raises WhiteBitValidationError: this is not a whole number of days.
     """
-    return read_optional(partial(read_number, "days", most=99_999), raw)
+    return None if raw is None else read_number("days", raw, most=99_999)
 
 
 def transfer_route(source: str, target: str) -> list[tuple[str, str]]:

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_provider_whitebit.operators import people
 from airflow_provider_whitebit.operators.base import WhiteBitMoveOperator, fail_without_retry, publish
-from airflow_provider_whitebit.operators.parameters import checks_values, plain_path, read_rendered, refuse_floats
+from airflow_provider_whitebit.operators.parameters import (
+    KnowsMapped,
+    checks_values,
+    plain_path,
+    read_rendered,
+    refuse_floats,
+)
 from airflow_provider_whitebit.operators.people import (
     ApprovalOperator,
     HITLOperator,
@@ -43,7 +49,7 @@ def can_ask_people() -> bool:
     return people.CAN_ASK_PEOPLE
 
 
-class WhiteBitApprovalOperator(ApprovalOperator):
+class WhiteBitApprovalOperator(KnowsMapped, ApprovalOperator):
     """Ask a person to approve a plan, if it moves more than an amount. Return the approved plan.
 
     For two people, let a second task approve what the first one returned: ``plan=first.output``. It refuses the answer
@@ -99,7 +105,7 @@ class WhiteBitApprovalOperator(ApprovalOperator):
         super().__init__(
             subject=subject,
             body=body,
-            assigned_users=as_users(assigned_users),
+            assigned_users=as_users(assigned_users, given=self._is_given("assigned_users", assigned_users)),
             response_timeout=response_timeout,
             fail_on_reject=fail_on_reject,
             ignore_downstream_trigger_rules=ignore_downstream_trigger_rules,

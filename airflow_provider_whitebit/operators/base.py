@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
 from airflow.sdk import AssetAlias, BaseOperator, XComArg
 
 from airflow_provider_whitebit.hooks.assets import MOVES_ALIAS
 from airflow_provider_whitebit.operators.links import WhiteBitLendingLink
-from airflow_provider_whitebit.operators.parameters import checks_values, read_rendered, refuse_floats
+from airflow_provider_whitebit.operators.parameters import KnowsMapped, checks_values, read_rendered, refuse_floats
 
 try:
     from airflow_provider_whitebit.operators.retries import WhiteBitRetryPolicy
@@ -157,7 +157,7 @@ class WhiteBitListOperator(WhiteBitOperator):
             return [record.to_json() for record in self.records()]
 
 
-class WhiteBitMoveOperator(WhiteBitOperator):
+class WhiteBitMoveOperator(KnowsMapped, WhiteBitOperator):
     """Base of the operators that move money.
 
     Each receipt becomes an event of the assets ``whitebit://<connection>/moves`` and, for example,
@@ -172,14 +172,6 @@ class WhiteBitMoveOperator(WhiteBitOperator):
     """
 
     template_fields: Sequence[str] = ("whitebit_conn_id", "dry_run", "idempotency_key")
-    _mapped_arguments: frozenset[str]
-
-    def __new__(cls, **arguments: Any) -> Self:
-        made = super().__new__(cls)
-        # A mapped task gets what an XCom holds. None for a key or an approval is not the same as leaving it out.
-        names = arguments if "_airflow_from_mapped" in arguments else ()
-        object.__setattr__(made, "_mapped_arguments", frozenset(names))
-        return made
 
     def __init__(
         self,
@@ -196,10 +188,6 @@ class WhiteBitMoveOperator(WhiteBitOperator):
         self.outlets = [*self.outlets, _MOVES]
         self.dry_run: Any = dry_run
         self.deferrable = deferrable
-
-    def _is_given(self, name: str, value: Any) -> bool:
-        """Whether a parameter is given: then its template or XCom must not render nothing."""
-        return value is not None or name in self._mapped_arguments
 
     @contextmanager
     def moving(self) -> Iterator[None]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.sdk import Param
 
 from airflow_provider_whitebit.operators.base import fail_without_retry
+from airflow_provider_whitebit.operators.parameters import KnowsMapped
 from airflow_provider_whitebit.operators.people import (
     HITLOperator,
     as_users,
@@ -36,7 +37,7 @@ _ELSEWHERE = "Answer on the Treasury page, or with the command: airflow whitebit
 _RESOLUTION = "resolution"
 
 
-class WhiteBitDoubtOperator(HITLOperator):
+class WhiteBitDoubtOperator(KnowsMapped, HITLOperator):
     """Ask a person whether a move in doubt ran. Place it behind tasks that move money.
 
     It asks the exchange again first. If what it shows needs no person, nobody is asked. Otherwise, a person reads what
@@ -77,7 +78,7 @@ class WhiteBitDoubtOperator(HITLOperator):
         super().__init__(
             subject=subject,
             options=[_RAN, _DID_NOT_RUN, _NOT_YET],
-            assigned_users=as_users(assigned_users),
+            assigned_users=as_users(assigned_users, given=self._is_given("assigned_users", assigned_users)),
             response_timeout=response_timeout,
             notifiers=notifiers,
             **given,

@@ -144,14 +144,17 @@ class WhiteBitFixedInvestOperator(WhiteBitMoveOperator):
         self.plan_id: Any = plan_id
         self.ticker: Any = ticker
         self.days: Any = days
+        self._has_days = self._is_given("days", days)
         self.amount: Any = amount
 
     def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """Invest. Return the receipt as plain JSON."""
+        given = self._parameters("plan_id", "ticker", "days", "amount")
+        if given["days"] is None and self._has_days:
+            # Without a term, the money could be locked for a longer one.
+            given["days"] = ""
         with self.moving():
-            receipt = self.hook.fixed_invest(
-                **self._parameters("plan_id", "ticker", "days", "amount"), **self._options()
-            )
+            receipt = self.hook.fixed_invest(**given, **self._options())
         return self.result(receipt, context)
 
 

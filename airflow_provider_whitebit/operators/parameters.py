@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Self
 
 # Everything else is imported when it is needed: this module is imported with every DAG file.
 
@@ -29,6 +29,23 @@ def checks_values(operator: object) -> bool:
     :param operator: after Airflow's own ``__init__``.
     """
     return _CHECKING_MAPPED.get() or not getattr(operator, "_BaseOperator__from_mapped", False)
+
+
+class KnowsMapped:
+    """Base of operators with parameters that protect money: what is given must not be left out unnoticed."""
+
+    _mapped_arguments: frozenset[str]
+
+    def __new__(cls, **arguments: Any) -> Self:
+        made = super().__new__(cls)
+        # A mapped task gets what an XCom holds. None for a key or an approval is not the same as leaving it out.
+        names = arguments if "_airflow_from_mapped" in arguments else ()
+        object.__setattr__(made, "_mapped_arguments", frozenset(names))
+        return made
+
+    def _is_given(self, name: str, value: Any) -> bool:
+        """Whether a parameter is given: then its template or XCom must not render nothing."""
+        return value is not None or name in self._mapped_arguments
 
 
 def at_most_one(**given: Any) -> None:

@@ -55,16 +55,17 @@ def require_people(operator: type[BaseOperator]) -> None:
         )
 
 
-def as_users(users: Users | str | None) -> list[HITLUser] | None:
+def as_users(users: Users | str | None, *, given: bool) -> list[HITLUser] | None:
     """Return users as Airflow takes them.
 
     :param users: ids, or ids with names; ``None``: everybody who may answer the DAG's questions.
+    :param given: whether the parameter is given, perhaps by an XCom that is ``None``.
     :raises ValueError: it is an empty list, or an entry is no user.
     """
-    if users is None:
+    if users is None and not given:
         return None
     found: list[HITLUser] = []
-    for user in [users] if isinstance(users, str | Mapping) else users:
+    for user in [users] if isinstance(users, str | Mapping) else users or ():
         named = {"id": user, "name": user} if isinstance(user, str) else dict(user)
         if not named.get("id"):
             raise ValueError(f"assigned_users contains {user!r}: write a user's id, or a mapping of id and name")

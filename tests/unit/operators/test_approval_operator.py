@@ -13,7 +13,7 @@ from airflow.sdk import DAG, BaseOperator, Param
 from airflow_provider_whitebit.client.errors import WhiteBitValidationError
 from airflow_provider_whitebit.hooks.airflow_compat import AirflowFailException, AirflowSkipException
 from airflow_provider_whitebit.moves.intent import Move, Operation
-from airflow_provider_whitebit.operators import approval, people
+from airflow_provider_whitebit.operators import approval, doubts, people
 from airflow_provider_whitebit.treasury.approval import ApprovedDocument
 from airflow_provider_whitebit.treasury.plans import EXECUTED, PLANNED, PlannedMove, PlanOutcome, TreasuryPlan
 
@@ -315,6 +315,19 @@ def test_a_cleared_task_never_shows_an_old_question(asked, monkeypatch, later, a
     assert (ended is Waits) is asks
     if not asks:
         assert isinstance(ended, AirflowFailException) and "new dag run" in str(ended)
+
+
+@only_with_people
+@pytest.mark.parametrize("kind", [approval.WhiteBitApprovalOperator, doubts.WhiteBitDoubtOperator])
+def test_mapped_users_that_are_none_are_not_everybody(kind):
+    single = {"plan": planned()} if kind is approval.WhiteBitApprovalOperator else {}
+    with DAG("mapped", schedule=None):
+        source = BaseOperator(task_id="source")
+        mapped = kind.partial(task_id="ask", **single).expand_kwargs(source.output)
+    with pytest.raises(ValueError, match="assigned_users is empty"):
+        mapped.unmap({"assigned_users": None})
+    assert mapped.unmap({}).assigned_users is None
+    assert mapped.unmap({"assigned_users": "alice"}).assigned_users == [{"id": "alice", "name": "alice"}]
 
 
 @only_with_people

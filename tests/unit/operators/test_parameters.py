@@ -92,8 +92,8 @@ AMOUNTS = {
     if name in ("amount", "at_least", "at_most", "invested_at_least")
 }
 REFUSED = (AirflowFailException, e.WhiteBitValidationError, e.WhiteBitConfigurationError)
-#: A missing key or approval must not be replaced by anything else.
-SAFEGUARDS = {"idempotency_key", "approved_plan"}
+#: A missing key, approval or term must not be replaced by anything else.
+SAFEGUARDS = {"idempotency_key", "approved_plan", "days"}
 
 
 class Reached(Exception):
@@ -208,7 +208,8 @@ def test_nothing_means_not_given_or_names_the_parameter(kind, name, nothing, nat
     needed = {"output_path": path} if name == "output_format" else {}
     task = rendered(kind, {"x": nothing, "no": None}, native=native, **{**needed, name: "{{ params.x }}"})
     optional = inspect.signature(kind.__init__).parameters[name].default is None
-    if optional and name not in SAFEGUARDS and name not in KINDS[kind]:
+    is_safeguard = name in SAFEGUARDS and kind in MOVES
+    if optional and not is_safeguard and name not in KINDS[kind]:
         reached(task)
         return
     with pytest.raises(REFUSED) as caught:
