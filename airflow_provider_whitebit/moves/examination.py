@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
 
 import pendulum
 
@@ -238,9 +239,24 @@ def examine_transfer(
 
 
 def evidence_mark(found: Examined) -> str:
-    """Return a short name of what a person judges by: the move, its attempts, and the records that remain."""
-    evidence = [found.intent.id, sorted(found.nonces), sorted(one.name for one in found.remaining)]
+    """Return a short name of what a person judges by: the move, its attempts, and the records that remain.
+
+    For a transfer, which leaves no record, also the balances: by how many times its amount they have changed.
+    """
+    evidence: list[object] = [found.intent.id, sorted(found.nonces), sorted(one.name for one in found.remaining)]
+    if found.observation.balances is not None:
+        evidence += [_changes(found.intent, found.observation.balances), len(found.verdict.unclear)]
     return hashlib.sha256(json.dumps(evidence).encode()).hexdigest()[:8]
+
+
+def _changes(intent: Intent, now: Balances) -> list[str]:
+    """How many times its amount a transfer's balances have changed, rounded: a late transfer changes them by one.
+
+    Earnings and small deposits change balances all the time. They must not undo every answer.
+    """
+    amount, before = intent.move.amount or 1, intent.unproven[-1].before or Balances(Decimal(0), Decimal(0))
+    changes = (now.source - before.source, now.target - before.target)
+    return [str((change / amount).to_integral_value(ROUND_HALF_UP)) for change in changes]
 
 
 def question_text(found: Examined, task: str) -> str:

@@ -128,11 +128,11 @@ class WhiteBitDoubtOperator(KnowsMapped, HITLOperator):
             report, found = reports[0], self._examined(reports[0])
             self._describe(reports, found)
             chosen = event["chosen_options"][0]
-            if chosen not in self.options:
-                self._fail("The exchange shows something else than when you were asked. Nothing was kept.", _ELSEWHERE)
             self._require_ended(context, report)
             if not found.needs_person:
                 self._settle(context, report, found)
+            if chosen not in self.options:
+                self._fail("The exchange shows something else than when you were asked. Nothing was kept.", _ELSEWHERE)
             if chosen != self.options[2]:
                 self._answer(context, report, found, event, ran=chosen == self.options[0])
         return super().execute(context)  # type: ignore[arg-type]

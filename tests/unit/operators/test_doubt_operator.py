@@ -361,6 +361,23 @@ def test_an_answer_about_a_transfer_that_the_balances_show_by_now_is_not_kept(wo
     assert world.resolution is None
 
 
+@pytest.mark.parametrize(
+    ("then", "kept"),
+    [(("70", "10"), True), (("69", "11"), True), (("45", "35"), False), (("45", "10"), False), (("70", "35"), False)],
+)
+def test_an_answer_about_a_transfer_that_was_late_is_not_kept(world, then, kept):
+    """Something else has changed the balances too, so they prove nothing. A little more of that changes nothing."""
+    attempt = Attempt(NOW, NOW // 1000, before=Balances(Decimal(100), Decimal(0)))
+    move = Move(Operation.TRANSFER, "", "USDT", Decimal(25), source="main", target="spot")
+    world.report(intent(move=move).trying(attempt))
+    world.balances = Balances(Decimal(70), Decimal(10))
+    assert world.execute() is Waits
+    world.balances = Balances(*map(Decimal, then))
+    stopped = world.answer(DID_NOT_RUN)
+    assert failed(stopped, "The answer was kept" if kept else "something else")
+    assert (world.resolution is not None) is kept
+
+
 def test_a_move_of_another_key_is_not_judged(world):
     world.report(in_doubt(account="b"))
     assert failed(world.execute(), "another API key")
