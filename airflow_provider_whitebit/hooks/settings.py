@@ -236,15 +236,20 @@ def _by_name(extra: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read_amounts(raw: Any) -> dict[str, Decimal]:
+    """Read amounts by ticker. What names no ticker is refused: it would be no limit."""
+    if raw is None:
+        return {}
     if isinstance(raw, str):
         try:
             raw = json.loads(raw, parse_float=Decimal, object_pairs_hook=_each_once)
         except (ValueError, ArithmeticError, RecursionError):
             raise fault('is not JSON; write it like {"USDT": "5000"}') from None
-    if not isinstance(raw, Mapping | None):
+    if not isinstance(raw, Mapping):
         raise fault('is not an object; write it like {"USDT": "5000"}')
+    if not raw:
+        raise fault('names no tickers; write it like {"USDT": "5000"}, or leave it empty to set no limit')
     limits: dict[str, Decimal] = {}
-    for spelling, amount in (raw or {}).items():
+    for spelling, amount in raw.items():
         ticker = _read_ticker(spelling)
         if ticker in limits:
             raise fault(f"names {ticker} twice: keep one of them")
@@ -320,7 +325,7 @@ class _Extra(BaseModel):
     reconcile_margin: Annotated[int, BeforeValidator(str), Field(ge=0, le=_LONGEST_SECONDS)]
     verify_tls: bool
     allow_custom_host: bool
-    previous_conn_id: Annotated[str, BeforeValidator(lambda raw: raw or "")]
+    previous_conn_id: Annotated[str, BeforeValidator(lambda raw: "" if raw is None else raw)]
 
 
 def _base_url(extra: _Extra, host: str | None, port: int | None, schema: str | None) -> str:
