@@ -17,6 +17,7 @@ from airflow_provider_whitebit.client.errors import (
 from airflow_provider_whitebit.client.models import parse_amount, plain, to_json
 from airflow_provider_whitebit.client.records import same_amount
 from airflow_provider_whitebit.moves.intent import Move, Receipt
+from airflow_provider_whitebit.moves.parsing import read_boolean
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ class TreasuryPlan:
                 tuple(PlannedMove(Move.from_json(one["move"]), str(one["reason"])) for one in raw["moves"]),
                 tuple(map(str, raw["notes"])),
                 {str(ticker): parse_amount(amount) for ticker, amount in raw["shortfalls"].items()},
-                {str(plan): bool(enabled) for plan, enabled in raw["auto_reinvest"].items()},
+                {str(plan): read_boolean("auto_reinvest", enabled) for plan, enabled in raw["auto_reinvest"].items()},
             )
         except (KeyError, TypeError, ValueError, ArithmeticError) as error:
             raise WhiteBitValidationError(

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import pendulum
 
-from airflow_provider_whitebit.client.errors import WhiteBitPlanOutdatedError
-from airflow_provider_whitebit.client.unreadable import UnreadableRecord
+from airflow_provider_whitebit.client.errors import WhiteBitPlanOutdatedError, WhiteBitValidationError, shown
+from airflow_provider_whitebit.client.unreadable import UnreadableRecord, warn
 from airflow_provider_whitebit.moves import parsing
 from airflow_provider_whitebit.moves.account import Account
 from airflow_provider_whitebit.moves.intent import Move, Operation
@@ -16,10 +16,41 @@ from airflow_provider_whitebit.treasury.requests import PlanRequest
 
 
 class AsApproved:
-    """A move of an approved plan is sent as a person approved it. It only takes turns with the moves of other plans."""
+    """A move of an approved plan is sent as a person approved it. It takes turns with the moves of other plans.
+
+    The plan may have been written by hand. The connection's limits go by asset, so it must name the right one.
+    """
 
     def check(self, account: Account, move: Move) -> None:
-        """Accept every move."""
+        """Check that the move is of the asset that it names.
+
+        :raises WhiteBitValidationError: it is of another one.
+        :raises WhiteBitError: refused or unreachable.
+        """
+        if strange := _tickers_of(account, move) - {move.ticker}:
+            raise WhiteBitValidationError(
+                f"The approved plan says {shown(move.ticker)}, but this moves {', '.join(sorted(strange))}: {move}.",
+                next_step="Start a new dag run: it plans and asks again.",
+            )
+
+
+def _tickers_of(account: Account, move: Move) -> set[str]:
+    """The assets in which the exchange shows a move's plan or investment; empty if it shows neither."""
+    plan_id = move.plan_id.lower()
+    match move.operation:
+        case Operation.FLEX_INVEST:
+            return {plan.ticker for plan in account.flex_plans() if plan.id.lower() == plan_id}
+        case Operation.FLEX_WITHDRAW | Operation.FLEX_CLOSE:
+            held = account.flex_investments(None, warn)
+            return {entry.currency for entry in held if entry.plan_id.lower() == plan_id}
+        case Operation.FIXED_INVEST:
+            return {plan.ticker for plan in account.fixed_plans() if plan.id.lower() == plan_id}
+        case Operation.FIXED_CLOSE:
+            fixed = account.client.fixed_investments(investment=move.investment_id, on_unreadable=warn)
+            return {entry.plan.ticker for entry in fixed if entry.id == move.investment_id}
+        case _:
+            # The ticker itself is sent.
+            return {parsing.read_ticker(move.ticker)}
 
 
 @dataclass(frozen=True, slots=True)

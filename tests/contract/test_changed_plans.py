@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from decimal import Decimal
 from unittest import mock
 
@@ -61,6 +62,43 @@ def test_what_an_approved_plan_has_moved_to_one_sub_account_is_not_moved_again_f
         assert f"Not made: {plan.approved.moves[0].move}" in str(caught.value)
         assert len(caught.value.completed_moves) == 1
     assert hook.balances("main", "USDT") == {"USDT": 9800}
+
+
+NAMED_WRONGLY = {
+    "flex_invest": Move(Operation.FLEX_INVEST, USDT, "BTC", Decimal(500)),
+    "flex_invest, small": Move(Operation.FLEX_INVEST, USDT, "usdt", Decimal(500)),
+    "flex_withdraw": Move(Operation.FLEX_WITHDRAW, USDT, "BTC", Decimal(100)),
+    "flex_close": Move(Operation.FLEX_CLOSE, USDT, "BTC", None),
+    "transfer": Move(Operation.TRANSFER, "", "usdt", Decimal(100), source="main", target="spot"),
+    "sub-account": replace(to_sub_account(SubAccounts.TRADING, "100"), ticker="usdt"),
+}
+
+
+@pytest.mark.parametrize("move", NAMED_WRONGLY.values(), ids=NAMED_WRONGLY)
+def test_an_approved_plan_that_names_another_asset_passes_no_limit(make_hook, sandbox, as_task, move):
+    """Limits go by asset, and a plan may be written by hand."""
+    as_task(1, task="before")
+    make_hook().flex_invest(plan_id=USDT, amount="500")
+    before = make_hook().balances("main", "USDT")
+    as_task(1)
+    for number in (1, 2):
+        as_task(number)
+        with pytest.raises(WhiteBitPlanError, match="this moves USDT") as caught:
+            make_hook(max_move={"USDT": "50"}).execute_plan(approved(move))
+        assert caught.value.money_moved is False
+    assert make_hook().balances("main", "USDT") == before
+    assert len(moved(sandbox)) == 1
+
+
+@pytest.mark.parametrize("operation", [Operation.FIXED_INVEST, Operation.FIXED_CLOSE])
+def test_an_approved_fixed_plan_that_names_another_asset_passes_no_limit(make_hook, sandbox, as_task, operation):
+    as_task(1, task="before")
+    made = make_hook().fixed_invest(ticker="USDT", amount="500")
+    as_task(1)
+    move = Move(operation, made.plan_id, "BTC", Decimal(500), investment_id=made.investment_id)
+    with pytest.raises(WhiteBitPlanError, match="this moves USDT"):
+        make_hook(max_move={"USDT": "50"}).execute_plan(approved(move))
+    assert [one.status for one in make_hook().get_conn().fixed_investments()] == [1]
 
 
 @pytest.mark.parametrize("key", [{}, {"idempotency_key": "today"}], ids=["task", "idempotency key"])

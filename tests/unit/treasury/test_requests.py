@@ -152,6 +152,7 @@ class TestApprovedPlan:
             ({"moves": 1}, "approved_plan is"),
             (5, "approved_plan is"),
             ("[5]", "neither a plan nor the receipt"),
+            ({"moves": [], "notes": [], "shortfalls": {}, "auto_reinvest": {"a": None}}, "auto_reinvest is None"),
         ],
     )
     def test_what_is_not_a_plan_is_refused(self, given, message):
