@@ -32,6 +32,7 @@ from airflow_provider_whitebit.client.errors import (
     WhiteBitNonceError,
     WhiteBitRateLimitError,
     WhiteBitUnavailableError,
+    in_one_line,
     printable,
     shown,
 )
@@ -403,7 +404,9 @@ class Transport:
 
     def _prepare_repetition(self, error: WhiteBitError, attempt: int) -> None:
         """Wait before the next try. A refused nonce is first answered by a look at the exchange's clock."""
-        log.info("Trying again (try %s of %s): %s", attempt + 1, self.retry.attempts, error)
+        # Without the error's next step, which is for a task that has failed.
+        reason = printable(in_one_line(error))
+        log.info("Trying %s again (try %s of %s): %s", error.path, attempt + 1, self.retry.attempts, reason)
         if self.observer is not None:
             self.observer.repeated(error.path)
         if isinstance(error, WhiteBitNonceError):

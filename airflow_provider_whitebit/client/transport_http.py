@@ -121,7 +121,7 @@ class HttpWire:
                 decode_content=False,
             )
         except (HTTPError, OSError) as error:
-            raise _connection_error(path, error) from None
+            raise _connection_error(path, self._base_url, error) from None
         try:
             if response.status < 200:
                 # What follows would be read as the answer to the next call on this connection.
@@ -338,7 +338,7 @@ def _broken(path: str, response: Any, what: str) -> WhiteBitUnavailableError:
     return WhiteBitUnavailableError(f"The exchange sent {what}.", path=path, status=response.status, money_moved=None)
 
 
-def _connection_error(path: str, error: Exception) -> WhiteBitUnavailableError:
+def _connection_error(path: str, base_url: str, error: Exception) -> WhiteBitUnavailableError:
     """Name a failed request. Only a connection that was never made proves that nothing was sent."""
     reason = error
     # A connection through a proxy that breaks later, perhaps while the answer is under way, is a ProxyError too.
@@ -365,6 +365,12 @@ def _connection_error(path: str, error: Exception) -> WhiteBitUnavailableError:
         what = "The exchange did not answer in time"
     else:
         what = "The connection to the exchange failed"
+        # Only a host on this machine may be http, so it is no exchange that has a status page.
+        if never_connected and base_url.startswith("http:"):
+            next_step = (
+                f"Start the sandbox (whitebit-sandbox serve), or correct the connection's host, {base_url}. "
+                "Then clear the task."
+            )
     # The text of the error can hold a proxy's address with its password: its type is enough.
     return WhiteBitUnavailableError(
         f"{what} ({type(reason).__name__}).", path=path, money_moved=False if not_sent else None, next_step=next_step

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import logging
 import os
 import threading
 from decimal import Decimal
@@ -15,7 +16,7 @@ import pytest
 from airflow_provider_whitebit.client._moving import MovingClient
 from airflow_provider_whitebit.client.calls import flex_invest_call
 from airflow_provider_whitebit.client.endpoints import MAIN_BALANCE, SERVER_TIME
-from airflow_provider_whitebit.client.errors import WhiteBitNotEnoughBalanceError
+from airflow_provider_whitebit.client.errors import WhiteBitNotEnoughBalanceError, WhiteBitUnavailableError
 from airflow_provider_whitebit.client.signing import Credentials
 from airflow_provider_whitebit.client.transport import RetryPolicy, Transport
 from airflow_provider_whitebit.client.transport_http import HttpAnswer, HttpWire
@@ -142,3 +143,40 @@ def test_a_reading_call_is_repeated_after_a_refusal_with_the_status_of_a_success
     wire.send = lambda *request: HttpAnswer(200, {}, next(answers))
     transport = Transport("http://x", Credentials("k", "s"), wire=wire, sleep=lambda seconds: None)
     assert transport._repeatable(MAIN_BALANCE, {}) == {"main_balance": "1"}
+
+
+def test_the_log_of_a_repetition_asks_nobody_for_a_next_step(caplog):
+    caplog.set_level(logging.INFO)
+    answers = iter([HttpAnswer(502, {}, b""), HttpAnswer(200, {}, b'{"main_balance":"1"}')])
+    wire = Wire()
+    wire.send = lambda *request: next(answers)
+    transport = Transport("http://x", Credentials("k", "s"), wire=wire, sleep=lambda seconds: None)
+    assert transport._repeatable(MAIN_BALANCE, {}) == {"main_balance": "1"}
+    (repetition,) = [record.getMessage() for record in caplog.records if record.levelname == "INFO"]
+    assert repetition == f"Trying {MAIN_BALANCE} again (try 2 of 5): The exchange sent an empty body."
+
+
+@pytest.mark.parametrize(
+    ("base_url", "next_step"),
+    [
+        (
+            "http://127.0.0.1:1",
+            "Next step: Start the sandbox (whitebit-sandbox serve), or correct the connection's host, "
+            "http://127.0.0.1:1. Then clear the task.",
+        ),
+        (
+            "https://127.0.0.1:1",
+            "Next step: Run the task again later. If this lasts, see the exchange's status page.",
+        ),
+    ],
+)
+def test_a_sandbox_that_is_not_started(base_url, next_step):
+    wire = HttpWire(base_url, connect_timeout=1, read_timeout=1, verify=True)
+    with pytest.raises(WhiteBitUnavailableError) as caught:
+        wire.send("GET", SERVER_TIME, {}, None)
+    assert str(caught.value).splitlines() == [
+        "The connection to the exchange failed (NewConnectionError).",
+        f"Call: {SERVER_TIME}",
+        "No money moved.",
+        next_step,
+    ]
