@@ -189,8 +189,8 @@ class WhiteBitDoubtOperator(KnowsMapped, HITLOperator):
         from airflow_provider_whitebit.moves.parsing import read_list
         from airflow_provider_whitebit.operators.parameters import read_rendered
 
-        given = read_rendered(self.task_ids)
-        return sorted(self.upstream_task_ids) if given is None else [str(name) for name in read_list(given)]
+        # Without a task, no move would be in doubt.
+        return [str(name) for name in read_list(read_rendered(self.task_ids))] or sorted(self.upstream_task_ids)
 
     def _states(self, context: Mapping[str, Any], task_ids: Sequence[str], map_index: int = -1) -> set[str]:
         """The states of tasks of this dag run; of mapped tasks, those of all their instances."""

@@ -378,6 +378,13 @@ def test_an_answer_about_a_transfer_that_was_late_is_not_kept(world, then, kept)
     assert (world.resolution is not None) is kept
 
 
+@pytest.mark.parametrize("nothing", [None, "", "None", [], "[]", [None]])
+def test_without_task_ids_the_tasks_before_are_meant(world, nothing):
+    world.report()
+    world.task.task_ids = nothing
+    assert world.execute() is Waits
+
+
 def test_a_move_of_another_key_is_not_judged(world):
     world.report(in_doubt(account="b"))
     assert failed(world.execute(), "another API key")
