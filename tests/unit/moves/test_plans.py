@@ -11,7 +11,7 @@ import pytest
 
 from airflow_provider_whitebit.client import errors as e
 from airflow_provider_whitebit.moves import plans
-from airflow_provider_whitebit.moves.drivers import _confirm_run
+from airflow_provider_whitebit.moves.drivers import _announce_run, _confirm_run
 from airflow_provider_whitebit.moves.history import MoveHistory
 from airflow_provider_whitebit.moves.intent import Attempt, Intent, Move, Operation
 from airflow_provider_whitebit.moves.journal import MemoryJournal
@@ -140,6 +140,26 @@ def test_a_retry_and_a_clear_return_what_was_made():
     assert ledger.sent == [(1, "a")]
     with pytest.raises(e.WhiteBitAlreadyMovedError, match=r"(?s)already carried out its plan.*tx1"):
         ledger.run(requested="another", generation="2")
+
+
+def test_a_clear_says_in_the_log_that_the_plan_was_made_before_it(caplog):
+    ledger = Ledger(invest("a"))
+    ledger.run()
+    ledger.run(generation="2", run="2")
+    assert "This plan was carried out before this task was cleared: its receipts are returned" in caplog.text
+
+
+def test_another_move_of_the_task_writes_its_run_into_the_plan_journal():
+    template = execution(key="later", run="2")
+    journal = PerTry()
+    _announce_run(template, journal)
+    assert journal.read() == []
+    journal.write(document(2, run="1"))
+    _announce_run(template, journal)
+    assert journal.read() == [document(2, run="1"), document(2, run="2")]
+    _confirm_run(template, journal)
+    with pytest.raises(e.WhiteBitJournalError, match="A later run of this task has taken over"):
+        _confirm_run(replace(template, run="1"), journal)
 
 
 def test_a_retry_with_other_parameters_returns_what_was_made():

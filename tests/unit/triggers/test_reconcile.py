@@ -64,6 +64,7 @@ class Client:
         self.closed = True
 
     async def sleep(self, seconds):
+        assert seconds <= 5 + 10 + 1, "longer than the request lives, with the margin"
         self.seconds += int(seconds) + 1
 
 
