@@ -203,9 +203,10 @@ def test_a_retry_gets_the_receipt_whatever_its_parameters():
     assert script.done == ["ReadJournal"]
 
 
-def test_a_cleared_task_gets_the_receipt_only_for_the_same_parameters():
+def test_a_cleared_task_gets_the_receipt_only_for_the_same_parameters(caplog):
     script = Script(journal=[executed()])
     assert script.run(generation="2").transaction_id == "tx_old"
+    assert "Move old was made before this task was cleared: its receipt is returned" in caplog.text
     with pytest.raises(errors.WhiteBitAlreadyMovedError, match="tx_old"):
         script.run(generation="2", requested={"amount": "99"})
     assert "Send" not in script.done
