@@ -48,4 +48,6 @@ def test_its_tests_pass_in_two_processes_and_a_wrong_expectation_lists_all_moves
     )
     assert "1 failed, 3 passed" in done.stdout, done.stdout
     assert "AssertionError: flex_invest 600 USDT: moved 0 times, not once. All moves:" in done.stdout
-    assert re.search(r"UTC  flex_invest 6000 USDT, main:sandbox to \S+", done.stdout)
+    move = r"UTC  flex_invest 6000 USDT, main:sandbox to invested:inv_\S+"
+    assert re.search(move, done.stdout)
+    assert re.search(move, (REPO / "docs" / "testing.md").read_text())
