@@ -42,7 +42,10 @@ def controls(exchange: Exchange) -> FastAPI:
 def _handle_errors(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def wrong_body(request: Request, error: RequestValidationError) -> AsciiResponse:
-        return AsciiResponse({"detail": changes.first_fault(error.errors())}, 400)
+        # Without this header, FastAPI does not read the body as JSON: curl -d sends another one.
+        unread = isinstance(error.body, bytes)
+        fault = "send the header Content-Type: application/json" if unread else changes.first_fault(error.errors())
+        return AsciiResponse({"detail": fault}, 400)
 
     @app.exception_handler(ValueError)
     async def refused(request: Request, error: ValueError) -> AsciiResponse:

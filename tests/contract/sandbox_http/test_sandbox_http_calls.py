@@ -263,6 +263,14 @@ def test_wrong_controls(sandbox, path, body, message):
     assert message in answer.json()["detail"]
 
 
+def test_a_control_body_without_the_header_of_json(sandbox):
+    """As ``curl -d`` sends it."""
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    body = '{"ticker": "USDT", "amount": "1"}'
+    answer = sandbox.session.post(f"{sandbox.url}/sandbox/fund", data=body, headers=form, timeout=10)
+    assert (answer.status_code, answer.json()) == (400, {"detail": "send the header Content-Type: application/json"})
+
+
 def test_a_control_body_that_is_not_json(sandbox):
     answer = sandbox.session.post(f"{sandbox.url}/sandbox/fund", data="{", timeout=10)
     assert answer.status_code == 400
