@@ -148,9 +148,9 @@ def test_the_digest_example_mails_a_digest(airflow):
     run = airflow.run("whitebit_digest_of_the_day")
     assert run["state"] == "success", airflow.problems("whitebit_digest_of_the_day")
     digest = airflow.returned("whitebit_digest_of_the_day", run["dag_run_id"], "digest")
-    [mail] = airflow.mail
-    assert mail["subject"] == digest["subject"]
-    assert mail.get_body(("html",)).get_content().split() == digest["html"].split()
+    # Airflow also starts a scheduled run if the DAG is unpaused soon after a time of its schedule.
+    mails = [(one["subject"], one.get_body(("html",)).get_content().split()) for one in airflow.mail]
+    assert (digest["subject"], digest["html"].split()) in mails
 
 
 def test_a_cleared_task_returns_its_old_receipt(airflow):

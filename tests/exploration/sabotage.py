@@ -118,7 +118,7 @@ FLAWS: dict[str, tuple[str, Driver]] = {
     "the journal is not read after the attempt is written": ("stalled try", _with_journal(_ReadsNothingAfterwards)),
     "later tries are not read": (
         "stalled try of a cleared task",
-        _with_journal(lambda journal: replace(journal, writers=_KnowsNoLaterTry(journal.writer))),
+        _with_journal(lambda journal: replace(journal, writers=_KnowsNoLaterTry(journal.writer, in_teams=False))),
     ),
     "answers are read once": (
         "answered before a very late record",

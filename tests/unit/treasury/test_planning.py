@@ -563,7 +563,7 @@ def plan_rules(draw, ticker, follow_rate):
     if rates:
         rules["min_rate"] = rates[-1]
         rules["leave_below"] = rates[0] if len(rates) > 1 else None
-    return rules
+    return {name: rule for name, rule in rules.items() if rule is not None}
 
 
 @st.composite
@@ -579,7 +579,7 @@ def policies(draw, held_, follow_rate=False):
             "reserve": draw(st.one_of(st.just("0"), amounts(2, 30 if follow_rate else 300).map(str))),
             "reserve_share": share if Decimal(share) + claimed <= 1 and not follow_rate else "0",
             "min_move": draw(st.one_of(st.just("0"), amounts(1, 40).map(str))),
-            "auto_reinvest": draw(st.sampled_from([None, True, False])),
+            **draw(st.sampled_from([{}, {"auto_reinvest": True}, {"auto_reinvest": False}])),
             "liquidity": [
                 {"amount": str(draw(st.integers(1, 200))), "by": NOW.add(hours=hour).isoformat()} for hour in hours
             ],
