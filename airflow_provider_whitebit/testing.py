@@ -198,8 +198,8 @@ class SandboxProcess:
     def start_again(self) -> None:
         """Start again at the same address, after :meth:`kill` or :meth:`stop`.
 
-        With ``--db`` money, history and clock are as before; without it everything begins anew. What else was changed
-        is lost: faults, quirks, maintenance, plans, assets, markets and keys.
+        With ``--db``, money, history and clock stay. Without it, this is a new exchange. Faults, quirks, maintenance
+        and changes of plans, assets, markets and keys are lost in both cases.
         """
         self._start(int(self.url.rsplit(":", 1)[1]))
 

@@ -141,7 +141,7 @@ class Exchange:
         self.limits = RateLimits()
         self.keys = Keys({key.api_key: key for key in self.scenario.keys})
         resets = self.ledger.setting("resets", 0)
-        # Nobody may take a transaction for one of before the reset.
+        # A receipt from before a reset must not name a transaction after it.
         seed = f"{self.seed}:{resets}" if resets else str(self.seed)
         self.flex = Flex(self.ledger, self.scenario, seed, self.faults, self.quirks)
         self.fixed = Fixed(self.ledger, self.scenario, seed, self.faults, self.quirks)

@@ -27,7 +27,13 @@ class AsApproved:
         :raises WhiteBitValidationError: it is of another one.
         :raises WhiteBitError: refused or unreachable.
         """
-        if strange := _tickers_of(account, move) - {move.ticker}:
+        known = _tickers_of(account, move)
+        if not known and not move.leaves_plan:
+            raise WhiteBitValidationError(
+                f"The exchange does not list the plan of this move, so its asset cannot be checked: {move}.",
+                next_step="Start a new dag run: it plans and asks again.",
+            )
+        if strange := known - {move.ticker}:
             raise WhiteBitValidationError(
                 f"The approved plan says {shown(move.ticker)}, but this moves {', '.join(sorted(strange))}: {move}.",
                 next_step="Start a new dag run: it plans and asks again.",

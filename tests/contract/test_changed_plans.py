@@ -90,6 +90,16 @@ def test_an_approved_plan_that_names_another_asset_passes_no_limit(make_hook, sa
     assert len(moved(sandbox)) == 1
 
 
+@pytest.mark.parametrize("operation", [Operation.FLEX_INVEST, Operation.FIXED_INVEST])
+def test_an_approved_plan_invests_in_no_plan_that_is_not_listed(make_hook, sandbox, as_task, operation):
+    as_task(1)
+    move = Move(operation, "00000000-0000-4000-8000-000000000000", "USDT", Decimal(100))
+    with pytest.raises(WhiteBitPlanError, match="does not list the plan") as caught:
+        make_hook().execute_plan(approved(move))
+    assert caught.value.money_moved is False
+    assert moved(sandbox) == []
+
+
 @pytest.mark.parametrize("operation", [Operation.FIXED_INVEST, Operation.FIXED_CLOSE])
 def test_an_approved_fixed_plan_that_names_another_asset_passes_no_limit(make_hook, sandbox, as_task, operation):
     as_task(1, task="before")
