@@ -445,6 +445,9 @@ class _Store:
         self.read.append(key)
         return self._answers.pop(0) if self._answers else default
 
+    def get_all(self, keys: Iterable[str]) -> dict[str, Any]:
+        return {key: found for key in keys if (found := self.get(key)) is not None}
+
     async def aget(self, key: str) -> Any:
         return self.get(key)
 
@@ -470,7 +473,7 @@ def _journals() -> Iterator[str]:
     variables = _Store()
     with (
         patch.object(journals, "current_context", return_value={"ti": instance}),
-        patch.object(stores, "read_variable", variables.get),
+        patch.object(stores, "read_variables", variables.get_all),
     ):
         for key in ("KEY", idempotent("ACCOUNT", "IDEMPOTENCY_KEY")):
             journals.slot_for(key).journal.read()

@@ -39,7 +39,7 @@ from airflow_provider_whitebit.testing import SandboxProcess  # noqa: E402
 from tests.what_happened import recent, write_stacks_on_signal  # noqa: E402
 
 #: Seconds after which a test gives up waiting. Long, because a busy machine is slow.
-PATIENCE = 300
+PATIENCE = 600
 AIRFLOW_VERSION = tuple(int(part) for part in version("apache-airflow").split(".")[:2])
 
 

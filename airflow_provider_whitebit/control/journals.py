@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -221,6 +221,10 @@ class DatabaseVariables:
 
     def read(self, name: str) -> str | None:
         return read_variable(self.session, name)
+
+    def read_all(self, names: Iterable[str]) -> dict[str, str]:
+        found = {name: self.read(name) for name in names}
+        return {name: text for name, text in found.items() if text is not None}
 
     def keep(self, name: str, text: str, description: str) -> None:
         raise NotImplementedError

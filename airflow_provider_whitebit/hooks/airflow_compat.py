@@ -7,10 +7,11 @@ import contextlib
 import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
+from itertools import takewhile
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar
 
 from asgiref.sync import sync_to_async
 
@@ -66,7 +67,7 @@ __all__ = [
     "runs_in_executor",
     "started_runs",
     "stats",
-    "stored_variable",
+    "stored_variables",
     "variable_names",
 ]
 
@@ -203,13 +204,19 @@ def runs_in_executor() -> bool:
     return False
 
 
-def stored_variable(name: str) -> str | None:
-    """Read a Variable from Airflow's database; ``None`` only if it certainly does not exist.
+class HiddenVariableError(Exception):
+    """Airflow has a Variable and says that it has none: it cannot decrypt it."""
+
+
+def stored_variables(names: Iterable[str]) -> dict[str, str]:
+    """Read Variables from Airflow's database; those that are not returned certainly do not exist.
 
     ``Variable.get`` also returns the default if the API server cannot be reached (3.1 and later), and reads secrets
     backends.
 
-    :raises Exception: if it is not known whether the Variable exists.
+    :param names: of the Variables.
+    :raises HiddenVariableError: Airflow has a Variable and cannot decrypt it (found out on 3.3 and later).
+    :raises Exception: if it is not known whether a Variable exists.
     """
     from airflow.sdk.execution_time import task_runner
 
@@ -218,14 +225,39 @@ def stored_variable(name: str) -> str | None:
         # Neither in a task nor in a triggerer.
         from airflow.sdk import Variable
 
-        return cast("str | None", Variable.get(name, default=None))
-    text = _variable_of(supervisor, name)
-    if text is None:
-        # The API server also says "not found" if it could not read its database.
-        if current_context() is not None:
-            _read_database(supervisor)
-        text = _variable_of(supervisor, name)
-    return text
+        answers = {name: Variable.get(name, default=None) for name in names}
+        return {name: str(text) for name, text in answers.items() if text is not None}
+    found = {name: _variable_of(supervisor, name) for name in names}
+    if missing := [name for name, text in found.items() if text is None]:
+        # The API server also says "not found" if it could not read its database, or could not decrypt the Variable.
+        listed = _listed(supervisor, missing) if current_context() is not None else None
+        # The names that a team is shown are not those of all Variables that it may read.
+        certain = listed is not None and not boolean_option("core", "multi_team")
+        again = [name for name in missing if not certain or name in (listed or ())]
+        found |= {name: _variable_of(supervisor, name) for name in again}
+        if hidden := [name for name in again if found[name] is None and name in (listed or ())]:
+            raise HiddenVariableError(hidden[0])
+    return {name: str(text) for name, text in found.items() if text is not None}
+
+
+def _listed(supervisor: Any, names: list[str]) -> set[str] | None:
+    """All of these Variables that Airflow's database has, and others. It is read in any case.
+
+    :returns: ``None`` if Airflow does not list them (before 3.3), or not all.
+    :raises Exception: the database cannot be read.
+    """
+    from airflow.sdk.exceptions import AirflowRuntimeError
+    from airflow.sdk.execution_time import comms
+
+    if (question := getattr(comms, "GetVariableKeys", None)) is not None:
+        # An API server that is older than the worker cannot list them.
+        with contextlib.suppress(AirflowRuntimeError):
+            alike = takewhile(lambda pair: pair[0] == pair[1], zip(min(names), max(names), strict=False))
+            answer = supervisor.send(question(prefix="".join(sign for sign, _ in alike)))
+            if isinstance(answer, comms.VariableKeysResult):
+                return set(answer.keys) if len(answer.keys) == answer.total_entries else None
+    _read_database(supervisor)
+    return None
 
 
 def _variable_of(supervisor: Any, name: str) -> str | None:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -70,10 +70,10 @@ class Writers(Protocol):
     def signs(self, writer: int) -> list[str]:
         """The signs that a writer adds before its document."""
 
-    def known(self, exists: Callable[[str], bool]) -> Sequence[int]:
+    def known(self, exist: Callable[[Collection[str]], Set[str]]) -> Sequence[int]:
         """The writers that may have a document, in order.
 
-        :param exists: whether a sign was added.
+        :param exist: looks for signs, and returns all that it has found so far.
         """
 
 
@@ -92,9 +92,9 @@ class Tries:
         powers = range(0, max(writer.bit_length(), 1)) if self._in_teams else range(1, writer.bit_length())
         return [f"from_{2**power}" for power in powers]
 
-    def known(self, exists: Callable[[str], bool]) -> Sequence[int]:
+    def known(self, exist: Callable[[Collection[str]], Set[str]]) -> Sequence[int]:
         power = 1
-        while exists(f"from_{2**power}"):
+        while (sign := f"from_{2**power}") in exist([sign]):
             power += 1
         return range(_BY_HAND, max(self._own + 1, 2**power))
 
@@ -106,11 +106,13 @@ class AnyTask:
         bits = f"{writer:0{_WRITER_BITS}b}"
         return [f"b{bits[:length]}" for length in range(_WRITER_BITS)]
 
-    def known(self, exists: Callable[[str], bool]) -> Sequence[int]:
-        prefixes = [""]
-        for _ in range(_WRITER_BITS):
-            prefixes = [prefix + bit for prefix in prefixes if exists(f"b{prefix}") for bit in "01"]
-        return [int(bits, 2) for bits in prefixes]
+    def known(self, exist: Callable[[Collection[str]], Set[str]]) -> Sequence[int]:
+        longer, signs = {"b"}, set[str]()
+        # Those beside all signs that were found before are looked for at once.
+        while len(found := exist(longer)) > len(signs):
+            signs = {*found}
+            longer = {sign + bit for sign in signs if len(sign) < _WRITER_BITS for bit in "01"}
+        return sorted(int(sign[1:] + bit, 2) for sign in signs if len(sign) == _WRITER_BITS for bit in "01")
 
 
 @dataclass(slots=True)
@@ -144,24 +146,27 @@ class StoredJournal:
         return f"the Variables whose names begin with {self.name}__"
 
     def read(self) -> list[dict[str, Any]]:
-        known = self.writers.known(self._exists)
-        texts = {writer: self.store.read(f"{self.name}__{writer}") for writer in known}
-        found = [_document(f"The journal of {self.identity}", text) for text in texts.values() if text is not None]
+        names = [f"{self.name}__{writer}" for writer in self.writers.known(self._signs)]
+        texts = self.store.read_all(names)
+        found = [_document(f"The journal of {self.identity}", texts[name]) for name in names if name in texts]
         # A dag run that was deleted and made again under its name begins with try 1, after all tries of the old one.
         return sorted(found, key=_started)
 
-    def write(self, document: dict[str, Any]) -> None:
-        # The signs come first: a run that does not find the document cannot have missed a sign.
+    def prepare(self) -> None:
         for sign in self.writers.signs(self.writer):
-            if not self._exists(sign):
+            if sign not in self._seen:
                 self.store.keep(f"{self.name}__{sign}", '"begun"', f"Sign of {self.task}")
                 self._seen.add(sign)
+
+    def write(self, document: dict[str, Any]) -> None:
+        # The signs come first: a run that does not find the document cannot have missed a sign.
+        self.prepare()
         self.store.keep(f"{self.name}__{self.writer}", json.dumps(document, sort_keys=True), f"Move of {self.task}")
 
-    def _exists(self, sign: str) -> bool:
-        if sign not in self._seen and self.store.read(f"{self.name}__{sign}") is not None:
-            self._seen.add(sign)
-        return sign in self._seen
+    def _signs(self, wanted: Collection[str]) -> Set[str]:
+        names = {f"{self.name}__{sign}": sign for sign in sorted(wanted) if sign not in self._seen}
+        self._seen.update(names[name] for name in self.store.read_all(names))
+        return self._seen
 
 
 @dataclass(frozen=True, slots=True)

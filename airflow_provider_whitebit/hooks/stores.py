@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 from airflow_provider_whitebit.client.errors import WhiteBitJournalError
-from airflow_provider_whitebit.hooks.airflow_compat import stored_variable
+from airflow_provider_whitebit.hooks.airflow_compat import HiddenVariableError, stored_variables
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +26,12 @@ class Store(Protocol):
 
     def read(self, name: str) -> str | None:
         """One text; ``None`` if there certainly is none.
+
+        :raises WhiteBitJournalError: it is not certain whether there is one.
+        """
+
+    def read_all(self, names: Iterable[str]) -> dict[str, str]:
+        """Those of several texts that exist. There certainly is none of the others.
 
         :raises WhiteBitJournalError: it is not certain whether there is one.
         """
@@ -49,6 +56,9 @@ class VariableStore:
     def read(self, name: str) -> str | None:
         return read_variable(name)
 
+    def read_all(self, names: Iterable[str]) -> dict[str, str]:
+        return read_variables(names)
+
     def keep(self, name: str, text: str, description: str) -> None:
         keep_variable(name, text, description)
 
@@ -58,11 +68,21 @@ class VariableStore:
 
 def read_variable(name: str) -> str | None:
     """An Airflow Variable; ``None`` if there is none. :raises WhiteBitJournalError: it cannot be read."""
+    return read_variables([name]).get(name)
+
+
+def read_variables(names: Iterable[str]) -> dict[str, str]:
+    """Those of several Airflow Variables that exist. :raises WhiteBitJournalError: one cannot be read."""
     try:
-        text = stored_variable(name)
+        return stored_variables(names)
+    except HiddenVariableError as error:
+        raise WhiteBitJournalError(
+            f"Airflow has the Variable {error} and cannot decrypt it.",
+            next_step="Give Airflow's API server the Fernet key that the Variable was written with: in [core] "
+            "fernet_key, behind the new one. Then clear the task.",
+        ) from None
     except Exception as error:
         raise WhiteBitJournalError(f"The Airflow Variable could not be read ({type(error).__name__}).") from error
-    return None if text is None else str(text)
 
 
 def keep_variable(name: str, text: str, description: str) -> None:

@@ -181,6 +181,8 @@ class _Worker:
                 return self._client.claim_nonce(nonce, call=call)
             case e.ReadJournal(key):
                 return (execution.journal.sibling(key) if key else execution.journal).read()
+            case e.PrepareJournal():
+                return execution.journal.prepare()
             case e.WriteJournal(history, key):
                 return (execution.journal.sibling(key) if key else execution.journal).write(history.to_json())
             case e.ReadMarker(conflict_key):

@@ -21,6 +21,11 @@ class ReadJournal:
 
 
 @dataclass(frozen=True, slots=True)
+class PrepareJournal:
+    """Nothing; what has to be durable before this writer's first document is durable, so that it is written fast."""
+
+
+@dataclass(frozen=True, slots=True)
 class WriteJournal:
     """Nothing; the history is durable afterwards, in the move's journal or in that of another move of the task."""
 
@@ -181,6 +186,7 @@ class WaitUntil:
 
 Effect = (
     ReadJournal
+    | PrepareJournal
     | WriteJournal
     | Resolve
     | CheckPromise

@@ -31,7 +31,7 @@ from airflow_provider_whitebit.moves.keys import by, is_idempotent, key_advice, 
 from airflow_provider_whitebit.moves.nonce_lock import take_lock
 from airflow_provider_whitebit.moves.reconciliation import judged_intent, reconcile, verdict_of
 from airflow_provider_whitebit.moves.run_record import RunRecord
-from airflow_provider_whitebit.moves.sending import send
+from airflow_provider_whitebit.moves.sending import prepare, send
 from airflow_provider_whitebit.moves.supersession import (
     Steps,
     add_moves_instead,
@@ -116,7 +116,11 @@ class _Run(RunRecord):
             own = execution.intent_id if intent is None else intent.id
             # Before the lock, so that a move that does not fit makes no other one wait.
             yield from foresee(execution.limits, [move], self.margin_ms, own=own, certain=True)
-            lock = yield from take_lock(execution, self.rules, move, (execution.intent_id, *self.history.intents))
+            yield from prepare(self)
+            own_intents = (execution.intent_id, *self.history.intents)
+            # If the time of the first slot was too short, the next one is taken at its beginning.
+            whole = last_error is not None
+            lock = yield from take_lock(execution, self.rules, move, own_intents, whole=whole)
             last_error, intent = yield from send(self, intent, move, lock)
             self.history = self.history.with_intent(intent)
             if intent.state is State.EXECUTED:

@@ -23,6 +23,7 @@ from airflow_provider_whitebit.moves.effects import (
     CheckStop,
     ConfirmRun,
     Effect,
+    PrepareJournal,
     ReadBalances,
     ReadClock,
     ReadRecords,
@@ -37,7 +38,24 @@ from airflow_provider_whitebit.moves.journal import marker_of
 from airflow_provider_whitebit.moves.nonce_lock import NonceLock
 from airflow_provider_whitebit.moves.reconciliation import judged_intent, verdict_of
 from airflow_provider_whitebit.moves.run_record import RunRecord
-from airflow_provider_whitebit.moves.supersession import confirm_beside_failed, read_history, refuse_superseded
+from airflow_provider_whitebit.moves.supersession import (
+    Steps,
+    confirm_beside_failed,
+    read_history,
+    refuse_superseded,
+)
+
+
+def prepare(run: RunRecord) -> Steps:
+    """Let the journal do before the lock what it would otherwise do while this process holds it.
+
+    :raises WhiteBitJournalError: it is not certain that this was done; nothing is sent.
+    """
+    try:
+        yield PrepareJournal()
+    except WhiteBitJournalError as error:
+        _say_not_sent(run, error)
+        raise
 
 
 def send(
@@ -64,10 +82,15 @@ def send(
     except WhiteBitJournalError as error:
         # Whether or not it is durable, this run does not send it.
         run.history = run.history.with_intent(intent.last_refused()) if intent.attempts else run.history
-        # A later run may have been refused because Airflow has replaced it: then it could not read what was sent.
-        error.money_moved = None if run.execution.begun_before else False
+        _say_not_sent(run, error)
         raise
     return (yield from _send_written(run, intent, lock, allowance))
+
+
+def _say_not_sent(run: RunRecord, error: WhiteBitJournalError) -> None:
+    """Let an error of the journal say whether money moved: this run has sent nothing more."""
+    # A later run may have been refused because Airflow has replaced it: then it could not read what was sent.
+    error.money_moved = None if run.execution.begun_before else False
 
 
 def _send_written(
@@ -224,7 +247,11 @@ def _late(lock: NonceLock) -> Generator[Effect, Any, WhiteBitUnavailableError | 
     """The error of a process that was held back: the exchange would refuse its nonce, and that would be a doubt."""
     if (yield ReadClock()).estimate_ms < lock.ends_ms:
         return None
-    return WhiteBitUnavailableError("The move could not be sent in time and was not sent.")
+    return WhiteBitUnavailableError(
+        "The move could not be sent within the few seconds in which the exchange accepts it, and was not sent.",
+        next_step="Run the task again. If this lasts, find out what is slow: Airflow's API server, this worker or the "
+        "network (docs/operations.md, A slow Airflow).",
+    )
 
 
 def _acknowledged(intent: Intent, lock: NonceLock, reference: str | None) -> Generator[Effect, Any, Intent]:

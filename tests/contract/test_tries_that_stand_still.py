@@ -13,35 +13,19 @@ from airflow_provider_whitebit.client.errors import WhiteBitError
 from airflow_provider_whitebit.hooks import journals, task_run
 from airflow_provider_whitebit.moves import drivers, sending
 from airflow_provider_whitebit.moves.drivers import ReconcileLater
+from tests.api_server import ApiServer
 
 IDS = {"dag_id": "d", "run_id": "manual__2026-11-01T00:00:00+00:00", "task_id": "t", "map_index": -1}
 
 
-class ApiServer:
-    """Answers a task's requests about Variables, as Airflow's API server does."""
+class SteppingServer(ApiServer):
+    """Each request is a step of the try that makes it."""
 
-    def __init__(self):
-        self.variables = {}
-
-    def send(self, message):
-        kind = type(message).__name__
-        if kind == "MaskSecret":
-            return None
+    def answer(self, kind, message):
         step(f"before {kind}")
-        answer = getattr(self, kind)(message)
+        answer = super().answer(kind, message)
         step(f"after {kind}")
         return answer
-
-    def GetVariable(self, message):
-        from airflow.sdk.exceptions import ErrorType
-        from airflow.sdk.execution_time.comms import ErrorResponse, VariableResult
-
-        if message.key not in self.variables:
-            return ErrorResponse(error=ErrorType.VARIABLE_NOT_FOUND)
-        return VariableResult(key=message.key, value=self.variables[message.key])
-
-    def PutVariable(self, message):
-        self.variables[message.key] = message.value
 
 
 def invest(hook):
@@ -106,7 +90,7 @@ def step(name):
 def server(monkeypatch):
     from airflow.sdk.execution_time import task_runner
 
-    server = ApiServer()
+    server = SteppingServer()
     monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", server, raising=False)
     return server
 

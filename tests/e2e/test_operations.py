@@ -7,10 +7,12 @@ import contextlib
 import json
 import os
 import signal
+import sqlite3
 import urllib.parse
 from pathlib import Path
 
 import pytest
+from cryptography.fernet import Fernet
 
 from airflow_provider_whitebit.testing import SandboxProcess
 from tests.running_airflow import AIRFLOW_VERSION
@@ -91,6 +93,38 @@ def test_a_connection_from_a_secrets_backend(airflow, key):
         assert seen["accounts"][0]["exchange"]["error"] is None
         assert [move["transaction_id"] for move in seen["airflow"]["moves"]] == [receipt["transaction_id"]]
         assert "whitebit_vault" in airflow.api.call("GET", "/whitebit/api/connections")["connections"]
+
+
+@pytest.mark.skipif(AIRFLOW_VERSION < (3, 3), reason="Airflow lists no Variables to tasks before 3.3")
+def test_a_journal_that_airflow_cannot_decrypt(airflow, key):
+    """As after a change of the Fernet key without the old one: Airflow says that there is no such Variable."""
+    dag_id = "whitebit_e2e_vault"
+    airflow.keep_connections(whitebit_vault=key("fernet"))
+    run = airflow.run(dag_id)
+    assert run["state"] == "success", airflow.problems(dag_id)
+    receipt = airflow.returned(dag_id, run["dag_run_id"], "invest")
+    before = transactions(airflow)
+
+    def replace_texts(change):
+        with contextlib.closing(sqlite3.connect(airflow.home / "airflow.db", timeout=60)) as db, db:
+            names = f"whitebit_move\\_\\_{dag_id}.invest%"
+            for name, text in db.execute(
+                "SELECT key, val FROM variable WHERE key LIKE ? ESCAPE '\\'", (names,)
+            ).fetchall():
+                kept.setdefault(name, text)
+                db.execute("UPDATE variable SET val = ? WHERE key = ?", (change(name), name))
+
+    kept = {}
+    replace_texts(lambda name: Fernet(Fernet.generate_key()).encrypt(b"{}").decode())
+    assert kept
+    airflow.clear(dag_id, run["dag_run_id"], "invest")
+    assert airflow.finished(dag_id, run["dag_run_id"])["state"] == "failed"
+    assert "cannot decrypt it" in airflow.problems(dag_id)
+    replace_texts(kept.__getitem__)
+    airflow.clear(dag_id, run["dag_run_id"], "invest")
+    assert airflow.finished(dag_id, run["dag_run_id"])["state"] == "success", airflow.problems(dag_id)
+    assert airflow.returned(dag_id, run["dag_run_id"], "invest") == receipt
+    assert transactions(airflow) == before
 
 
 def test_no_task_fails_while_the_key_is_replaced(airflow, key):

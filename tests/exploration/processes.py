@@ -30,6 +30,7 @@ from airflow_provider_whitebit.moves.drivers import execute_move
 from airflow_provider_whitebit.moves.execution import ApiKey, ExecutionRequest
 from airflow_provider_whitebit.moves.intent import Move, Receipt
 from airflow_provider_whitebit.moves.limits import Limits
+from tests.texts import OneByOne
 
 MARGIN_MS = 10_000
 NO_LIMITS = Limits("explored")
@@ -172,7 +173,7 @@ class ModelClient:
         return {ticker: TradeBalance(self._port.do("balance", "spot"), Decimal(0))}
 
 
-class ModelVariables:
+class ModelVariables(OneByOne):
     """Airflow's Variables; also the transfer markers."""
 
     def __init__(self, port: Port, prefix: str = "") -> None:

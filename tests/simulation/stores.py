@@ -13,6 +13,7 @@ from airflow_provider_whitebit.moves.journal import Journal
 from airflow_provider_whitebit.moves.resolution import Resolutions
 from tests.simulation.wire import Venue
 from tests.simulation.world import Process
+from tests.texts import OneByOne
 
 
 class Store:
@@ -135,7 +136,7 @@ class SimulatedVariables:
             self._store.markers.pop(f"variable|{name}", None)
 
 
-class SimulatedTexts:
+class SimulatedTexts(OneByOne):
     """One try's view of Airflow's Variables."""
 
     def __init__(self, store: Store, process: Process) -> None:

@@ -16,13 +16,13 @@ def variable(monkeypatch):
     monkeypatch.setattr(airflow_compat, "runs_for_airflow", lambda: True)
 
     def set_to(answer):
-        def read(name):
-            assert name == "whitebit_stop"
+        def read(names):
+            assert names == ["whitebit_stop"]
             if isinstance(answer, Exception):
                 raise answer
-            return answer
+            return {} if answer is None else {"whitebit_stop": answer}
 
-        monkeypatch.setattr(stores, "stored_variable", read)
+        monkeypatch.setattr(stores, "stored_variables", read)
 
     set_to(None)
     return set_to
@@ -81,7 +81,7 @@ def test_the_configuration(variable, monkeypatch, name, value, stops):
 
 
 def test_outside_airflow_only_the_environment_counts(monkeypatch):
-    monkeypatch.setattr(stores, "stored_variable", lambda name: pytest.fail("there is no database to ask"))
+    monkeypatch.setattr(stores, "stored_variables", lambda names: pytest.fail("there is no database to ask"))
     check_stop()
     monkeypatch.setenv("AIRFLOW_VAR_WHITEBIT_STOP", "")
     with pytest.raises(e.WhiteBitStoppedError):

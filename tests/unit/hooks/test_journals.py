@@ -11,7 +11,9 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
-from airflow.sdk.exceptions import ErrorType
+from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
+from airflow.sdk.execution_time import comms
+from airflow.sdk.execution_time.comms import ErrorResponse, TICount, VariableResult
 from airflow.sdk.execution_time.context import set_current_context
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -20,6 +22,8 @@ from airflow_provider_whitebit.client.errors import WhiteBitConfigurationError, 
 from airflow_provider_whitebit.hooks import airflow_compat, journals, stores
 from airflow_provider_whitebit.moves import keys
 from airflow_provider_whitebit.moves.journal import LogReading, MemoryJournal, Page
+from tests.api_server import LISTS
+from tests.texts import OneByOne
 
 TASK = ("d", "r", "t", "-1")
 KEY = keys.idempotent("beef", "rent 2026-11")
@@ -48,8 +52,6 @@ class Variables:
         del self.kept[key]
 
     def send(self, message):
-        from airflow.sdk.execution_time.comms import ErrorResponse, VariableResult
-
         if self.error is not None:
             return ErrorResponse(error=self.error)
         if message.key not in self.kept:
@@ -79,7 +81,7 @@ def test_a_try_by_hand_and_airflows_own_try_do_not_overwrite_each_other():
     assert by_hand.read() == own.read() == [{"by": "hand"}, {"by": "Airflow again"}]
 
 
-class TextsOfTeams:
+class TextsOfTeams(OneByOne):
     """Variables in multi-team mode: each has the team that wrote it first, and shows itself to this team only."""
 
     def __init__(self, kept, team):
@@ -190,10 +192,10 @@ def test_a_try_is_recorded_before_it_writes(variables, monkeypatch):
     monkeypatch.setattr(journals.json, "dumps", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         later.write({"by": 6})
-    assert 6 in slept.writers.known(slept._exists)
+    assert 6 in slept.writers.known(slept._signs)
 
 
-class Texts:
+class Texts(OneByOne):
     """A store without failures."""
 
     def __init__(self):
@@ -223,7 +225,7 @@ def test_every_try_finds_what_any_set_of_tries_wrote(writers, own):
     texts = Texts()
     found = written(lambda number: journals.TaskJournals(TASK, number, variables=texts).journal("k"), writers, own)
     assert found == sorted(writers)
-    known = journals.Tries(own, in_teams=False).known(lambda sign: False)
+    known = journals.Tries(own, in_teams=False).known(lambda signs: set())
     # 0 is the document of a try that a person started.
     assert list(known) == list(range(own + 1))
 
@@ -242,10 +244,21 @@ def test_every_task_finds_what_any_set_of_tasks_wrote(tasks, own):
     assert {number[task] for task in found} == set(number.values())
 
 
+def finding(signs):
+    """Looks for some signs, and returns all that it has found so far."""
+    found = set()
+
+    def exist(wanted):
+        found.update(signs.intersection(wanted))
+        return found
+
+    return exist
+
+
 @given(numbers=st.sets(st.integers(0, 4095), max_size=40))
 def test_the_signs_of_any_task_lead_to_its_number(numbers):
     signs = {sign for number in numbers for sign in journals.AnyTask().signs(number)}
-    known = journals.AnyTask().known(signs.__contains__)
+    known = journals.AnyTask().known(finding(signs))
     assert list(known) == sorted(known)
     # Beside each number is its neighbour, which has no document.
     assert numbers <= set(known) <= {number ^ bit for number in numbers for bit in (0, 1)}
@@ -254,7 +267,7 @@ def test_the_signs_of_any_task_lead_to_its_number(numbers):
 @given(numbers=st.sets(st.integers(1, 10_000), max_size=40), own=st.integers(1, 20))
 def test_the_signs_of_tries_lead_to_the_highest(numbers, own):
     signs = {sign for number in numbers for sign in journals.Tries(number, in_teams=False).signs(number)}
-    known = journals.Tries(own, in_teams=False).known(signs.__contains__)
+    known = journals.Tries(own, in_teams=False).known(finding(signs))
     assert numbers | {own} <= set(known)
     assert max(known) < 2 * max(numbers | {own})
 
@@ -376,9 +389,8 @@ def test_an_outage_is_no_empty_journal(variables, error):
 def database(variables, monkeypatch):
     """Airflow's database, which the API server reads for a task: which requests it answers is in ``answers``."""
     from airflow.models import variable
-    from airflow.sdk.execution_time.comms import ErrorResponse, TICount, VariableResult
 
-    database = SimpleNamespace(answers=iter(()), asked=[])
+    database = SimpleNamespace(answers=iter(()), asked=[], encrypted=set(), hidden=set())
 
     def read(key, **team):
         if not next(database.answers, True):
@@ -387,8 +399,14 @@ def database(variables, monkeypatch):
 
     def send(message):
         database.asked.append(type(message).__name__)
+        if database.asked[-1] in ("GetTICount", "GetVariableKeys") and not next(database.answers, True):
+            raise AirflowRuntimeError(ErrorResponse(error=ErrorType.API_SERVER_ERROR))
         if database.asked[-1] == "GetTICount":
-            return TICount(count=0) if next(database.answers, True) else ErrorResponse(error=ErrorType.API_SERVER_ERROR)
+            return TICount(count=0)
+        if database.asked[-1] == "GetVariableKeys":
+            names = {*variables.kept, *database.encrypted} - database.hidden
+            keys = sorted(key for key in names if key.startswith(message.prefix))
+            return comms.VariableKeysResult(keys=keys[: message.limit], total_entries=len(keys))
         # This is how Airflow's API server looks for a Variable. It only logs that a place could not be read.
         text = variable.Variable.get_variable_from_secrets(message.key)
         if text is None:
@@ -405,11 +423,62 @@ def test_a_variable_that_the_api_server_could_not_read_is_not_missing(database, 
     variables.kept["whitebit_stop"] = "{}"
     database.answers = iter([False])
     assert stores.read_variable("whitebit_stop") == "{}"
-    assert database.asked == ["GetVariable", "GetTICount", "GetVariable"]
-    database.answers = iter([False, False])
+    assert database.asked == ["GetVariable", "GetVariableKeys" if LISTS else "GetTICount", "GetVariable"]
+    database.asked.clear()
+    assert stores.read_variable("whitebit_other") is None
+    assert database.asked == (
+        ["GetVariable", "GetVariableKeys"] if LISTS else ["GetVariable", "GetTICount", "GetVariable"]
+    )
+    database.answers = iter([False] * 3)
     with pytest.raises(WhiteBitJournalError, match="could not be read"):
         stores.read_variable("whitebit_stop")
     assert stores.read_variable("whitebit_other") is None
+
+
+def test_several_variables_are_read_at_once(database, variables):
+    variables.kept |= {"whitebit_a": "1", "whitebit_c": "3"}
+    assert stores.read_variables(f"whitebit_{name}" for name in "abcd") == {"whitebit_a": "1", "whitebit_c": "3"}
+    # The database is read once. If Airflow cannot list Variables, those that were missing are asked for again.
+    assert database.asked.count("GetVariable") == (4 if LISTS else 6)
+    assert len(database.asked) == (5 if LISTS else 7)
+
+
+@pytest.mark.skipif(not LISTS, reason="Airflow lists no Variables to tasks before 3.3")
+@pytest.mark.parametrize("why", ["too many", "teams"])
+def test_names_that_are_not_all_prove_nothing(database, variables, monkeypatch, why):
+    variables.kept |= {f"whitebit_k__{number}": "{}" for number in range(1_001 if why == "too many" else 1_000)}
+    if why == "teams":
+        monkeypatch.setattr(airflow_compat, "boolean_option", lambda *option: option == ("core", "multi_team"))
+        database.hidden.add("whitebit_k__999")
+    # The API server cannot read its database when it is first asked.
+    database.answers = iter([False])
+    assert stores.read_variables(["whitebit_k__999", "whitebit_k__none"]) == {"whitebit_k__999": "{}"}
+
+
+@pytest.mark.skipif(not LISTS, reason="Airflow lists no Variables to tasks before 3.3")
+def test_a_variable_that_airflow_cannot_decrypt_is_not_missing(database, variables):
+    """Without the old Fernet key, Airflow says that there is no such Variable."""
+    database.encrypted.add("whitebit_move__d.t.k__1")
+    with pytest.raises(WhiteBitJournalError, match=r"has the Variable whitebit_move__d\.t\.k__1 and cannot") as no:
+        stores.read_variables(["whitebit_move__d.t.k__0", "whitebit_move__d.t.k__1"])
+    assert "Fernet key" in no.value.next_step
+    # Names that only begin alike are not meant.
+    assert stores.read_variables(["whitebit_move__d.t.k__"]) == {}
+
+
+@pytest.mark.skipif(not LISTS, reason="Airflow lists no Variables to tasks before 3.3")
+def test_an_api_server_that_cannot_list_variables(database, variables, monkeypatch):
+    """It is older than the worker."""
+    send = variables.send
+
+    def older(message):
+        if type(message).__name__ == "GetVariableKeys":
+            raise AirflowRuntimeError(ErrorResponse(error=ErrorType.GENERIC_ERROR))
+        return send(message)
+
+    monkeypatch.setattr(variables, "send", older)
+    assert stores.read_variable("whitebit_other") is None
+    assert database.asked == ["GetVariable", "GetTICount", "GetVariable"]
 
 
 @pytest.mark.parametrize("kept", [{"other": "{}"}, {}], ids=["found", "missing"])

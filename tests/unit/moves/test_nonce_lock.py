@@ -113,14 +113,14 @@ class Clock:
         return None
 
 
-def take(clock, *names, **rules):
+def take(clock, *names, whole=False, **rules):
     class Names(type(execution())):
         def lock_names(self, move):
             return list(names)
 
     given = execution()
     asked = Names(**{name: getattr(given, name) for name in given.__slots__})
-    return run(take_lock(asked, Rules(**rules), MOVE, ("old", "new")), clock)
+    return run(take_lock(asked, Rules(**rules), MOVE, ("old", "new"), whole=whole), clock)
 
 
 def owned(clock, claims=None):
@@ -141,6 +141,21 @@ def test_a_free_lock_is_taken_within_one_slot(now, names):
     assert lock.ends_ms - clock.now >= 1_000
     assert abs(lock.nonce - clock.now) < NONCE_LIFE_MS
     assert lock.begins * 1000 <= clock.now
+
+
+@given(
+    now=st.integers(NOW, NOW + SLOT_MS),
+    names=st.lists(NAMES, min_size=1, max_size=3, unique=True),
+    taken=st.booleans(),
+)
+def test_a_lock_that_is_wanted_whole_has_at_least_3_s_left(now, names, taken):
+    free = Clock(now)
+    take(free, *names, whole=True)
+    clock = Clock(now, free.claimed if taken else ())
+    lock = take(clock, *names, whole=True)
+    assert lock.ends_ms - clock.now >= 3_000
+    assert clock.now - now <= 3 * SLOT_MS
+    assert lock == owned(clock, clock.claimed[-len(set(free.claimed)) :])
 
 
 @given(now=st.integers(NOW, NOW + SLOT_MS), name=NAMES, taken=st.integers(0, 5))

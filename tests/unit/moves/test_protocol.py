@@ -10,6 +10,7 @@ import pytest
 
 from airflow_provider_whitebit.client import errors
 from airflow_provider_whitebit.moves import effects as e
+from airflow_provider_whitebit.moves import protocol
 from airflow_provider_whitebit.moves.execution import Rules
 from airflow_provider_whitebit.moves.intent import Attempt, Balances, Move, Operation, State
 from airflow_provider_whitebit.moves.keys import idempotent
@@ -89,9 +90,43 @@ def test_what_is_too_late_is_not_sent_and_not_in_doubt(slow):
     assert "WaitUntil" not in script.done
 
 
+def test_after_a_try_that_was_too_late_more_of_a_slot_is_left(monkeypatch):
+    wanted = []
+    take_lock = protocol.take_lock
+
+    def taken(*given, whole):
+        wanted.append(whole)
+        return take_lock(*given, whole=whole)
+
+    monkeypatch.setattr(protocol, "take_lock", taken)
+    Slow("WriteJournal", times=2, answers=["tx_1"]).run()
+    assert wanted == [False, True, True]
+
+
+def test_a_journal_is_prepared_before_the_lock_is_taken():
+    script = Script(answers=["tx_1"])
+    script.run()
+    assert script.done.index("PrepareJournal") < script.done.index("ClaimNonce")
+
+
+@pytest.mark.parametrize("begun_before", [True, False])
+def test_a_journal_that_cannot_be_prepared(begun_before):
+    class Unprepared(Script):
+        def __call__(self, effect):
+            if isinstance(effect, e.PrepareJournal):
+                raise errors.WhiteBitJournalError("no")
+            return super().__call__(effect)
+
+    script = Unprepared()
+    with pytest.raises(errors.WhiteBitJournalError) as caught:
+        script.run(begun_before=begun_before)
+    assert caught.value.money_moved is (None if begun_before else False)
+    assert not {"ClaimNonce", "Send"} & set(script.done)
+
+
 def test_a_move_that_is_always_too_late_ends_with_no_money_moved():
     script = Slow("WriteJournal")
-    with pytest.raises(errors.WhiteBitUnavailableError, match=r"(?s)in time.*No money moved"):
+    with pytest.raises(errors.WhiteBitUnavailableError, match=r"(?s)within the few seconds.*No money moved"):
         script.run()
     assert "Send" not in script.done
     assert not script.intent().in_doubt

@@ -1,0 +1,69 @@
+"""How much a move asks of Airflow: while it holds its lock, it has a few seconds for all of that."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from airflow_provider_whitebit.hooks import airflow_compat, journals, task_run
+from airflow_provider_whitebit.moves import drivers
+from tests.api_server import LISTS, ApiServer
+
+IDS = {"dag_id": "d", "run_id": "r", "task_id": "t", "map_index": -1}
+
+
+class Recording(ApiServer):
+    """Records the requests of a task, and between them what it does at the exchange."""
+
+    def __init__(self):
+        super().__init__()
+        self.done = []
+
+    def answer(self, kind, message):
+        self.done.append("Airflow")
+        return super().answer(kind, message)
+
+    @property
+    def counts(self):
+        """All requests, and those between the latest claim of a lock and the move."""
+        claim = max(number for number, what in enumerate(self.done) if what == "ClaimNonce")
+        within = self.done[claim : self.done.index("Send", claim)]
+        return self.done.count("Airflow"), within.count("Airflow")
+
+
+@pytest.fixture
+def server(monkeypatch):
+    from airflow.sdk.execution_time import task_runner
+
+    server = Recording()
+    perform = drivers._Worker.perform
+
+    def performed(worker, effect):
+        server.done.append(type(effect).__name__)
+        return perform(worker, effect)
+
+    tries = {"try_number": 1, "max_tries": 3, "task": SimpleNamespace(retries=3)}
+    for module in (journals, airflow_compat):
+        monkeypatch.setattr(module, "current_context", lambda: {"ti": SimpleNamespace(**IDS, **tries)})
+    monkeypatch.setattr(airflow_compat, "runs_for_airflow", lambda: True)
+    monkeypatch.setattr(task_run, "_RUNS", {})
+    monkeypatch.setattr(drivers._Worker, "perform", performed)
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", server, raising=False)
+    return server
+
+
+@pytest.mark.parametrize(
+    ("given", "limits", "counts"),
+    [
+        ({}, {}, (25, 11) if LISTS else (33, 14)),
+        ({"idempotency_key": "rent 2026-11"}, {}, (64, 21) if LISTS else (83, 34)),
+        ({}, {"max_per_day": {"USDT": "1000"}}, (45, 21) if LISTS else (59, 27)),
+    ],
+    ids=["plain", "idempotency key", "limit over time"],
+)
+def test_a_move_asks_airflow_only_so_often(server, sandbox, make_hook, given, limits, counts):
+    """``docs/operations.md`` gives these numbers."""
+    hook = make_hook(**limits)
+    hook.flex_invest(ticker="USDT", amount="100", **given)
+    assert server.counts == counts
