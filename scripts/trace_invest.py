@@ -61,9 +61,10 @@ def in_a_task(task: Any) -> Iterator[dict[str, Any]]:
     ids = {"dag_id": "trace", "run_id": run_id, "task_id": task.task_id, "map_index": -1, "id": run_id}
     instance = SimpleNamespace(**ids, try_number=1, max_tries=0, task=task, xcom_push=lambda *_, **__: None)
     context: Any = {"ti": instance, "task": task, "outlet_events": mock.MagicMock()}
+    read = lambda names: {name: kept[name] for name in names if name in kept}  # noqa: E731
     keep = lambda name, text, description: kept.update({name: text})  # noqa: E731
     with (
-        mock.patch.object(stores, "read_variable", kept.get),
+        mock.patch.object(stores, "read_variables", read),
         mock.patch.object(stores, "keep_variable", keep),
         set_current_context(context),
     ):

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+
+
+def all_by(read: Callable[[str], str | None]) -> Callable[[Iterable[str]], dict[str, str]]:
+    """A function that reads several texts one after the other.
+
+    :param read: one text; ``None`` if there is none.
+    """
+    return lambda names: {name: text for name in names if (text := read(name)) is not None}
 
 
 class OneByOne:
@@ -12,5 +20,4 @@ class OneByOne:
         raise NotImplementedError
 
     def read_all(self, names: Iterable[str]) -> dict[str, str]:
-        texts = {name: self.read(name) for name in names}
-        return {name: text for name, text in texts.items() if text is not None}
+        return all_by(self.read)(names)

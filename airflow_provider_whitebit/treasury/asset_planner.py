@@ -313,6 +313,10 @@ class AssetPlanner:
         for name in self.rules.named:
             if name not in offered and name not in self._left_alone:
                 self.note(f"plan {name}, which the policy names, is not on offer")
+        known = offered | {plan_id.lower() for plan_id in self._reinvests} | self._left_alone
+        for name in self.rules.exclude:
+            if name not in known:
+                self.note(f"plan {name}, which the policy excludes, is not on offer: check its id")
 
     def _note_unknown_rates(self, permitted: list[FlexPlan]) -> None:
         """Name the plans that take nothing because their rate is unknown.

@@ -20,6 +20,7 @@ from airflow_provider_whitebit.client.transport import NO_RETRIES, Timeout, Tran
 from airflow_provider_whitebit.hooks import executor, journals, stores, task_run
 from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
 from airflow_provider_whitebit.testing import SandboxProcess
+from tests.texts import all_by
 
 #: The nonces of this process's tests. Other processes have sandboxes whose clocks are at other times.
 NONCES: dict[str, SharedInt64Array] = {}
@@ -142,7 +143,7 @@ def hook(make_hook):
 def as_task(monkeypatch):
     """Lets the hook run as in a task: ``as_task(2)`` is its second try, ``as_task(1, task="b")`` another task."""
     variables: dict[str, str] = {}
-    monkeypatch.setattr(stores, "read_variable", variables.get)
+    monkeypatch.setattr(stores, "read_variables", all_by(variables.get))
     monkeypatch.setattr(stores, "keep_variable", lambda name, text, _: variables.update({name: text}))
     monkeypatch.setattr(stores, "delete_variable", lambda name: variables.pop(name, None))
     monkeypatch.setattr(task_run, "_RUNS", {})

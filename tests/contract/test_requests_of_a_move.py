@@ -21,6 +21,7 @@ from airflow_provider_whitebit.hooks import executor, journals, stores, task_run
 from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
 from airflow_provider_whitebit.sandbox.exchange import Exchange
 from tests.sandbox_plans import SubAccounts
+from tests.texts import all_by
 
 USDT = "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f"
 MOVES = ("/invest", "/withdraw", "/investments/close", "/auto-invest", "/investment", "/investment/close", "/transfer")
@@ -84,7 +85,7 @@ class Account:
         monkeypatch.setattr(executor.MoveExecutor, "sleep", staticmethod(self.clock.sleep))
         monkeypatch.setattr(task_run, "_RUNS", {})
         variables = self.variables = {}
-        monkeypatch.setattr(stores, "read_variable", variables.get)
+        monkeypatch.setattr(stores, "read_variables", all_by(variables.get))
         monkeypatch.setattr(stores, "keep_variable", lambda name, text, _: variables.update({name: text}))
         monkeypatch.setattr(stores, "delete_variable", lambda name: variables.pop(name, None))
         known = {"conn_type": "whitebit", "login": "sandbox-key", "password": "sandbox-secret", "extra": extra}

@@ -31,6 +31,7 @@ from airflow_provider_whitebit.operators.flex import WhiteBitFlexInvestOperator
 from airflow_provider_whitebit.operators.treasury import WhiteBitSweepOperator
 from airflow_provider_whitebit.treasury.planning import PlannedMove, TreasuryPlan
 from airflow_provider_whitebit.treasury.requests import RaiseLiquidity, Sweep
+from tests.texts import all_by
 
 USDT = "8f2e9d3c-1a4b-4c2d-9e5f-6a7b8c9d0e1f"
 REFUSED = (e.WhiteBitValidationError, AirflowFailException)
@@ -906,7 +907,7 @@ def test_a_journal_that_is_no_json_is_no_other_error(hook, as_task, monkeypatch)
     as_task(2)
     instance = journals.current_context()["ti"]
     monkeypatch.setattr(journals, "current_context", lambda: {"ti": instance})
-    monkeypatch.setattr(stores, "read_variable", lambda name: None if "from_" in name else "{broken")
+    monkeypatch.setattr(stores, "read_variables", all_by(lambda name: None if "from_" in name else "{broken"))
     with pytest.raises(e.WhiteBitValidationError, match="Whether money moved is not known"):
         hook.transfer(ticker="USDT", amount="0", source="spot", target="main")
     with pytest.raises(e.WhiteBitError, match="not valid JSON"):

@@ -168,6 +168,14 @@ class TestSweep:
             "USDT: plan z, which the policy names, is not on offer.",
         )
 
+    def test_an_excluded_plan_that_is_neither_on_offer_nor_held_may_be_a_typing_error(self):
+        planned = rebalance(holdings("0", [plan("a")], [held("B", "5")]), plans={"exclude": ["a", "b", "z"]})
+        assert texts(planned) == ["close 5 in B"]
+        assert planned.notes == (
+            "USDT: 5 remain idle in Main: no permitted plan is on offer.",
+            "USDT: plan z, which the policy excludes, is not on offer: check its id.",
+        )
+
     def test_plan_ids_are_compared_without_regard_to_capitals(self):
         assert texts(sweep(holdings("1000", [plan("A1")]), plans={"only": ["a1"]})) == ["invest 1000 in A1"]
 
