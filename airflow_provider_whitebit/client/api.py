@@ -233,7 +233,9 @@ class WhiteBitClient:
         on_unreadable: Report | None = None,
         strict: bool = False,
     ) -> Iterator[FlexTransaction]:
-        """Flex transactions, newest first, fetched page by page. A history can have any length.
+        """Flex transactions, fetched page by page. A history can have any length.
+
+        They are in the exchange's order: newest first, which it does not promise.
 
         :param plan: only of the plan with this id.
         :param investment: only of the investment with this id.
@@ -264,7 +266,7 @@ class WhiteBitClient:
         offset: int = 0,
         on_unreadable: Report | None = None,
     ) -> Iterator[FlexTransaction]:
-        """Daily Flex earnings, newest first; parameters as for :meth:`flex_history`.
+        """Daily Flex earnings; order and parameters as for :meth:`flex_history`.
 
         :raises WhiteBitError: one of its subclasses, by what the exchange answered.
         """

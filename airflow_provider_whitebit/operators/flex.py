@@ -145,14 +145,14 @@ class _FlexTransactionsOperator(WhiteBitListOperator):
 
 
 class WhiteBitFlexPaymentsOperator(_FlexTransactionsOperator):
-    """Read daily Flex earnings, newest first.
+    """Read daily Flex earnings, in the exchange's order: newest first, which it does not promise.
 
     :param plan_id: only of this plan.
     :param investment_id: only of the investment with this id.
     :param transaction: only the transaction with this id.
     :param date_from: not before: an ISO 8601 time with zone, a date (00:00 UTC) or Unix seconds.
     :param date_to: not after: likewise.
-    :param limit: at most this many, newest first; all by default.
+    :param limit: at most this many, from the beginning of this order; all by default.
     :param output_path: write them to this file instead of returning them: any path of Airflow's
         ``ObjectStoragePath``. Without it, at most 10,000 records are returned.
     :param output_format: ``jsonl``, ``csv`` or ``parquet``; by default, the file's extension.
@@ -165,7 +165,7 @@ class WhiteBitFlexPaymentsOperator(_FlexTransactionsOperator):
 
 
 class WhiteBitFlexHistoryOperator(_FlexTransactionsOperator):
-    """Read Flex transactions, newest first.
+    """Read Flex transactions, in the exchange's order: newest first, which it does not promise.
 
     :param plan_id: only of this plan.
     :param investment_id: only of the investment with this id.
@@ -174,7 +174,7 @@ class WhiteBitFlexHistoryOperator(_FlexTransactionsOperator):
     :param date_to: not after: likewise.
     :param action_types: only these: a list or a comma-separated text of ``invest``, ``reinvest``, ``withdraw``,
         ``earning``, ``close``, ``open`` (or the exchange's numbers 1, 2, 3, 4, 5, 6).
-    :param limit: at most this many, newest first; all by default.
+    :param limit: at most this many, from the beginning of this order; all by default.
     :param output_path: write them to this file instead of returning them: any path of Airflow's
         ``ObjectStoragePath``. Without it, at most 10,000 records are returned.
     :param output_format: ``jsonl``, ``csv`` or ``parquet``; by default, the file's extension.
