@@ -66,7 +66,7 @@ def read_digest(
     :param start: an aware time.
     :param end: an aware time after ``start``, not later than now.
     :param ahead_days: days from now for which it tells what is due and expected.
-    :param tickers: only these assets in statement and forecast; all by default.
+    :param tickers: only these assets in statement, interest and forecast; all by default.
     :param policy: whose liquidity needs are compared with what is available.
     :param value_in: also value what was earned and is invested in this currency.
     :raises WhiteBitValidationError: the times do not make a period that is over, or the currency has no market.
@@ -109,6 +109,7 @@ def read_digest(
             ),
             begin,
             until,
+            tickers,
         ),
     )
     forecast = make_forecast(
@@ -123,6 +124,7 @@ def read_digest(
         tickers=tickers,
         unreadable=[*unreadable, *hidden],
     )
+    problems.found += (f"The exchange sent an unreadable {record}. The digest lacks it." for record in hidden)
     limits = problems.tried("Limits over time", hook.limits_used)
     stopped = problems.stop()
     doubts = _doubts(hook, problems)
@@ -176,17 +178,18 @@ def _receipts(hook: WhiteBitHook, since: pendulum.DateTime) -> Iterator[tuple[Re
 
 
 def _doubts(hook: WhiteBitHook, problems: _Problems) -> tuple[DigestDoubt, ...] | None:
-    """The moves in doubt that tasks have reported, of this API key; ``None`` if Airflow does not list them."""
+    """The moves in doubt that tasks have reported, of the account's keys; ``None`` if Airflow does not list them."""
     if not can_list_variables():
         return None
-    account, found = hook.settings.account, []
+    accounts = {one.settings.account for one in (hook, hook.previous) if one is not None}
+    found = []
     for name in variable_names(DOUBT):
         try:
             report = read_report(name.removeprefix(DOUBT))
         except WhiteBitJournalError as error:
             problems.found.append(error.message)
             continue
-        if report is not None and report.intent.account == account:
+        if report is not None and report.intent.account in accounts:
             found.append(_doubt(report))
     return tuple(sorted(found, key=lambda one: one.sent_at, reverse=True))
 

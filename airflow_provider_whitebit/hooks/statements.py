@@ -53,7 +53,7 @@ def read_statement(
     :param plan_id: only this plan.
     :param reinvested_as: how the exchange records reinvested earnings.
     :param full_history: read all records, not only those since a day before ``start``. Only all records reveal that a
-        move from before the period is missing.
+        move is missing.
     :param main: also read what changed the Main balance: deposits, withdrawals, transfers of sub-accounts. Vendor
         pages: Get deposit/withdraw history, Sub-accounts.
     :param value_in: also value the figures in this currency, by the last prices of now. Vendor page: Market activity.

@@ -258,8 +258,8 @@ class WhiteBitFlexStatementOperator(WhiteBitOperator):
     :param reinvested_as: how the exchange records earnings that auto-reinvest keeps: ``both`` (as a daily earning and
         a reinvest), or only as ``earning`` or ``reinvest``. The vendor does not say. The statement reports records
         that contradict the choice.
-    :param full_history: read all records. Only then can the statement notice a move that is missing from before
-        the period. Otherwise, it reads only the records since a day before ``start``.
+    :param full_history: read all records. Only then can the statement notice each move that is missing.
+        Otherwise, it reads only the records since a day before ``start``.
     :param fail_on_discrepancy: fail the task if the records do not add up, after everything was written.
     :param main_changes: also state what changed the Main balance: deposits, withdrawals, transfers of sub-accounts and
         Flex. The key needs these endpoints.

@@ -229,16 +229,20 @@ def _of_term(term: FixedInvestment, operation: Operation, at: pendulum.DateTime)
 
 
 def interest_of_period(
-    payments: Iterable[InterestPayment], start: pendulum.DateTime, end: pendulum.DateTime
+    payments: Iterable[InterestPayment],
+    start: pendulum.DateTime,
+    end: pendulum.DateTime,
+    tickers: Sequence[str] | None = None,
 ) -> tuple[DigestInterest, ...]:
     """Return what Fixed investments paid in a period, ``start`` included and ``end`` not, by asset.
 
     :param payments: in any order.
+    :param tickers: only these assets; all by default.
     """
     sums: dict[str, Decimal] = {}
     with exact():
         for payment in payments:
-            if start <= payment.timestamp < end:
+            if start <= payment.timestamp < end and (tickers is None or payment.ticker in tickers):
                 sums[payment.ticker] = sums.get(payment.ticker, ZERO) + payment.amount
     return tuple(DigestInterest(*one) for one in sorted(sums.items()))
 

@@ -103,11 +103,21 @@ def _subject(digest: Digest, period: str) -> str:
     if not digest.statement.adds_up:
         facts.append("records do not add up")
     earned = [(one.ticker, one.figures.earned) for one in digest.statement.tickers if one.figures.earned]
-    named = ", ".join(f"{_amount(amount)} {ticker}" for ticker, amount in earned[:_MOST_NAMED])
-    more = f" and {len(earned) - _MOST_NAMED} more" if len(earned) > _MOST_NAMED else ""
-    facts.append(f"earned {named}{more}" if earned else "nothing earned")
-    facts.append(_count(digest.moves, "move") if digest.moves else "no moves")
+    interest = [(one.ticker, one.amount) for one in digest.interest or ()]
+    if earned:
+        facts.append(f"earned {_named(earned)}")
+    elif not interest:
+        facts.append("nothing earned" if digest.interest is not None else "nothing earned in Flex")
+    if interest:
+        facts.append(f"interest of {_named(interest)}")
+    facts.append(_count(digest.moves, "move") if digest.moves else "no known moves")
     return clean(f"WhiteBIT {digest.account}, {period}: {'; '.join(facts)}", 240)
+
+
+def _named(amounts: Sequence[tuple[str, Decimal]]) -> str:
+    """The first amounts, and how many more there are."""
+    named = ", ".join(f"{_amount(amount)} {ticker}" for ticker, amount in amounts[:_MOST_NAMED])
+    return named + (f" and {len(amounts) - _MOST_NAMED} more" if len(amounts) > _MOST_NAMED else "")
 
 
 def _attention(digest: Digest) -> list[str]:
@@ -155,6 +165,8 @@ def _earned(digest: Digest) -> Section:
     if digest.interest:
         paid = ", ".join(f"{_amount(one.amount)} {one.ticker}" for one in digest.interest)
         notes.insert(0, f"Fixed investments paid interest of {paid}.")
+    elif digest.interest is None:
+        notes.insert(0, "What Fixed investments paid is not known: see above.")
     value = digest.statement.valuation
     if value is not None:
         known = "" if value.complete else ", without what has no price"
@@ -163,7 +175,7 @@ def _earned(digest: Digest) -> Section:
             f"{value.totals['closing']:,.2f} {value.value_in} (invested) at prices of {_time(value.read_at)}{known}."
         )
     columns = ("Flex", "Earned", "Rate a year")
-    nothing = "Nothing is invested in Flex, and nothing was earned."
+    nothing = "Nothing is invested in Flex, and nothing was earned in it."
     return _section("Earned", columns, rows, notes=_cleaned(notes), nothing=nothing)
 
 
@@ -182,8 +194,11 @@ def _moves(digest: Digest) -> Section:
         )
         for one in digest.moves
     )
-    notes = [] if digest.doubts else [_DOUBTS_UNKNOWN if digest.doubts is None else "No move is in doubt."]
-    return _section("Moves", ("When (UTC)", "What", "Amount"), rows, nothing="Nothing moved.", notes=tuple(notes))
+    notes = [] if digest.due is not None else ["Fixed investments could not be read, so moves of them may be missing."]
+    if not digest.doubts:
+        notes.append(_DOUBTS_UNKNOWN if digest.doubts is None else "No task has reported a move in doubt.")
+    nothing = "Neither receipts nor records show a move."
+    return _section("Moves", ("When (UTC)", "What", "Amount"), rows, nothing=nothing, notes=tuple(notes))
 
 
 def _when(moment: pendulum.DateTime | None) -> Cell:
@@ -199,8 +214,6 @@ def _operation(move: DigestMove) -> str:
 
 def _due(digest: Digest) -> Section:
     until = _short_time(digest.forecast.until)
-    if digest.due is None:
-        return Section("Due", (), (), nothing="Which terms end is not known: see above.")
     ends = (
         (
             one.at or digest.forecast.until,
@@ -208,7 +221,7 @@ def _due(digest: Digest) -> Section:
             Cell("Fixed investment ends", f"plan {short_name(one.plan_id)}", breaks=True),
             Cell(f"{_amount(one.amount)} {one.ticker}", f"interest {_known(one.interest)} {one.interest_ticker}"),
         )
-        for one in digest.due
+        for one in digest.due or ()
     )
     needs = (
         (
@@ -225,8 +238,9 @@ def _due(digest: Digest) -> Section:
         if need.amount
     )
     rows = (cells for _, *cells in sorted((*ends, *needs), key=lambda row: row[0]))
-    columns, nothing = ("When (UTC)", "What", "Amount"), f"Nothing is due until {until}."
-    return _section(f"Due until {until}", columns, map(tuple, rows), nothing=nothing)
+    columns, nothing = ("When (UTC)", "What", "Amount"), f"Nothing is known to be due until {until}."
+    notes = () if digest.due is not None else ("Which terms end is not known: see above.",)
+    return _section(f"Due until {until}", columns, map(tuple, rows), nothing=nothing, notes=notes)
 
 
 def _expected(digest: Digest) -> Section:
@@ -241,8 +255,12 @@ def _expected(digest: Digest) -> Section:
         if one.investments
     )
     columns = ("Flex", "A day", f"Until {_short_time(forecast.until)}")
-    notes = (*forecast.unknown[:_MOST_SENTENCES], *forecast.warnings)
-    return _section("Expected earnings", columns, rows, notes=_cleaned(notes))
+    more = len(forecast.unknown) - _MOST_SENTENCES
+    left_out = (f"And {more} more that are not known.",) if more > 0 else ()
+    notes = (*forecast.unknown[:_MOST_SENTENCES], *left_out, *forecast.warnings)
+    # What is not known concerns the terms and needs above too, so it is said also if nothing is invested in Flex.
+    nothing = "Nothing is invested in Flex." if notes else ""
+    return _section("Expected earnings", columns, rows, notes=_cleaned(notes), nothing=nothing)
 
 
 def _basis(ticker: TickerForecast) -> str:

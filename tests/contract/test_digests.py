@@ -13,7 +13,7 @@ from airflow.providers.smtp.notifications.smtp import SmtpNotifier
 from airflow.sdk import DAG, BaseNotifier
 
 from airflow_provider_whitebit.client.errors import WhiteBitJournalError, WhiteBitStoppedError, WhiteBitValidationError
-from airflow_provider_whitebit.client.models import FlexInvestment, InterestPayment
+from airflow_provider_whitebit.client.models import FixedInvestment, FlexInvestment, InterestPayment
 from airflow_provider_whitebit.client.unreadable import UnreadableRecord
 from airflow_provider_whitebit.hooks import announced, digests
 from airflow_provider_whitebit.hooks.airflow_compat import AirflowFailException
@@ -110,6 +110,7 @@ def test_interest_counts_in_whatever_order_it_is_listed(week, hook):
     hook.get_conn().fixed_payments = lambda **_: iter(listed)
     digest = digests.read_digest(hook, start=begin, end=end)
     assert [(one.ticker, one.amount) for one in digest.interest] == [("USDT", 5)]
+    assert digests.read_digest(hook, start=begin, end=end, tickers=["BTC"]).interest == ()
 
 
 def test_an_investment_that_cannot_be_read_is_missing_from_the_forecast_by_name(week, hook):
@@ -125,6 +126,21 @@ def test_an_investment_that_cannot_be_read_is_missing_from_the_forecast_by_name(
     found = digests.read_digest(hook, start=begin, end=end).forecast
     assert [one.complete for one in found.tickers if one.ticker == "USDT"] == [False]
     assert any("FlexInvestment inv_x" in text for text in found.unknown)
+
+
+def test_a_term_that_cannot_be_read_is_named_although_nothing_is_invested_in_flex(hook):
+    client = hook.get_conn()
+    raw = {"id": "fixed_x", "plan": {"id": "p", "ticker": "USDT"}, "status": 1}
+    hidden = UnreadableRecord.of(FixedInvestment, "/p", raw, 0)
+
+    def investments(*, on_unreadable):
+        on_unreadable(hidden)
+        return iter(())
+
+    client.fixed_investments = investments
+    now = client.server_time()
+    found = digests.read_digest(hook, start=now.subtract(hours=3), end=now)
+    assert any("FixedInvestment fixed_x" in text for text in found.problems)
 
 
 def test_a_real_mail(week, hook, mailbox, monkeypatch):
@@ -213,6 +229,12 @@ def test_receipts_doubts_and_a_stop(week, hook, monkeypatch):
     )
     assert [one.task for one in digest.moves if one.operation == "transfer"] == ["task to_spot of d, run r"]
     assert len(digest.moves) == 5
+    # A move that was sent with the account's old key is in doubt all the same.
+    hook.__dict__["previous"] = SimpleNamespace(
+        settings=SimpleNamespace(account="other"), whitebit_conn_id="old", previous=None
+    )
+    digest = digests.read_digest(hook, start=begin, end=end)
+    assert sorted(one.intent_id for one in digest.doubts) == ["int-1", "int-2"]
 
 
 def test_what_the_key_may_not_read_is_named(make_hook, sandbox):

@@ -24,6 +24,7 @@ from airflow_provider_whitebit.moves.intent import Receipt
 from airflow_provider_whitebit.treasury.digest import (
     Digest,
     DigestDoubt,
+    DigestInterest,
     due_until,
     interest_of_period,
     moves_of_period,
@@ -181,7 +182,8 @@ def test_subject_html_and_text_of_a_week():
     found = render_digest(week())
     assert found["subject"] == (
         "WhiteBIT treasury_desk, 23 November 2026 to 29 November 2026: 1 move IN DOUBT; 1 shortfall ahead; "
-        "records do not add up; earned 0.000147241586419746 BTC, 7.51275 USDT; 5 moves"
+        "records do not add up; earned 0.000147241586419746 BTC, 7.51275 USDT; interest of 12.5 USDT; "
+        "5 moves"
     )
     for said in (Page(found["html"]).text, found["text"]):
         for words in (
@@ -211,12 +213,12 @@ def test_subject_html_and_text_of_a_week():
 
 def test_a_quiet_day():
     found = render_digest(quiet())
-    assert found["subject"] == "WhiteBIT desk, 23 November 2026: nothing earned; no moves"
+    assert found["subject"] == "WhiteBIT desk, 23 November 2026: nothing earned; no known moves"
     for said in (Page(found["html"]).text, found["text"]):
         assert "attention" not in said.lower()
-        assert "Nothing moved." in said
-        assert "Nothing is due until 30 Dec 06:05." in said
-        assert "No move is in doubt." in said
+        assert "Neither receipts nor records show a move." in said
+        assert "Nothing is known to be due until 30 Dec 06:05." in said
+        assert "No task has reported a move in doubt." in said
         assert "This connection sets no limits." in said
 
 
@@ -331,3 +333,46 @@ def test_receipts_outside_of_the_period_and_dry_runs():
 def test_interest_of_the_period(day, amount):
     paid = [InterestPayment("p", "i", Decimal(one), "USDT", START.add(days=day)) for one in (1, 2)]
     assert [one.amount for one in interest_of_period(paid, START, END)] == ([] if amount is None else [amount])
+
+
+def texts(digest):
+    found = render_digest(digest)
+    return found["subject"], Page(found["html"]).text, found["text"]
+
+
+def test_interest_of_fixed_investments_is_earned_too():
+    subject, *both = texts(replace(quiet(), interest=(DigestInterest("USDT", Decimal("12.5")),)))
+    assert subject == "WhiteBIT desk, 23 November 2026: interest of 12.5 USDT; no known moves"
+    for said in both:
+        assert "nothing was earned." not in said
+        assert "Fixed investments paid interest of 12.5 USDT." in said
+
+
+def test_what_cannot_be_read_is_not_called_nothing():
+    """Without Fixed investments, nobody knows what they paid, whether they moved, or when they end."""
+    subject, *both = texts(replace(quiet(), interest=None, due=None, problems=("Fixed could not be read.",)))
+    assert subject == "WhiteBIT desk, 23 November 2026: nothing earned in Flex; no known moves"
+    for said in both:
+        assert "nothing was earned." not in said
+        assert "What Fixed investments paid is not known" in said
+        assert "moves of them may be missing" in said
+        assert "Nothing moved" not in said
+        assert "Nothing is due" not in said
+
+
+def test_needs_are_due_although_terms_cannot_be_read():
+    _, *both = texts(week(due=None))
+    for said in both:
+        assert "Needed in Main" in said
+        assert "Which terms end is not known" in said
+
+
+def test_what_is_not_known_is_said_although_nothing_is_invested_in_flex():
+    policy = read_policy({"USDT": {"liquidity": [{"amount": "40000", "by": "2026-12-15T12:00:00Z"}]}})
+    forecast = make_forecast(
+        [], [], [], main={"USDT": None}, realised={}, now=NOW, until=NOW.add(days=30), policy=policy
+    )
+    _, *both = texts(replace(quiet(), forecast=forecast))
+    for said in both:
+        assert "Main cannot be read, so the needs of the policy are not compared" in said
+        assert "Nothing is due" not in said
