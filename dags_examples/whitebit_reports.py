@@ -22,6 +22,11 @@ START = (
     "{{ (dag_run.run_after.replace(day=1, hour=0, minute=0, second=0, microsecond=0) - macros.timedelta(days=1))"
     ".replace(day=1).isoformat() }}"
 )
+# What is credited at midnight belongs to the day that begins, and date_to is included.
+LAST = (
+    "{{ (dag_run.run_after.replace(day=1, hour=0, minute=0, second=0, microsecond=0) - macros.timedelta(seconds=1))"
+    ".isoformat() }}"
+)
 FOLDER = "{{ params.folder }}/{{ dag_run.run_after | ds }}"
 
 with DAG(
@@ -37,12 +42,12 @@ with DAG(
 ):
     # [START flex_history]
     WhiteBitFlexHistoryOperator(
-        task_id="flex_history", date_from=START, date_to=END, output_path=FOLDER + "/flex_history.csv"
+        task_id="flex_history", date_from=START, date_to=LAST, output_path=FOLDER + "/flex_history.csv"
     )
     # [END flex_history]
     # [START flex_payments]
     WhiteBitFlexPaymentsOperator(
-        task_id="flex_earnings", date_from=START, date_to=END, output_path=FOLDER + "/flex_earnings.csv"
+        task_id="flex_earnings", date_from=START, date_to=LAST, output_path=FOLDER + "/flex_earnings.csv"
     )
     # [END flex_payments]
     # [START fixed_payments]
@@ -50,7 +55,7 @@ with DAG(
     # [END fixed_payments]
     # [START main_history]
     WhiteBitMainHistoryOperator(
-        task_id="main_history", date_from=START, date_to=END, output_path=FOLDER + "/main_history.csv"
+        task_id="main_history", date_from=START, date_to=LAST, output_path=FOLDER + "/main_history.csv"
     )
     # [END main_history]
     # [START statement]

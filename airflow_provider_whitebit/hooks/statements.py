@@ -8,7 +8,11 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from airflow_provider_whitebit.client.api import Report, WhiteBitClient
-from airflow_provider_whitebit.client.errors import WhiteBitRefusedError, WhiteBitUnavailableError
+from airflow_provider_whitebit.client.errors import (
+    WhiteBitRefusedError,
+    WhiteBitUnavailableError,
+    WhiteBitValidationError,
+)
 from airflow_provider_whitebit.client.models import FlexInvestment, FlexTransaction, SubAccountTransaction
 from airflow_provider_whitebit.client.unreadable import UnreadableRecord
 from airflow_provider_whitebit.hooks.flex_store import FlexStore, tickers_of
@@ -57,10 +61,16 @@ def read_statement(
     :param main: also read what changed the Main balance: deposits, withdrawals, transfers of sub-accounts. Vendor
         pages: Get deposit/withdraw history, Sub-accounts.
     :param value_in: also value the figures in this currency, by the last prices of now. Vendor page: Market activity.
-    :raises WhiteBitValidationError: the times do not make a period that is over, or the currency has no market.
+    :raises WhiteBitValidationError: the times do not make a period that is over, the currency has no market, or
+        ``main`` is to be read of one plan.
     :raises WhiteBitUnavailableError: investments changed each time they were read, or there was no usable answer.
     :raises WhiteBitError: the exchange refused a call.
     """
+    if main and plan_id is not None:
+        raise WhiteBitValidationError(
+            "What changed Main cannot be stated of one plan: the money of the other plans would be missing from it.",
+            next_step="Leave out plan_id, or the changes of Main.",
+        )
     prices = None if value_in is None else read_prices(client)
     if prices is not None and value_in is not None:
         prices.check_currency(value_in)

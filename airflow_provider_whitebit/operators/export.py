@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from decimal import Decimal
+from glob import has_magic
 from itertools import islice
 from typing import IO, Any, TypeVar
 
@@ -113,6 +114,7 @@ def replace_file(path: object, write: Callable[[IO[bytes]], object], *, conn_id:
     :param path: any path of Airflow's ``ObjectStoragePath``.
     :param write: writes the contents. If it raises, a file that was there before is unchanged.
     :param conn_id: Airflow connection of the storage, if the path does not name one.
+    :raises WhiteBitValidationError: the path is that of a folder, or the storage would take it for a pattern.
     """
     from airflow.sdk import ObjectStoragePath
 
@@ -121,7 +123,19 @@ def replace_file(path: object, write: Callable[[IO[bytes]], object], *, conn_id:
     target, temporary = (
         ObjectStoragePath(f"{path}{suffix}", **options) for suffix in ("", f".{uuid.uuid4().hex}.part")
     )
-    if target.protocol in ("", "file"):
+    is_local = target.protocol in ("", "file")
+    # Moved there, a file would end up inside of a folder, under its temporary name.
+    if str(path).endswith("/") or target.fs.isdir(target.path):
+        raise WhiteBitValidationError(
+            f"{str(path)[-200:]!r} is a folder. Nothing was written.", next_step="Write the path of a file."
+        )
+    if not is_local and has_magic(target.path):
+        raise WhiteBitValidationError(
+            f"{str(path)[-200:]!r} has one of the characters * ? [, which storages take for a pattern. "
+            "Nothing was written.",
+            next_step="Write a path without them.",
+        )
+    if is_local:
         target.parent.mkdir(parents=True, exist_ok=True)
     try:
         with temporary.open("wb") as file:  # type: ignore[no-untyped-call]

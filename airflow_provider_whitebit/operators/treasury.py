@@ -262,7 +262,7 @@ class WhiteBitFlexStatementOperator(WhiteBitOperator):
         Otherwise, it reads only the records since a day before ``start``.
     :param fail_on_discrepancy: fail the task if the records do not add up, after everything was written.
     :param main_changes: also state what changed the Main balance: deposits, withdrawals, transfers of sub-accounts and
-        Flex. The key needs these endpoints.
+        Flex. The key needs these endpoints. Not with ``plan_id``.
     :param value_in: also value the figures in this currency, for example ``USDT``, by the exchange's last prices of
         today, in a block and a file (``.values``) of their own.
     :param whitebit_conn_id: the Airflow connection.

@@ -309,6 +309,15 @@ class TestMain:
         assert "250.5" in page
         assert read_statement(hook.get_conn(), start=story.begin, end=story.begin.add(days=10)).main is None
 
+    def test_one_plan_does_not_show_what_changed_main(self, hook, sandbox):
+        """The money of the other plans would be missing from its known change."""
+        story = Story(hook, sandbox)
+        story.on_day(1, "flex_invest", plan_id=USDT, amount="1000")
+        story.on_day(2, "flex_invest", plan_id=USDT_18, amount="2000")
+        period = {"start": story.begin, "end": story.begin.add(days=2)}
+        with pytest.raises(e.WhiteBitValidationError, match="plan_id"):
+            read_statement(hook.get_conn(), **period, plan_id=USDT, main=True)
+
 
 def statement_of_now(hook, story):
     """What Flex has paid to Main since the end of the ten days."""

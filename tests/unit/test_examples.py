@@ -5,12 +5,14 @@ from __future__ import annotations
 import runpy
 import sys
 import warnings
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from airflow.exceptions import AirflowProviderDeprecationWarning
 from airflow.sdk import DAG
+from airflow.sdk.execution_time import macros
 
 from airflow_provider_whitebit.hooks.whitebit import WhiteBitHook
 from airflow_provider_whitebit.operators.approval import can_ask_people
@@ -56,6 +58,21 @@ def test_an_example_explains_itself_and_is_created_paused(parse, name):
     assert [dag.dag_id for dag in dags if dag.is_paused_upon_creation is not True] == []
     assert [dag.dag_id for dag in dags if dag.catchup] == []
     assert [dag.dag_id for dag in dags if not dag.dag_id.startswith(name)] == []
+
+
+def test_the_records_of_a_midnight_are_in_the_files_of_one_month(parse):
+    """Earnings are credited at midnight, and ``date_to`` is included."""
+    _, [dag] = parse("whitebit_reports")
+
+    def period(month, *names):
+        context = {"dag_run": SimpleNamespace(run_after=datetime(2026, month, 2, 6, tzinfo=UTC)), "macros": macros}
+        return [datetime.fromisoformat(dag.get_template_env().from_string(one).render(context)) for one in names]
+
+    assert len(tasks := [one for one in dag.tasks if hasattr(one, "date_to")]) == 3
+    for one in tasks:
+        assert period(4, one.date_to)[0] + timedelta(seconds=1) == period(5, one.date_from)[0]
+    statement = dag.get_task("statement")
+    assert period(4, statement.start, statement.end) == [datetime(2026, month, 1, tzinfo=UTC) for month in (3, 4)]
 
 
 def test_the_approval_example_is_left_out_where_nobody_can_be_asked(parse, monkeypatch):

@@ -139,6 +139,23 @@ def test_in_another_storage():
     assert len(ObjectStoragePath("memory://bucket/x/y.jsonl").read_text().splitlines()) == 3
 
 
+@pytest.mark.parametrize(
+    "path", ["{}", "{}/", "file://{}/sub/", "memory://f/a", "memory://f/a/", "memory://f/a[1]*.csv"]
+)
+def test_a_path_that_is_no_file_is_refused(tmp_path, path):
+    """The records would be in a file under a temporary name, and the task would succeed."""
+    from airflow.sdk.io import attach
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    storage = MemoryFileSystem()
+    attach("memory", fs=storage)
+    storage.pipe_file("/f/a/b.csv", b"")
+    before = set(storage.store)
+    with pytest.raises(e.WhiteBitValidationError, match="Nothing was written"):
+        write_records(records(), path.format(tmp_path), output_format="csv")
+    assert (list(tmp_path.iterdir()), set(storage.store)) == ([], before)
+
+
 @pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.parquet"])
 def test_a_failure_leaves_the_old_file_and_nothing_beside(tmp_path, name):
     (tmp_path / name).write_text("old")
