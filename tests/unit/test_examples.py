@@ -68,7 +68,8 @@ def test_the_records_of_a_midnight_are_in_the_files_of_one_month(parse):
         context = {"dag_run": SimpleNamespace(run_after=datetime(2026, month, 2, 6, tzinfo=UTC)), "macros": macros}
         return [datetime.fromisoformat(dag.get_template_env().from_string(one).render(context)) for one in names]
 
-    assert len(tasks := [one for one in dag.tasks if hasattr(one, "date_to")]) == 3
+    tasks = [one for one in dag.tasks if hasattr(one, "date_to")]
+    assert len(tasks) == 3
     for one in tasks:
         assert period(4, one.date_to)[0] + timedelta(seconds=1) == period(5, one.date_from)[0]
     statement = dag.get_task("statement")
