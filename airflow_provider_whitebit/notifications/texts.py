@@ -17,30 +17,39 @@ from __future__ import annotations
 _TASK = "{{ ti.dag_id }}.{{ ti.task_id }}"
 _RECEIPTS = (
     "{% set made = ti.xcom_pull(task_ids=ti.task_id, map_indexes=ti.map_index) %}"
-    # The result of a treasury operator contains its receipts.
-    "{% set receipts = made.receipts if made is mapping and 'receipts' in made else"
-    " ([made] if made is mapping else (made or [])) %}"
+    # The result of a treasury operator contains its receipts. A @task may return anything.
+    "{% set listed = made.receipts if made is mapping and 'receipts' in made else"
+    " ([made] if made is mapping or made is string or made is not iterable else made) %}"
+    "{% set receipts = listed | select('mapping') | selectattr('operation', 'defined') | list %}"
 )
 # Without an XCom it is not known what the task has moved: do_xcom_push may be off, or a @task may return nothing.
-_NO_RECEIPT = "{{ 'no receipt in its XCom' if made is none else 'nothing moved' }}"
+_NO_RECEIPT = "{{ 'no receipt in its XCom' if listed else 'nothing moved' }}"
 # Airflow's sandbox forbids templates to look at a class, but the error's repr begins with the name of its class.
 _CLASS = "('%r' | format(exception)).split('(')[0]"
 _IS_DOUBT = "'InDoubt' in '%r' | format(exception)"
-# Airflow passes no error of a process that was killed. It may have been in the middle of a move, as after a timeout.
+# Airflow passes no error of a process that was killed. It may have been in the middle of a move, as after these errors.
+_ENDED = (
+    "Process lost",
+    *("AirflowTaskTimeout", "AirflowTaskTerminated", "SystemExit", "KeyboardInterrupt", "MemoryError"),
+    # While a move is in doubt, the task may wait in the triggerer.
+    *("TaskDeferralTimeout", "TaskDeferralError"),
+)
 _ERROR = (
     f"{{% set kind = {_CLASS} if exception is defined and exception else 'Process lost' %}}"
     "{% set said = exception | string if exception is defined and exception else"
     " 'The process of the task was killed, or Airflow lost it.' %}"
     "{% set said = said ~ '\nWhether money moved is not known: the next try finds out."
     " If there is none, clear the task.'"
-    " if kind in ('Process lost', 'AirflowTaskTimeout') else said %}"
+    f" if kind in {_ENDED} else said %}}"
 )
 
 #: The moves of a task, in one line.
 RECEIPT_SUBJECT = (
     _RECEIPTS
-    + "WhiteBIT: {% for receipt in receipts %}{{ receipt.operation }} {{ receipt.amount }} {{ receipt.ticker }}"
-    + " {{ receipt.status }}{{ ', ' if not loop.last }}{% else %}"
+    + "WhiteBIT: {% for receipt in receipts %}{% for name in ('operation', 'amount', 'ticker', 'status')"
+    # A switch of auto-reinvest has no amount, and that of a move may be unknown.
+    + " if receipt.get(name) is not none %}{{ receipt[name] }}{{ ' ' if not loop.last }}{% endfor %}"
+    + "{{ ', ' if not loop.last }}{% else %}"
     + _NO_RECEIPT
     + "{% endfor %} - "
     + _TASK
@@ -49,15 +58,17 @@ RECEIPT_SUBJECT = (
 RECEIPT_TEXT = (
     _RECEIPTS
     + "{% for receipt in receipts %}{% for name, value in receipt.items() if value is not none %}"
-    + "{{ name }}: {{ value }}\n{% endfor %}\n{% endfor %}"
-    + "Run: {{ ti.run_id }}"
+    + "{{ name }}: {{ value }}\n{% endfor %}\n{% else %}"
+    + _NO_RECEIPT
+    + "\n{% endfor %}Run: {{ ti.run_id }}"
 )
 #: The receipts of a task, as HTML.
 RECEIPT_HTML = (
     _RECEIPTS
     + "{% for receipt in receipts %}<table>{% for name, value in receipt.items() if value is not none %}"
-    + "<tr><th align='left'>{{ name | e }}</th><td>{{ value | e }}</td></tr>{% endfor %}</table>{% endfor %}"
-    + "<p>Run {{ ti.run_id | e }}</p>"
+    + "<tr><th align='left'>{{ name | e }}</th><td>{{ value | e }}</td></tr>{% endfor %}</table>{% else %}<p>"
+    + _NO_RECEIPT
+    + "</p>{% endfor %}<p>Run {{ ti.run_id | e }}</p>"
 )
 #: Which task failed, in one line. A move in doubt needs a person.
 FAILURE_SUBJECT = f"WhiteBIT: {{{{ 'IN DOUBT, a person must check' if {_IS_DOUBT} else 'failed' }}}} - {_TASK}"

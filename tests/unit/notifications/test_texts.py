@@ -28,6 +28,14 @@ class AirflowTaskTimeout(BaseException):
     """Named as Airflow's, which is in other modules before 3.2."""
 
 
+class TaskDeferralTimeout(Exception):
+    """Named as Airflow's."""
+
+
+class TaskDeferralError(Exception):
+    """Named as Airflow's."""
+
+
 def rendered(template, returned=None, *, autoescape=False, **context):
     task = SimpleNamespace(
         dag_id="dag",
@@ -57,7 +65,9 @@ def test_several_receipts_and_none():
     subject = rendered(texts.RECEIPT_SUBJECT, two)
     assert subject == "WhiteBIT: flex_invest 100.5 USDT executed, flex_invest 7 BTC executed - dag.invest"
     assert rendered(texts.RECEIPT_TEXT, two).count("transaction_id") == 2
-    assert rendered(texts.RECEIPT_TEXT, None) == "Run: manual__1<b>"
+    assert rendered(texts.RECEIPT_TEXT, None) == "no receipt in its XCom\nRun: manual__1<b>"
+    assert rendered(texts.RECEIPT_TEXT, []) == "nothing moved\nRun: manual__1<b>"
+    assert rendered(texts.RECEIPT_HTML, []) == "<p>nothing moved</p><p>Run manual__1&lt;b&gt;</p>"
     assert rendered(texts.RECEIPT_SUBJECT, []) == "WhiteBIT: nothing moved - dag.invest"
 
 
@@ -66,8 +76,35 @@ def test_a_task_without_an_xcom_may_have_moved():
     assert rendered(texts.RECEIPT_SUBJECT) == "WhiteBIT: no receipt in its XCom - dag.invest"
 
 
+@pytest.mark.parametrize("returned", ["a text", 7, {"rows": 3}, [1, "x"]], ids=str)
+def test_what_is_no_receipt_is_not_taken_for_one(returned):
+    """A notice that cannot be rendered is not sent."""
+    assert rendered(texts.RECEIPT_SUBJECT, returned) == "WhiteBIT: no receipt in its XCom - dag.invest"
+    assert rendered(texts.RECEIPT_TEXT, returned) == "no receipt in its XCom\nRun: manual__1<b>"
+
+
+def test_a_receipt_without_an_amount():
+    """A switch of auto-reinvest has none; that of a move may be unknown."""
+    switched = {"operation": "flex_auto_reinvest", "ticker": "USDT", "enabled": True, "status": "executed"}
+    assert rendered(texts.RECEIPT_SUBJECT, switched) == "WhiteBIT: flex_auto_reinvest USDT executed - dag.invest"
+    assert "enabled: True\n" in rendered(texts.RECEIPT_TEXT, switched)
+    unknown = {**RECEIPT, "amount": None}
+    assert rendered(texts.RECEIPT_SUBJECT, unknown) == "WhiteBIT: flex_invest USDT executed - dag.invest"
+
+
 @pytest.mark.parametrize(
-    "context", [{}, {"exception": None}, {"exception": AirflowTaskTimeout("Timeout, PID: 7")}], ids=str
+    "context",
+    [
+        {},
+        {"exception": None},
+        {"exception": AirflowTaskTimeout("Timeout, PID: 7")},
+        # A task waits in the triggerer while a move is in doubt.
+        {"exception": TaskDeferralTimeout("Timeout, PID: 7")},
+        {"exception": TaskDeferralError("Timeout, PID: 7")},
+        {"exception": SystemExit("Timeout, PID: 7")},
+        {"exception": MemoryError("Timeout, PID: 7")},
+    ],
+    ids=str,
 )
 def test_a_task_that_was_killed_or_timed_out_may_have_moved(context):
     """Airflow's context has no error if the process was killed."""
