@@ -103,4 +103,4 @@ def _write(found: ValuedHoldings, path: Any, form: str, conn_id: str | None) -> 
         text = json.dumps(found.to_json(), indent=2) + "\n"
         replace_file(path, lambda file: file.write(text.encode()), conn_id=conn_id)
     else:
-        write_table(found.valuation.rows(), ValuedRow, path, output_format=form, conn_id=conn_id)
+        write_table(found.rows(), ValuedRow, path, output_format=form, conn_id=conn_id)

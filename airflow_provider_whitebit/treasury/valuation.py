@@ -220,7 +220,8 @@ class ValuedRow(Record):
     :param price: units of the currency for one unit of the asset; ``None`` if there is none.
     :param markets: where the price comes from, as :attr:`Price.markets`.
     :param value: in units of the currency; ``None`` if it is not known.
-    :param note: ``frozen``, or one of :class:`Missing`.
+    :param note: ``frozen``, one of :class:`Missing`, or in words a record that cannot be read: such a row is of no
+        asset.
     """
 
     read_at: pendulum.DateTime
@@ -395,6 +396,13 @@ class ValuedHoldings:
     def complete(self) -> bool:
         """Whether the total leaves nothing out."""
         return self.valuation.complete and not self.unreadable
+
+    def rows(self) -> Iterator[ValuedRow]:
+        """Yield the amounts as rows of a table, then a row for each record that cannot be read: only its note."""
+        yield from self.valuation.rows()
+        read_at, value_in = self.valuation.read_at, self.valuation.value_in
+        for text in self.unreadable:
+            yield ValuedRow(read_at, "", "", None, value_in, None, None, None, text)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON, exact amounts apart from values.

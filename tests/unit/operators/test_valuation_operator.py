@@ -114,6 +114,16 @@ def test_csv_has_a_row_for_each_amount(tmp_path):
     assert (rows[2]["price"], rows[2]["value"], rows[2]["note"]) == ("", "", "no_price")
 
 
+def test_a_table_names_what_cannot_be_read(tmp_path):
+    """Its sums lack it, and nothing else of the file says so."""
+    answers = {**changed(f"{FLEX}/investments", "data.0.invested", "?"), f"{FIXED}/investments": {"records": []}}
+    found = run(answers, output_path=tmp_path / "worth.csv")
+    with (tmp_path / "worth.csv").open(newline="") as file:
+        *_, row = csv.DictReader(file)
+    given = {name: text for name, text in row.items() if text}
+    assert given == {**{name: ROW[name] for name in ("read_at", "value_in")}, "note": found["unreadable"][0]}
+
+
 def test_parquet_and_jsonl(tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
     run(output_path=tmp_path / "worth.parquet", value_in="BTC")
