@@ -132,7 +132,7 @@ def _is_shown(intent: Intent, records: AccountRecords, free: list[CountedMove], 
     if reference:
         # The records may carry no identifiers. One with another identifier is another move's.
         traces = [trace for trace in traces if trace.reference is None]
-    found = judge(replace(intent, state=State.OPEN, receipt=None), traces, margin_ms=margin_ms).found
+    found = judge(replace(intent, state=State.OPEN), traces, margin_ms=margin_ms).found
     if found is None:
         return False
     if found.reference is None:

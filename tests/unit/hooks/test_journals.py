@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from contextlib import nullcontext, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -517,6 +517,13 @@ DATE = datetime(2026, 11, 29, tzinfo=UTC)
 def runs_of_date(texts=None, *, by_hand=True, moments=(DATE,)):
     task = journals.TaskJournals(("d", "manual__1", "t", "-1"), 2, variables=texts or Texts(), by_hand=by_hand)
     return journals.RunsOfDate(task, DATE, moments)
+
+
+@pytest.mark.parametrize(("seconds", "is_for_a_date"), [(0, False), (59, False), (60, True), (-59, False), (-60, True)])
+def test_a_test_for_the_present_moment_replaces_no_run(seconds, is_for_a_date):
+    dag_run = SimpleNamespace(logical_date=DATE, run_after=DATE + timedelta(seconds=seconds))
+    assert journals._date_of_test(dag_run, True) == (DATE if is_for_a_date else None)
+    assert journals._date_of_test(SimpleNamespace(logical_date=DATE, run_after=None), True) == DATE
 
 
 def test_a_test_of_a_date_finds_the_runs_that_started(monkeypatch):

@@ -154,7 +154,8 @@ def test_transfers_are_judged_by_balances(after, undisturbed, needs_person):
         assert found.answer(ran=True, **PERSON).reference is None
         with pytest.raises(WhiteBitResolutionError, match="no transaction"):
             found.answer(ran=True, name="tx", **PERSON)
-        assert "- " in x.question_text(found, "task t")
+        two = replace(found, verdict=replace(found.verdict, unclear=("one", "two")))
+        assert "\n\n- one\n- two\n\n" in x.question_text(two, "task t")
 
 
 def test_a_transfer_without_balances_is_an_error():

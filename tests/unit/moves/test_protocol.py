@@ -643,6 +643,13 @@ def test_a_record_that_a_receipt_of_the_plan_explains_is_no_earlier_moves():
     assert "Send" not in script.done
 
 
+def test_a_record_that_a_receipt_of_the_plan_explains_is_not_an_absent_attempts():
+    absent = in_doubt().found_absent()
+    script = Script(journal=[absent], records=[record("tx_other")])
+    assert script.run(explained=(receipt_of("tx_other"),), send=False) is None
+    assert Script(journal=[absent], records=[record("tx_other")]).run(send=False).transaction_id == "tx_other"
+
+
 def test_a_record_that_a_receipt_of_the_plan_explains_is_not_the_moves_own():
     class Late(Script):
         def __call__(self, effect):

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_provider_whitebit.client.errors import WhiteBitPlanOutdatedError
+from airflow_provider_whitebit.client.errors import WhiteBitPlanOutdatedError, WhiteBitValidationError
 from airflow_provider_whitebit.moves.intent import Move, Operation
-from airflow_provider_whitebit.treasury.promises import StillPlanned, read_holdings
+from airflow_provider_whitebit.treasury.promises import AsApproved, StillPlanned, read_holdings
 
 INVEST = Move(Operation.FLEX_INVEST, "plan", "USDT", Decimal(25))
 TRANSFER = Move(Operation.TRANSFER, "", "USDT", Decimal(25), source="spot", target="main")
@@ -37,6 +37,51 @@ class Account:
         on_unreadable(SimpleNamespace(closed=True))
         held = [SimpleNamespace(currency=currency, closed=False, asked=ticker) for currency in self.invested]
         return [*held, SimpleNamespace(currency="of", closed=True)]
+
+
+class Shown:
+    """An account in which every plan and investment ``mine`` is of one asset, and all others of another one."""
+
+    def __init__(self, ticker):
+        self.tickers = {"mine": ticker, "OTHER": "XRP", "MINE": ticker}
+        self.client = self
+
+    def flex_plans(self):
+        return [SimpleNamespace(id=name, ticker=ticker) for name, ticker in self.tickers.items()]
+
+    fixed_plans = flex_plans
+
+    def flex_investments(self, ticker, on_unreadable):
+        assert ticker is None
+        return [SimpleNamespace(plan_id=name, currency=shown) for name, shown in self.tickers.items()]
+
+    def fixed_investments(self, *, investment, on_unreadable):
+        assert investment == "mine"
+        return [SimpleNamespace(id=one.id, plan=one) for one in self.flex_plans()]
+
+
+OF_PLANS = [*(operation for operation in Operation if operation.value.startswith(("flex", "fixed")))]
+
+
+@pytest.mark.parametrize("operation", OF_PLANS)
+def test_an_approved_move_has_to_name_the_asset_that_it_moves(operation):
+    move = Move(operation, "Mine", "USDT", Decimal(25), investment_id="mine")
+    AsApproved().check(Shown("USDT"), move)
+    with pytest.raises(WhiteBitValidationError, match="approved plan says 'USDT', but this moves BTC") as caught:
+        AsApproved().check(Shown("BTC"), move)
+    assert caught.value.money_moved is False
+
+
+@pytest.mark.parametrize("operation", OF_PLANS)
+def test_an_approved_move_into_a_plan_that_is_not_listed(operation):
+    move = Move(operation, "gone", "USDT", Decimal(25), investment_id="gone")
+    shown = Shown("USDT")
+    shown.fixed_investments = lambda **_: []
+    if move.leaves_plan:
+        AsApproved().check(shown, move)
+    else:
+        with pytest.raises(WhiteBitValidationError, match="does not list the plan of this move"):
+            AsApproved().check(shown, move)
 
 
 class Request:
