@@ -22,7 +22,7 @@ from airflow_provider_whitebit.client.unreadable import UnreadableRecord
 from airflow_provider_whitebit.hooks.airflow_compat import can_list_variables, variable_names
 from airflow_provider_whitebit.hooks.announced import EARLIER, announced_moves
 from airflow_provider_whitebit.hooks.doubts import DOUBT, Report, read_report
-from airflow_provider_whitebit.hooks.statements import read_flex
+from airflow_provider_whitebit.hooks.statements import read_flex, time_after
 from airflow_provider_whitebit.hooks.stop import check_stop
 from airflow_provider_whitebit.hooks.stores import task_in_words
 from airflow_provider_whitebit.hooks.valuation import read_prices
@@ -74,7 +74,7 @@ def read_digest(
     :raises WhiteBitError: the exchange refused to show Flex lending.
     """
     client, problems = hook.get_conn(), _Problems()
-    now = client.server_time()
+    now = time_after(client, end)
     begin, until = (pendulum.instance(moment).in_timezone("UTC") for moment in (start, end))
     prices = None if value_in is None else read_prices(client)
     if prices is not None and value_in is not None:

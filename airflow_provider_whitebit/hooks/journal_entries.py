@@ -30,6 +30,7 @@ from airflow_provider_whitebit.client.models import (
 from airflow_provider_whitebit.client.unreadable import UnreadableRecord
 from airflow_provider_whitebit.hooks.announced import EARLIER, announced_moves
 from airflow_provider_whitebit.hooks.flex_store import CACHE, FlexStore, tickers_of
+from airflow_provider_whitebit.hooks.statements import time_after
 from airflow_provider_whitebit.moves.intent import Receipt
 from airflow_provider_whitebit.treasury.amounts import ZERO, exact
 from airflow_provider_whitebit.treasury.discrepancies import Discrepancy, DiscrepancyKind
@@ -117,7 +118,7 @@ def read_books(
     :raises WhiteBitUnavailableError: balances changed each time they were read, or there was no usable answer.
     :raises WhiteBitError: the exchange refused a call.
     """
-    made_at = client.server_time()
+    made_at = time_after(client, end)
     check_period(start, end, made_at)
     check_days(start, end)
     period = (micros(start), micros(end))

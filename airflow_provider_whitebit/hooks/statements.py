@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from time import sleep
 from typing import TypeVar
+
+import pendulum
 
 from airflow_provider_whitebit.client.api import Report, WhiteBitClient
 from airflow_provider_whitebit.client.errors import (
@@ -33,7 +36,25 @@ _READINGS = 3
 #: A record of the period can belong to one before it, such as the earning that a reinvest keeps.
 _DAY_BEFORE = timedelta(days=1)
 
+#: The clock of Airflow, or of another node of the exchange, may be ahead of the answering one's: seconds, and readings.
+_MOST_AHEAD, _TIMES_READ = 10, 15
+
 ReadT = TypeVar("ReadT")
+
+
+def time_after(client: WhiteBitClient, end: datetime) -> pendulum.DateTime:
+    """Return the exchange's time. If a period ends within seconds, wait until it is over there.
+
+    :param client: ``WhiteBitHook().get_conn()``.
+    :param end: of the period, an aware time.
+    """
+    now = client.server_time()
+    for _ in range(_TIMES_READ):
+        if end.tzinfo is None or not now < end <= now + timedelta(seconds=_MOST_AHEAD):
+            break
+        sleep(1)
+        now = client.server_time()
+    return now
 
 
 def read_statement(
@@ -74,7 +95,7 @@ def read_statement(
     prices = None if value_in is None else read_prices(client)
     if prices is not None and value_in is not None:
         prices.check_currency(value_in)
-    made_at = client.server_time()
+    made_at = time_after(client, end)
     records_from = None if full_history else start.replace(microsecond=0) - _DAY_BEFORE
     check_period(start, end, made_at, records_from)
     unread_plans: list[UnreadableRecord] = []

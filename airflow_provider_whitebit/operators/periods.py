@@ -40,10 +40,13 @@ def read_period(
     begin, until = read_time("start", start), read_time("end", end)
     if (begin is None) != (until is None):
         raise WhiteBitValidationError("Give both start and end, or neither of them.")
-    if begin is None and by_interval:
-        begin, until = context.get("data_interval_start"), context.get("data_interval_end")
-    if begin is not None and until is not None and begin != until:
+    if begin is not None and until is not None:
         return _utc(begin), _utc(until)
+    if by_interval:
+        begin, until = context.get("data_interval_start"), context.get("data_interval_end")
+        # That of a plain cron schedule is a moment.
+        if begin is not None and until is not None and begin != until:
+            return _utc(begin), _utc(until)
     # Airflow gives a task datetimes of Python.
     return otherwise(_utc(getattr(context.get("dag_run"), "run_after", None) or hook.get_conn().server_time()))
 

@@ -284,6 +284,25 @@ def test_the_operator_fails_on_what_does_not_add_up_with_fail_on_discrepancy(len
     assert "2 things do not add up" in page.read_text()
 
 
+@pytest.mark.parametrize("late", [0, 3])
+def test_a_run_that_starts_with_the_end_of_its_period_waits_for_the_exchange(hook, sandbox, monkeypatch, late):
+    """Airflow's clock may be ahead of the exchange's. An error that no retry changes would end a month's report."""
+    waits = []
+
+    def wait(seconds):
+        waits.append(seconds)
+        sandbox.advance(1)
+
+    monkeypatch.setattr(statements, "sleep", wait)
+    client = hook.get_conn()
+    end = client.server_time().add(seconds=late + 1)
+    start = end.subtract(hours=1)
+    assert read_statement(client, start=start, end=end).made_at >= end
+    assert len(waits) >= late
+    with pytest.raises(e.WhiteBitValidationError, match="not over yet"):
+        read_statement(client, start=start, end=end.add(minutes=5))
+
+
 class TestMain:
     def test_what_changed_main_is_what_the_ledger_says(self, hook, sandbox):
         story = Story(hook, sandbox)

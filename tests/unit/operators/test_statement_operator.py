@@ -97,6 +97,8 @@ def test_periods_of_runs(reads, context, start, end):
         ({"start": "2026-01-01"}, "both start and end"),
         ({"end": "2026-01-01"}, "both start and end"),
         ({"start": "2026-02-01", "end": "2026-01-01"}, "not before end"),
+        # For example the interval of a run that has none. It is not the month before.
+        ({"start": "2026-02-01", "end": "2026-02-01T02:00:00+02:00"}, "not before end"),
         ({"start": "2026-01-01", "end": "2026-04-01"}, "not over yet"),
         ({"start": "2026-01-01T00:00:00", "end": "2026-02-01"}, "start is .* no time zone"),
         ({"start": "yesterday", "end": "2026-02-01"}, "start is 'yesterday'"),
