@@ -284,7 +284,7 @@ def _make_books(
     payments = reading.interest
     for one in investments:
         now[Role.FIXED, one.plan.ticker] += ZERO if one.closed else one.amount
-    found += check_fixed(investments, payments, start, end)
+    found += check_fixed(investments, payments, start, end, origins)
     for some in (
         fixed_entries(reading.investments, payments, origins),
         main_entries(reading.transactions),

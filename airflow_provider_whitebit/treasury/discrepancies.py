@@ -48,6 +48,8 @@ class DiscrepancyKind(StrEnum):
     NO_EARNING = "no_earning"
     #: A closed Fixed investment and the list of payments name different interest. Only of journal entries.
     FIXED_INTEREST = "fixed_interest"
+    #: A Fixed investment is closed, and nothing shows since when. Only of journal entries.
+    UNKNOWN_TIME = "unknown_time"
     #: The entries of a period do not lead from the balance at its start to that at its end. Only of journal entries.
     BOOK_BALANCE = "book_balance"
 

@@ -4,6 +4,7 @@ Flex records are read as statements read them (:mod:`.statement`): an entry book
 assumptions:
 
 - A Fixed investment takes its amount from Main when it is made, and returns it when it was last changed, once closed.
+  Where the exchange does not show that time, see :func:`fixed_closed_at`.
 - The amounts of deposits and withdrawals are what Main gained and lost. Fees are noted, not booked.
 - Transfers between Main, spot and collateral are in no list of the exchange: only receipts of tasks show them.
 
@@ -36,6 +37,7 @@ from airflow_provider_whitebit.client.models import (
     to_json,
 )
 from airflow_provider_whitebit.client.records import paired_records
+from airflow_provider_whitebit.moves.evidence import is_matured
 from airflow_provider_whitebit.moves.intent import Operation, Receipt
 from airflow_provider_whitebit.moves.parsing import ACCOUNTS
 from airflow_provider_whitebit.treasury.amounts import ZERO, shortest
@@ -149,6 +151,7 @@ class Origins:
         self.transfers: list[tuple[Receipt, str]] = []
         self._by_transaction: dict[str, tuple[str, str]] = {}
         self._by_investment: dict[tuple[str, str], tuple[str, str]] = {}
+        self._closed_at: dict[str, pendulum.DateTime] = {}
         seen: set[str] = set()
         for receipt, task in receipts:
             if receipt.status != "executed" or receipt.executed_at is None or receipt.intent_id in seen:
@@ -161,6 +164,8 @@ class Origins:
                 self._by_transaction.setdefault(receipt.transaction_id, origin)
             if receipt.investment_id:
                 self._by_investment.setdefault((str(receipt.operation), receipt.investment_id), origin)
+                if receipt.operation == Operation.FIXED_CLOSE:
+                    self._closed_at.setdefault(receipt.investment_id, receipt.executed_at)
 
     def of_transactions(self, transaction_ids: Iterable[str]) -> tuple[str, str]:
         """Return intent and task of a movement by the ids of its records; empty texts if no receipt names one."""
@@ -170,6 +175,10 @@ class Origins:
     def of_investment(self, operation: Operation, investment_id: str) -> tuple[str, str]:
         """Return intent and task that made or closed a Fixed investment; empty texts if no receipt names it."""
         return self._by_investment.get((operation, investment_id), ("", ""))
+
+    def closed_at(self, investment_id: str) -> pendulum.DateTime | None:
+        """Return when a task closed a Fixed investment; ``None`` if no receipt says so."""
+        return self._closed_at.get(investment_id)
 
 
 class Tally:
@@ -269,6 +278,8 @@ def fixed_entries(
     :param payments: all interest payments.
     """
     assets: dict[str, str] = {}
+    payments = list(payments)
+    paid_at = {paid.investment_id: paid.timestamp for paid in payments}
     for held in investments:
         assets[held.id] = held.plan.interest_ticker
         ticker, where = held.plan.ticker, (held.plan.id, held.id)
@@ -278,7 +289,8 @@ def fixed_entries(
         if held.closed:
             back = Flow(Role.FIXED, Role.MAIN, ticker, held.amount)
             origin = origins.of_investment(Operation.FIXED_CLOSE, held.id)
-            yield JournalEntry(micros(held.updated), EntryKind.FIXED_CLOSE, (back,), (), *where, *origin)
+            at = fixed_closed_at(held, paid_at, origins) or held.created
+            yield JournalEntry(micros(at), EntryKind.FIXED_CLOSE, (back,), (), *where, *origin)
     for paid in payments:
         ticker = paid.ticker or assets.get(paid.investment_id, "")
         flow = Flow(Role.FIXED_INTEREST, Role.MAIN, ticker, paid.amount)
@@ -286,13 +298,43 @@ def fixed_entries(
         yield JournalEntry(micros(paid.timestamp), EntryKind.FIXED_INTEREST, (flow,), (), *where)
 
 
+def fixed_closed_at(
+    held: FixedInvestment, paid_at: Mapping[str, pendulum.DateTime], origins: Origins
+) -> pendulum.DateTime | None:
+    """Return when a closed Fixed investment returned its amount; ``None`` if nothing shows it.
+
+    :param paid_at: when each investment that has paid interest did so, by its id.
+    """
+    if held.updated > held.created:
+        return held.updated
+    # The exchange does not say when it was changed.
+    shown = origins.closed_at(held.id) or paid_at.get(held.id)
+    return held.payment_time if shown is None and is_matured(held) else shown
+
+
+def _was_over(held: FixedInvestment, moment: datetime) -> bool:
+    """Whether the term of an investment had ended at a moment."""
+    minutes = held.plan.duration
+    until = held.payment_time or (None if minutes is None else held.created.add(minutes=minutes))
+    return until is not None and until <= moment
+
+
 def check_fixed(
-    investments: Iterable[FixedInvestment], payments: Iterable[InterestPayment], start: datetime, end: datetime
+    investments: Iterable[FixedInvestment],
+    payments: Iterable[InterestPayment],
+    start: datetime,
+    end: datetime,
+    origins: Origins | None = None,
 ) -> Iterator[Discrepancy]:
-    """Yield the Fixed investments whose status is unknown, and those of the period whose interest differs."""
+    """Yield the Fixed investments whose status or end is unknown, and those of the period whose interest differs.
+
+    :param origins: the receipts of tasks, which may show when an investment was closed.
+    """
     paid: dict[str, Decimal] = defaultdict(Decimal)
+    paid_at: dict[str, pendulum.DateTime] = {}
     for payment in payments:
         paid[payment.investment_id] += payment.amount
+        paid_at[payment.investment_id] = payment.timestamp
     for held in investments:
         where = (held.plan.ticker, held.plan.id, held.id, held.updated)
         if not held.active and not held.closed:
@@ -301,8 +343,14 @@ def check_fixed(
                 f"{held.plan.ticker} count as invested."
             )
             yield Discrepancy(DiscrepancyKind.UNKNOWN_STATUS, message, *where, found=held.amount)
-        shown = held.interest_paid
-        if held.closed and start <= held.updated < end and shown is not None and shown != paid[held.id]:
+        shown, closed_at = held.interest_paid, fixed_closed_at(held, paid_at, origins or Origins())
+        if held.closed and closed_at is None and held.created < end and not _was_over(held, start):
+            message = (
+                f"Fixed investment {held.id} is closed, and nothing shows since when. Its {held.amount:f} "
+                f"{held.plan.ticker} are booked as returned at {to_json(held.created)}, when it was made."
+            )
+            yield Discrepancy(DiscrepancyKind.UNKNOWN_TIME, message, *where, found=held.amount)
+        if held.closed and start <= (closed_at or held.updated) < end and shown is not None and shown != paid[held.id]:
             message = (
                 f"Fixed investment {held.id} shows {shown:f} {held.plan.interest_ticker} of interest paid, the list "
                 f"of payments has {paid[held.id]:f}. The entries come from the list."

@@ -419,3 +419,13 @@ def test_however_the_exchange_records_movements(quirk, tmp_path, events):
     assert Decimal(done["closing"]["main"]["USDT"]) == held["main:sandbox", "USDT"]
     bean_check(done["paths"]["beancount"][0])
     hledger(done["paths"]["hledger"][0], "check", "-s")
+
+
+def test_an_exchange_that_does_not_show_when_terms_ended():
+    year = Year(quirks=Quirks.named(["empty_times"]))
+    year.pass_year(days=50)
+    with read_books(year.client, start=BEGIN, end=MONTHS[1], receipts=year.receipts) as books:
+        held = ExchangeLedger(year.exchange).balances(MONTHS[1])
+        assert held["fixed", "USDT"] == 100
+        for (role, ticker), amount in books.closing.items():
+            assert amount == held.get((OF_LEDGER.get(role), ticker), 0), (role, ticker)

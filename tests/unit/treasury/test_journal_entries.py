@@ -140,6 +140,30 @@ class TestOthers:
         [unknown] = check_fixed([fixed(status=9)], [payment], START, END)
         assert unknown.kind == Kind.UNKNOWN_STATUS
 
+    @pytest.mark.parametrize(
+        ("given", "payment", "receipt", "closed"),
+        [
+            ({}, None, None, NIGHT),
+            ({"updated": START}, NIGHT.add(hours=1), NIGHT, NIGHT),
+            ({"updated": START}, NIGHT.add(hours=1), None, NIGHT.add(hours=1)),
+            ({"updated": START}, None, None, NIGHT),
+            ({"updated": START, "paid": "0"}, None, None, START),
+        ],
+        ids=["updated", "receipt", "interest", "end of the term", "unknown"],
+    )
+    def test_when_a_fixed_investment_returned_its_amount(self, given, payment, receipt, closed):
+        """An exchange that does not show it must not change the balances of the days before."""
+        payments = [] if payment is None else [InterestPayment("p", "inv", Decimal(2), "", payment)]
+        made = executed("i", operation="fixed_close", investment_id="inv", executed_at=receipt)
+        origins = Origins([] if receipt is None else [(made, "d/r/t")])
+        [at] = [entry.at for entry in fixed_entries([fixed(**given)], payments, origins) if entry.kind == "Fixed close"]
+        assert at == micros(closed)
+        found = check_fixed([fixed(**given)], payments, START, END, origins)
+        assert (Kind.UNKNOWN_TIME in {one.kind for one in found}) is (closed == START)
+        # Its term was over before.
+        later = check_fixed([fixed(**given)], payments, NIGHT, END, origins)
+        assert Kind.UNKNOWN_TIME not in {one.kind for one in later}
+
     def test_deposits_and_withdrawals_that_moved(self):
         def of(method, status, fee="0"):
             return MainTransaction(NIGHT, "t", method, "USDT", Decimal("-5"), Decimal(fee), status, *[None] * 6)
