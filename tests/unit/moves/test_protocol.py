@@ -103,6 +103,18 @@ def test_after_a_try_that_was_too_late_more_of_a_slot_is_left(monkeypatch):
     assert wanted == [False, True, True]
 
 
+def test_a_log_says_which_parameters_a_begun_move_keeps(caplog):
+    old = in_doubt().found_absent()
+    Script(journal=[old], answers=["tx_1"]).run()
+    # A refusal is repeated, whatever is asked for.
+    refusal = refused(requested={"amount": "26"})
+    with pytest.raises(errors.WhiteBitError, match="Not enough"):
+        Script(journal=[refusal]).run()
+    assert "parameters changed" not in caplog.text
+    Script(journal=[replace(old, requested={"amount": "26"})], answers=["tx_1"]).run()
+    assert "The parameters changed since move old began; it keeps {'amount': '26'}" in caplog.text
+
+
 def test_a_journal_is_prepared_before_the_lock_is_taken():
     script = Script(answers=["tx_1"])
     script.run()
