@@ -71,6 +71,9 @@ __all__ = [
     "variable_names",
 ]
 
+#: Most names of Variables that Airflow lists at once.
+_MOST_NAMES = 10_000
+
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
 
@@ -205,7 +208,7 @@ def runs_in_executor() -> bool:
 
 
 class HiddenVariableError(Exception):
-    """Airflow has a Variable and says that it has none: it cannot decrypt it."""
+    """Airflow has a Variable and says that it has none: it cannot decrypt it, or shows it to another team only."""
 
 
 def stored_variables(names: Iterable[str]) -> dict[str, str]:
@@ -215,11 +218,12 @@ def stored_variables(names: Iterable[str]) -> dict[str, str]:
     backends.
 
     :param names: of the Variables.
-    :raises HiddenVariableError: Airflow has a Variable and cannot decrypt it (found out on 3.3 and later).
+    :raises HiddenVariableError: Airflow has a Variable and does not show it (found out on 3.3 and later).
     :raises Exception: if it is not known whether a Variable exists.
     """
     from airflow.sdk.execution_time import task_runner
 
+    names = list(names)
     supervisor = getattr(task_runner, "SUPERVISOR_COMMS", None)
     if supervisor is None:
         # Neither in a task nor in a triggerer.
@@ -227,36 +231,39 @@ def stored_variables(names: Iterable[str]) -> dict[str, str]:
 
         answers = {name: Variable.get(name, default=None) for name in names}
         return {name: str(text) for name, text in answers.items() if text is not None}
-    found = {name: _variable_of(supervisor, name) for name in names}
+    # Of several, most are missing as a rule. A list shows that in one request.
+    listed, complete = (_listed(supervisor, names) if len(names) > 1 else None) or (set(), False)
+    found = {name: _variable_of(supervisor, name) for name in names if name in listed or not complete}
     if missing := [name for name, text in found.items() if text is None]:
         # The API server also says "not found" if it could not read its database, or could not decrypt the Variable.
-        listed = _listed(supervisor, missing) if current_context() is not None else None
-        # The names that a team is shown are not those of all Variables that it may read.
-        certain = listed is not None and not boolean_option("core", "multi_team")
-        again = [name for name in missing if not certain or name in (listed or ())]
+        if not complete:
+            listed, complete = _listed(supervisor, missing) or _read_database(supervisor)
+        again = [name for name in missing if name in listed or not complete]
         found |= {name: _variable_of(supervisor, name) for name in again}
-        if hidden := [name for name in again if found[name] is None and name in (listed or ())]:
+        if hidden := [name for name in again if found[name] is None and name in listed]:
             raise HiddenVariableError(hidden[0])
     return {name: str(text) for name, text in found.items() if text is not None}
 
 
-def _listed(supervisor: Any, names: list[str]) -> set[str] | None:
-    """All of these Variables that Airflow's database has, and others. It is read in any case.
+def _listed(supervisor: Any, names: list[str]) -> tuple[set[str], bool] | None:
+    """Those of some Variables that Airflow's database has, and others; and whether all of them are certainly shown.
 
-    :returns: ``None`` if Airflow does not list them (before 3.3), or not all.
-    :raises Exception: the database cannot be read.
+    :returns: ``None`` if Airflow does not list them: in a triggerer, and before 3.3.
     """
     from airflow.sdk.exceptions import AirflowRuntimeError
     from airflow.sdk.execution_time import comms
 
-    if (question := getattr(comms, "GetVariableKeys", None)) is not None:
-        # An API server that is older than the worker cannot list them.
-        with contextlib.suppress(AirflowRuntimeError):
-            alike = takewhile(lambda pair: pair[0] == pair[1], zip(min(names), max(names), strict=False))
-            answer = supervisor.send(question(prefix="".join(sign for sign, _ in alike)))
-            if isinstance(answer, comms.VariableKeysResult):
-                return set(answer.keys) if len(answer.keys) == answer.total_entries else None
-    _read_database(supervisor)
+    question = getattr(comms, "GetVariableKeys", None)
+    if question is None or current_context() is None:
+        return None
+    alike = takewhile(lambda pair: pair[0] == pair[1], zip(min(names), max(names), strict=False))
+    # An API server that is older than the worker cannot list them.
+    with contextlib.suppress(AirflowRuntimeError):
+        answer = supervisor.send(question(prefix="".join(sign for sign, _ in alike), limit=_MOST_NAMES))
+        if isinstance(answer, comms.VariableKeysResult):
+            # The names that a team is shown are not those of all Variables that it may read.
+            complete = len(answer.keys) == answer.total_entries and not boolean_option("core", "multi_team")
+            return set(answer.keys), complete
     return None
 
 
@@ -279,13 +286,19 @@ def _variable_of(supervisor: Any, name: str) -> str | None:
     return None
 
 
-def _read_database(supervisor: Any) -> None:
-    """Ask for something that the API server cannot answer without its database. :raises Exception: it did not."""
+def _read_database(supervisor: Any) -> tuple[set[str], bool]:
+    """Ask for something that the API server cannot answer without its database. It shows no Variables.
+
+    :raises Exception: it did not answer.
+    """
     from airflow.sdk.execution_time.comms import GetTICount, TICount
 
-    answer = supervisor.send(GetTICount(dag_id=""))
-    if not isinstance(answer, TICount):
-        raise TypeError(f"Airflow answered with {type(answer).__name__}")
+    # Other processes, as those that parse DAG files, may not ask for it.
+    if current_context() is not None or type(supervisor).__name__ == "TriggerCommsDecoder":
+        answer = supervisor.send(GetTICount(dag_id=""))
+        if not isinstance(answer, TICount):
+            raise TypeError(f"Airflow answered with {type(answer).__name__}")
+    return set(), False
 
 
 def kept_question(ti_id: Any, **question: Any) -> Any | None:

@@ -13,12 +13,18 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 from airflow_provider_whitebit.client.errors import WhiteBitJournalError
-from airflow_provider_whitebit.hooks.airflow_compat import HiddenVariableError, stored_variables
+from airflow_provider_whitebit.hooks.airflow_compat import HiddenVariableError, boolean_option, stored_variables
 
 log = logging.getLogger(__name__)
 
 #: Most characters of the name of a Variable, and how many of them prefixes, digests, signs and writers may need.
 LONGEST_NAME, _REST = 250, 70
+
+_OTHER_TEAM = "Give each team an API key of its own (docs/airflow-uses.md, multi-team mode)."
+_OLD_FERNET_KEY = (
+    "Give Airflow's API server the Fernet key that the Variable was written with: in [core] fernet_key, behind the new "
+    "one. Then clear the task."
+)
 
 
 class Store(Protocol):
@@ -76,11 +82,11 @@ def read_variables(names: Iterable[str]) -> dict[str, str]:
     try:
         return stored_variables(names)
     except HiddenVariableError as error:
-        raise WhiteBitJournalError(
-            f"Airflow has the Variable {error} and cannot decrypt it.",
-            next_step="Give Airflow's API server the Fernet key that the Variable was written with: in [core] "
-            "fernet_key, behind the new one. Then clear the task.",
-        ) from None
+        why, next_steps = "and cannot decrypt it", [_OLD_FERNET_KEY]
+        if boolean_option("core", "multi_team"):
+            why = "and does not show it: it cannot decrypt it, or a team owns it"
+            next_steps.insert(0, _OTHER_TEAM)
+        raise WhiteBitJournalError(f"Airflow has the Variable {error} {why}.", next_step=tuple(next_steps)) from None
     except Exception as error:
         raise WhiteBitJournalError(f"The Airflow Variable could not be read ({type(error).__name__}).") from error
 
@@ -99,7 +105,7 @@ def keep_variable(name: str, text: str, description: str) -> None:
         # In multi-team mode Airflow writes into a Variable of another team, but does not show it.
         raise WhiteBitJournalError(
             f"The Airflow Variable {name} was not kept, or it belongs to another team.",
-            next_step="Give each team an API key of its own (docs/airflow-uses.md, multi-team mode).",
+            next_step=_OTHER_TEAM,
         )
     if kept != text:
         raise WhiteBitJournalError("The Airflow Variable was not kept.")

@@ -56,9 +56,9 @@ def server(monkeypatch):
 @pytest.mark.parametrize(
     ("given", "limits", "counts"),
     [
-        ({}, {}, (25, 11) if LISTS else (33, 14)),
-        ({"idempotency_key": "rent 2026-11"}, {}, (64, 21) if LISTS else (83, 34)),
-        ({}, {"max_per_day": {"USDT": "1000"}}, (45, 21) if LISTS else (59, 27)),
+        ({}, {}, (22, 10) if LISTS else (33, 14)),
+        ({"idempotency_key": "rent 2026-11"}, {}, (52, 9) if LISTS else (83, 34)),
+        ({}, {"max_per_day": {"USDT": "1000"}}, (42, 20) if LISTS else (59, 27)),
     ],
     ids=["plain", "idempotency key", "limit over time"],
 )

@@ -438,32 +438,87 @@ def test_a_variable_that_the_api_server_could_not_read_is_not_missing(database, 
 def test_several_variables_are_read_at_once(database, variables):
     variables.kept |= {"whitebit_a": "1", "whitebit_c": "3"}
     assert stores.read_variables(f"whitebit_{name}" for name in "abcd") == {"whitebit_a": "1", "whitebit_c": "3"}
-    # The database is read once. If Airflow cannot list Variables, those that were missing are asked for again.
-    assert database.asked.count("GetVariable") == (4 if LISTS else 6)
-    assert len(database.asked) == (5 if LISTS else 7)
+    # Those that are not listed are not asked for. If Airflow cannot list Variables, it reads its database once, and
+    # those that were missing are asked for again.
+    assert database.asked.count("GetVariable") == (2 if LISTS else 6)
+    assert len(database.asked) == (3 if LISTS else 7)
+
+
+def in_triggerer(monkeypatch, send):
+    from airflow.sdk.execution_time import task_runner
+
+    class TriggerCommsDecoder:
+        def send(self, message):
+            return send(message)
+
+    monkeypatch.setattr(airflow_compat, "current_context", lambda: None)
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", TriggerCommsDecoder())
+
+
+def test_an_outage_is_no_missing_variable_in_a_triggerer(database, variables, monkeypatch):
+    """A trigger would begin anew, and report nothing of what has happened since it was saved."""
+    in_triggerer(monkeypatch, variables.send)
+    variables.kept["whitebit_events__x"] = "{}"
+    database.answers = iter([False] * 2)
+    with pytest.raises(WhiteBitJournalError, match="could not be read"):
+        stores.read_variable("whitebit_events__x")
+    database.asked.clear()
+    assert stores.read_variables(["whitebit_events__x", "whitebit_events__y"]) == {"whitebit_events__x": "{}"}
+    assert database.asked == ["GetVariable", "GetVariable", "GetTICount", "GetVariable"]
+
+
+def team_mode(monkeypatch):
+    for module in (airflow_compat, stores):
+        monkeypatch.setattr(module, "boolean_option", lambda *option: option == ("core", "multi_team"))
 
 
 @pytest.mark.skipif(not LISTS, reason="Airflow lists no Variables to tasks before 3.3")
 @pytest.mark.parametrize("why", ["too many", "teams"])
 def test_names_that_are_not_all_prove_nothing(database, variables, monkeypatch, why):
-    variables.kept |= {f"whitebit_k__{number}": "{}" for number in range(1_001 if why == "too many" else 1_000)}
+    variables.kept |= {f"whitebit_k__{number}": "{}" for number in range(10_001 if why == "too many" else 1_000)}
     if why == "teams":
-        monkeypatch.setattr(airflow_compat, "boolean_option", lambda *option: option == ("core", "multi_team"))
+        team_mode(monkeypatch)
         database.hidden.add("whitebit_k__999")
-    # The API server cannot read its database when it is first asked.
-    database.answers = iter([False])
+    # The API server cannot read its database when it is first asked for a Variable.
+    database.answers = iter([True, False])
     assert stores.read_variables(["whitebit_k__999", "whitebit_k__none"]) == {"whitebit_k__999": "{}"}
 
 
 @pytest.mark.skipif(not LISTS, reason="Airflow lists no Variables to tasks before 3.3")
-def test_a_variable_that_airflow_cannot_decrypt_is_not_missing(database, variables):
+@pytest.mark.parametrize("others", [0, 10_001])
+def test_a_variable_that_airflow_cannot_decrypt_is_not_missing(database, variables, others):
     """Without the old Fernet key, Airflow says that there is no such Variable."""
+    variables.kept |= {f"whitebit_move__d.t.k__from_{number}": "{}" for number in range(others)}
     database.encrypted.add("whitebit_move__d.t.k__1")
     with pytest.raises(WhiteBitJournalError, match=r"has the Variable whitebit_move__d\.t\.k__1 and cannot") as no:
         stores.read_variables(["whitebit_move__d.t.k__0", "whitebit_move__d.t.k__1"])
-    assert "Fernet key" in no.value.next_step
+    assert "Fernet key" in no.value.next_step[0]
     # Names that only begin alike are not meant.
     assert stores.read_variables(["whitebit_move__d.t.k__"]) == {}
+
+
+@pytest.mark.skipif(not LISTS, reason="Airflow lists no Variables to tasks before 3.3")
+def test_a_variable_that_another_team_owns(database, monkeypatch):
+    """A task without a team is shown the names of all teams' Variables."""
+    team_mode(monkeypatch)
+    database.encrypted.add("whitebit_stop")
+    with pytest.raises(WhiteBitJournalError, match=r"does not show it: it cannot decrypt it, or a team owns it") as no:
+        stores.read_variable("whitebit_stop")
+    assert "API key of its own" in no.value.next_step[0]
+
+
+@pytest.mark.skipif(not LISTS, reason="Airflow lists no Variables to tasks before 3.3")
+def test_a_key_that_many_tries_used_is_read_fast(database, variables, monkeypatch):
+    """Each try leaves a document, for example one that was refused. The last one has a few seconds to read them all."""
+    tries = [journals.TaskJournals(("d", f"r{number}", "t", "-1")).journal(KEY) for number in range(40)]
+    for number, one in enumerate(tries):
+        one.write({"by": number})
+    last = tries[-1]
+    last.read()
+    last.prepare()
+    database.asked.clear()
+    assert len(last.read()) == 40
+    assert len(database.asked) <= 42
 
 
 @pytest.mark.skipif(not LISTS, reason="Airflow lists no Variables to tasks before 3.3")
