@@ -105,7 +105,7 @@ def write_table(
             yield record
 
     replace_file(path, lambda file: write(counted(), file), conn_id=conn_id)
-    return {"path": path, "format": form, "count": count}
+    return {"path": str(path), "format": form, "count": count}
 
 
 def replace_file(path: object, write: Callable[[IO[bytes]], object], *, conn_id: str | None = None) -> None:

@@ -174,7 +174,9 @@ def moves_of_period(
     for term in fixed:
         if f"{Operation.FIXED_INVEST} {term.id}" not in known:
             found.append(_of_term(term, Operation.FIXED_INVEST, term.created))
-        if term.closed and not is_matured(term) and f"{Operation.FIXED_CLOSE} {term.id}" not in known:
+        # Where the exchange does not show when it was closed, only a receipt does.
+        dated = term.updated > term.created
+        if term.closed and dated and not is_matured(term) and f"{Operation.FIXED_CLOSE} {term.id}" not in known:
             found.append(_of_term(term, Operation.FIXED_CLOSE, term.updated))
     inside = (one for one in found if start <= one.at < end)
     return tuple(sorted(inside, key=lambda one: one.at, reverse=True))

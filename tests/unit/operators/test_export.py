@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import pendulum
 import pytest
+from airflow.sdk import ObjectStoragePath
 
 from airflow_provider_whitebit.client import errors as e
 from airflow_provider_whitebit.client.models import FlexTransaction, MainTransaction
@@ -130,7 +131,6 @@ def test_no_records_make_a_file_too(tmp_path):
 
 
 def test_in_another_storage():
-    from airflow.sdk import ObjectStoragePath
     from airflow.sdk.io import attach
     from fsspec.implementations.memory import MemoryFileSystem
 
@@ -223,10 +223,11 @@ def test_a_task_does_not_return_a_million_records():
 
 def test_deposits_and_withdrawals(tmp_path):
     raw = {"createdAt": 1593437922, "ticker": "BTC", "amount": "0.0006", "method": 1, "status": 3, "address": "x"}
-    task = WhiteBitMainHistoryOperator(task_id="t", output_path=f"file://{tmp_path}/main.csv")
+    path = ObjectStoragePath(f"file://{tmp_path}/main.csv")
+    task = WhiteBitMainHistoryOperator(task_id="t", output_path=path)
     client = SimpleNamespace(main_history=lambda **filters: iter([MainTransaction.from_api(raw)]))
     task.__dict__["hook"] = SimpleNamespace(get_conn=lambda: client)
-    assert task.execute({}) == {"path": f"file://{tmp_path}/main.csv", "format": "csv", "count": 1}
+    assert task.execute({}) == {"path": str(path), "format": "csv", "count": 1}
     header, line = (tmp_path / "main.csv").read_text().splitlines()
     assert header.startswith("created_at,transaction_id,method,ticker,amount,fee,status,network,address")
     assert line.startswith("2020-06-29T13:38:42Z,,1,BTC,0.0006,,3,,x")

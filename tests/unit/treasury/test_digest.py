@@ -324,6 +324,16 @@ def test_fixed_moves_and_terms_that_end_by_themselves():
     assert {task for *_, task in moved(known, fixed=[made, closed])} == {"a task"}
 
 
+def test_a_close_without_a_time_is_not_listed_as_if_it_were_made_with_the_opening():
+    undated = term("a", created=START.add(hours=12), status=2)
+    assert moved(fixed=[undated]) == [("fixed_invest", Decimal(5000), None)]
+    made = receipt("fixed_close", investment_id="a", amount="5000")
+    assert moved([made], fixed=[undated]) == [
+        ("fixed_invest", Decimal(5000), None),
+        ("fixed_close", Decimal(5000), "a task"),
+    ]
+
+
 def test_receipts_outside_of_the_period_and_dry_runs():
     assert moved([receipt(at=END), receipt(at=START.subtract(seconds=1))]) == []
     assert moved([receipt(status="planned")]) == []
