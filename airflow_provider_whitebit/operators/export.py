@@ -73,7 +73,7 @@ def write_records(
     :raises WhiteBitValidationError: wrong format.
     :raises WhiteBitConfigurationError: Parquet without pyarrow.
     :returns: ``path``, ``format``, ``count``, ``totals`` (ticker -> amount) and ``totals_by_action`` (ticker ->
-        action type -> amount), amounts as decimal strings.
+        action type -> amount), amounts as decimal strings. Where the asset is unknown, ``plan <id>`` is in its place.
     """
     form = file_format(path, output_format)
     write = _WRITERS[form](FlexTransaction)
@@ -161,7 +161,8 @@ class _Totals:
     def counting(self, records: Iterable[FlexTransaction]) -> Iterator[FlexTransaction]:
         for record in records:
             self.count += 1
-            sums = self._sums[record.currency or ""]
+            # A plan has one asset, also if it is not known which.
+            sums = self._sums[record.currency or (f"plan {record.plan_id}" if record.plan_id else "")]
             sums[record.action_type] = self._exact.add(sums[record.action_type], record.amount)
             yield record
 

@@ -84,6 +84,13 @@ def test_totals_are_exact(tmp_path):
     assert totals == {"USDT": "1" + "0" * 50 + "." + "0" * 29 + "2"}
 
 
+def test_amounts_of_plans_whose_asset_is_unknown_are_not_added_up(tmp_path):
+    """The exchange may leave it out, also of a plan that is no longer on offer."""
+    nameless = [replace(one, currency=None, plan_id=f"p{place}") for place, one in enumerate(records(2))]
+    totals = write_records(iter(nameless), str(tmp_path / "b.csv"))["totals"]
+    assert totals == {"plan p0": "0.000000000000000001", "plan p1": "1.000000000000000001"}
+
+
 def test_csv(tmp_path):
     path = str(tmp_path / "b.csv")
     assert write_records(records(), path)["count"] == 3
