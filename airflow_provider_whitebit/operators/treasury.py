@@ -346,7 +346,7 @@ class WhiteBitFlexStatementOperator(WhiteBitOperator):
 
     def _read(self, given: Mapping[str, Any], context: Mapping[str, Any]) -> Statement:
         from airflow_provider_whitebit.hooks.statements import read_statement
-        from airflow_provider_whitebit.moves.parsing import read_boolean, read_optional, read_plan_id, read_tickers
+        from airflow_provider_whitebit.moves.parsing import read_boolean, read_optional
         from airflow_provider_whitebit.operators.export import file_format
         from airflow_provider_whitebit.operators.periods import read_period
         from airflow_provider_whitebit.treasury.statement import read_reinvested_as
@@ -355,7 +355,7 @@ class WhiteBitFlexStatementOperator(WhiteBitOperator):
         if given["output_path"] is not None:
             # A wrong format is found before anything is requested from the exchange.
             file_format(given["output_path"], given["output_format"])
-        tickers, plan_id = read_optional(read_tickers, given["tickers"]), read_optional(read_plan_id, given["plan_id"])
+        tickers, plan_id = self._chosen(given)
         reinvested_as = read_reinvested_as(given["reinvested_as"])
         full_history = read_boolean("full_history", given["full_history"])
         start, end = read_period(self.hook, given["start"], given["end"], context)
@@ -380,7 +380,9 @@ class WhiteBitFlexStatementOperator(WhiteBitOperator):
         stem = self._stem(statement, given)
         form, storage = file_format(stem, given["output_format"]), given["output_conn_id"]
         paths = {"page": f"{stem}.html", **{name: f"{stem}.{name}.{form}" for name in ("movements", "summary")}}
-        page = render_page(statement, account=self.whitebit_conn_id).encode()
+        tickers, plan_id = self._chosen(given)
+        only = [*(tickers or ()), *([f"plan {plan_id}"] if plan_id else [])]
+        page = render_page(statement, account=self.whitebit_conn_id, only=only).encode()
         write_records(statement.movements, paths["movements"], output_format=form, conn_id=storage)
         write_table(statement.rows(), StatementRow, paths["summary"], output_format=form, conn_id=storage)
         if statement.valuation is not None:
@@ -392,14 +394,19 @@ class WhiteBitFlexStatementOperator(WhiteBitOperator):
         self.log.info("Wrote the statement to %s", paths["page"])
         return paths
 
-    def _stem(self, statement: Statement, given: Mapping[str, Any]) -> str:
-        """The path of the files without their extensions."""
+    @staticmethod
+    def _chosen(given: Mapping[str, Any]) -> tuple[list[str] | None, str | None]:
+        """The assets and the plan that are wanted; ``None``: all."""
         from airflow_provider_whitebit.moves.parsing import read_optional, read_plan_id, read_tickers
 
+        return read_optional(read_tickers, given["tickers"]), read_optional(read_plan_id, given["plan_id"])
+
+    def _stem(self, statement: Statement, given: Mapping[str, Any]) -> str:
+        """The path of the files without their extensions."""
         path = str(given["output_path"])
         if path.lower().endswith(".html"):
             return path[: -len(".html")]
-        tickers, plan_id = read_optional(read_tickers, given["tickers"]), read_optional(read_plan_id, given["plan_id"])
+        tickers, plan_id = self._chosen(given)
         return f"{path.rstrip('/')}/{self._file_name('flex-statement', *(tickers or ()), plan_id, statement.label)}"
 
 

@@ -197,7 +197,7 @@ def _moves(digest: Digest) -> Section:
     notes = [] if digest.due is not None else ["Fixed investments could not be read, so moves of them may be missing."]
     if not digest.doubts:
         notes.append(_DOUBTS_UNKNOWN if digest.doubts is None else "No task has reported a move in doubt.")
-    nothing = "Neither receipts nor records show a move."
+    nothing = "Neither receipts nor records of Flex and Fixed show a move."
     return _section("Moves", ("When (UTC)", "What", "Amount"), rows, nothing=nothing, notes=tuple(notes))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Any
 
@@ -58,11 +58,12 @@ _READINGS = {
 }
 
 
-def render_page(statement: Statement, *, account: str = "") -> str:
+def render_page(statement: Statement, *, account: str = "", only: Sequence[str] = ()) -> str:
     """Render a statement as one self-contained HTML page.
 
     :param statement: what to show.
     :param account: name of the account, for example the Airflow connection.
+    :param only: what the statement was restricted to, in words.
     :returns: HTML, to be written as UTF-8.
     """
     with exact():
@@ -70,6 +71,7 @@ def render_page(statement: Statement, *, account: str = "") -> str:
             "statement.html.jinja",
             statement=statement,
             account=account,
+            only=only,
             period=period_in_words(statement.start, statement.end),
             reading=_READINGS[statement.reinvested_as],
             lines=_LINES,

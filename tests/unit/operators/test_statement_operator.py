@@ -138,6 +138,12 @@ def test_paths(reads, tmp_path, path, stem):
     assert {entry.name for entry in tmp_path.iterdir()} == {value.rsplit("/", 1)[1] for value in paths.values()}
 
 
+def test_the_page_names_the_assets_and_the_plan_that_were_chosen(reads, tmp_path):
+    page = tmp_path / "x.html"
+    run(tickers="usdt,btc", plan_id=PLAN, start="2026-01-01", end="2026-01-02", output_path=str(page))
+    assert f"Only USDT, BTC, plan {PLAN}." in page.read_text()
+
+
 def test_connections_can_have_one_folder(reads, tmp_path):
     names = {
         run(whitebit_conn_id=name, start="2026-01-01", end="2026-01-02", output_path=str(tmp_path))["paths"]["page"]

@@ -216,7 +216,7 @@ def test_a_quiet_day():
     assert found["subject"] == "WhiteBIT desk, 23 November 2026: nothing earned; no known moves"
     for said in (Page(found["html"]).text, found["text"]):
         assert "attention" not in said.lower()
-        assert "Neither receipts nor records show a move." in said
+        assert "Neither receipts nor records of Flex and Fixed show a move." in said
         assert "Nothing is known to be due until 30 Dec 06:05." in said
         assert "No task has reported a move in doubt." in said
         assert "This connection sets no limits." in said

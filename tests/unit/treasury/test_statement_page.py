@@ -61,6 +61,20 @@ class Reader(HTMLParser):
             self.words.append(data)
 
 
+def test_a_page_says_what_it_leaves_out():
+    """A reader takes the figures of some plans for those of the account."""
+    page = Reader(render_page(statement(*lending()), account="desk", only=("USDT", f"plan {PLAN}")))
+    assert f"Only USDT, plan {PLAN}. From" in page.text
+    assert "Only" not in Reader(render_page(statement(*lending()), account="desk")).text
+
+
+def test_records_of_some_days_do_not_prove_that_everything_adds_up():
+    text = Reader(render_page(statement(*lending(), records_from=START.subtract(days=2)))).text
+    assert "Everything adds up" not in text
+    assert "The records that were read add up" in text
+    assert "a move that is missing from them may go unnoticed" in text
+
+
 def test_it_shows_the_figures():
     read = Reader(render_page(statement(*lending()), account="desk"))
     assert "Flex lending, January 2026" in read.text
