@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 #: Seconds for which the ids of emitted occurrences are kept. Everything that is older than the newest one by more than
 #: this counts as emitted: the exchange's records appear within seconds, not days.
 KEPT = 3 * 86_400
+#: Seconds by which the time that matters moves on at once. Each time it does, the state is written.
+_STEP = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,12 @@ class Watch:
         }
         return sorted(fresh.values(), key=lambda occurrence: (occurrence.second, occurrence.id))
 
+    def move_on(self, answer: Any, state: WatchState, now: int) -> None:
+        """Read nothing again that an answer shows and that is long ago. Call it if nothing of it is left to emit.
+
+        :param now: Unix second.
+        """
+
     def _occurrences(self, answer: Any) -> Iterable[Occurrence]:
         raise NotImplementedError
 
@@ -150,6 +158,12 @@ class Watch:
 class _FlexRecords(Watch):
     plan_id: str | None = None
     ticker: str | None = None
+
+    def move_on(self, answer: Iterable[FlexTransaction | UnreadableRecord], state: WatchState, now: int) -> None:
+        # Without this, a watch that emits nothing would read a longer history each day.
+        late = state.since is not None and now - KEPT - state.since >= _STEP
+        if late and not any(isinstance(one, UnreadableRecord) for one in answer):
+            state.since = now - KEPT
 
     def _occurrences(self, answer: Iterable[FlexTransaction | UnreadableRecord]) -> Iterable[Occurrence]:
         for key, entry in record_keys(readable(answer, warn)):

@@ -111,7 +111,6 @@ class WhiteBitEventTrigger(BaseEventTrigger):
 
         watch = self.watch()
         state = await progress.open(self.since)
-        last: float | None = None
         poll = shared_poll(self.whitebit_conn_id, watch.question, self.poke_interval)
         answered = poll.answers(lambda: state.oldest(int(time.time())), watch.unproven(state))
         async with aclosing(answered) as answers:  # type: ignore[type-var]
@@ -120,10 +119,11 @@ class WhiteBitEventTrigger(BaseEventTrigger):
                 if state.since is None:
                     watch.begin(answer, state, now)
                 found = watch.new_events(answer, state, now)[:_MOST]
+                if not found and not progress.is_passing_on:
+                    watch.move_on(answer, state, now)
                 await progress.save()
-                if not found or (last is not None and _monotonic() - last < _SPACING):
+                if not found or not progress.may_emit():
                     continue
-                last = _monotonic()
                 for occurrence in found:
                     state.mark_emitted(occurrence)
                     progress.passed_on(occurrence.id)
@@ -158,6 +158,20 @@ class _Progress:
         self._state: WatchState | None = None
         self._passed_on: dict[str, float] = {}
         self._saved: dict[str, Any] | None = None
+        self._emitted_at: float | None = None
+
+    @property
+    def is_passing_on(self) -> bool:
+        """Whether something was passed to Airflow that it may not have stored yet."""
+        return bool(self._passed_on)
+
+    def may_emit(self) -> bool:
+        """Whether the last event is long enough ago for the next one, which is emitted now."""
+        now = _monotonic()
+        if self._emitted_at is not None and now - self._emitted_at < _SPACING:
+            return False
+        self._emitted_at = now
+        return True
 
     async def open(self, since: int | None) -> WatchState:
         """Read the state, once."""
@@ -418,9 +432,8 @@ class WhiteBitPlanTrigger(WhiteBitEventTrigger):
 
 
 def _second(since: str | int | datetime | None) -> int | None:
-    if since is None or isinstance(since, int):
-        return since
     from airflow_provider_whitebit.client.api import unix_seconds
     from airflow_provider_whitebit.moves.parsing import read_moment
 
-    return unix_seconds("since", read_moment("since", since))
+    # The serialized form has seconds, also those of 1970 to 1973, which would be read as dates.
+    return unix_seconds("since", since if isinstance(since, int) else read_moment("since", since))

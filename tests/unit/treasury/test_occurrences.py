@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_whitebit.client.models import FixedInvestment, FixedPlan, FlexTransaction
 from airflow_provider_whitebit.client.records import record_keys
+from airflow_provider_whitebit.client.unreadable import UnreadableRecord
 from airflow_provider_whitebit.treasury.conditions import BalanceCondition, Question
 from airflow_provider_whitebit.treasury.occurrences import (
     KEPT,
@@ -52,6 +53,20 @@ def test_what_was_there_before_is_not_new():
     watch, state = FlexEarnings(), WatchState()
     watch.begin([earning(NOW - 10), earning(NOW - 20)], state, NOW)
     assert emitted(watch, [earning(NOW + 5), earning(NOW - 10), earning(NOW - 20)], state) == [f"tx{NOW + 5}"]
+
+
+def test_the_time_that_matters_moves_on_in_steps_of_a_day():
+    watch, state = FlexEarnings(), WatchState(since=NOW - KEPT)
+    watch.move_on([], state, NOW + DAY - 1)
+    assert state.since == NOW - KEPT
+    watch.move_on([UnreadableRecord(FlexTransaction, "/p", "no amount", "", {}, 0)], state, NOW + DAY)
+    assert state.since == NOW - KEPT
+    watch.move_on([earning(NOW)], state, NOW + DAY)
+    assert state.since == NOW + DAY - KEPT
+    # Fixed investments end late if the exchange is late, and balances have no history.
+    for other in (FixedMaturities(), BalanceLevels(BalanceCondition("main", "USDT", Decimal(1)))):
+        other.move_on([], state, NOW + 9 * DAY)
+        assert state.since == NOW + DAY - KEPT
 
 
 def test_what_happened_since_a_moment_is_emitted_oldest_first():

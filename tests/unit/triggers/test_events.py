@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from contextlib import aclosing
+from dataclasses import replace
 from decimal import Decimal
 from types import SimpleNamespace
 
@@ -160,7 +162,8 @@ def test_they_can_be_created_again_from_their_serialized_form(trigger):
 
 
 def test_parameters_are_checked_when_the_dag_file_is_read():
-    for wrong in ({"plan_id": "x"}, {"ticker": "U$"}, {"since": "soon"}, {"since": pendulum.naive(2026, 1, 1)}):
+    wrong_times = ("soon", pendulum.naive(2026, 1, 1), NOW * 1000, True)
+    for wrong in ({"plan_id": "x"}, {"ticker": "U$"}, *({"since": since} for since in wrong_times)):
         with pytest.raises(e.WhiteBitValidationError):
             WhiteBitFlexEarningTrigger(**wrong)
     with pytest.raises(ValueError, match="poke_interval is 0"):
@@ -470,6 +473,57 @@ def test_events_keep_a_distance_so_that_each_starts_a_run(exchange, monkeypatch)
     exchange([], [earning("a")], [earning("a"), earning("b")], [earning("a"), earning("b"), earning("c")])
     emitted = asyncio.run(first(watched(earnings(), State()), 3))
     assert [[one["id"] for one in event["occurrences"]] for event in emitted] == [["a"], ["b", "c"]]
+
+
+def test_events_keep_a_distance_after_an_error_too(exchange, monkeypatch):
+    clock = iter(range(100, 1000))
+    monkeypatch.setattr(events, "_SPACING", 10)
+    monkeypatch.setattr(events, "_monotonic", lambda: next(clock))
+    down = e.WhiteBitPermissionError("no")
+    exchange([], [earning("a")], down, [earning("a"), earning("b")], down, [earning(name) for name in "abc"])
+    emitted = asyncio.run(first(watched(earnings(), State()), 3))
+    assert [[one["id"] for one in event["occurrences"]] for event in emitted] == [["a"], ["b", "c"]]
+
+
+def test_a_history_without_new_records_is_not_read_again_and_again(exchange):
+    """The trigger has a filter that nothing fits, while the account has other earnings every day."""
+    now, state = int(time.time()), State()
+    old = [earning("old", now - 90 * 86_400)]
+    shop = exchange(old)
+    _, _, in_state, _ = names(earnings(ticker="BTC", since=now - 100 * 86_400))
+
+    async def watch():
+        trigger = watched(earnings(ticker="BTC", since=now - 100 * 86_400), state)
+        waiting = asyncio.create_task(first(trigger, 1))
+        while len(shop.requests) < 4:
+            await asyncio.sleep(0.01)
+        shop.answers = [[replace(earning("new", now - 3600), currency="BTC")]]
+        return await waiting
+
+    (event,) = asyncio.run(watch())
+    assert [one["id"] for one in event["occurrences"]] == ["new"]
+    assert shop.requests[0][1] == now - 100 * 86_400
+    assert shop.requests[3][1] >= now - occurrences.KEPT
+    assert json.loads(state.kept[in_state])["since"] >= now - occurrences.KEPT
+
+
+def test_what_airflow_may_not_have_stored_is_not_left_behind(exchange):
+    """An occurrence of long ago was passed to Airflow, and the triggerer dies before it is stored."""
+    second = int(time.time()) - 30 * 86_400
+    state, since = State(), second - 1
+    shop = exchange([earning("old", second)])
+
+    async def watch():
+        async with aclosing(watched(earnings(since=since), state).run()) as emitted:
+            await anext(emitted)
+            waiting = asyncio.create_task(anext(emitted))
+            while len(shop.requests) < 4:
+                await asyncio.sleep(0.01)
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+
+    asyncio.run(watch())
+    assert ids(watched(earnings(since=since), state), 1) == ["old"]
 
 
 def test_an_unknown_ticker_is_no_empty_balance(exchange, monkeypatch):
