@@ -22,6 +22,8 @@ class WhiteBitSensor(WhiteBitOperator, BaseSensorOperator):
 
     ui_color = "#eafbea"
     deferrable: bool | None
+    #: Whether the exchange has known what the condition names: as an earlier process has seen, and this one.
+    _was_known = _is_known = False
 
     def condition(self, context: Mapping[str, Any]) -> Condition:
         """Read the sensor's rendered parameters. Each sensor defines this.
@@ -66,15 +68,18 @@ class WhiteBitSensor(WhiteBitOperator, BaseSensorOperator):
     def poke(self, context: Mapping[str, Any]) -> PokeReturnValue:
         """Query the exchange once."""
         from airflow_provider_whitebit.client.errors import TRANSIENT_ERRORS
+        from airflow_provider_whitebit.treasury.conditions import Names
 
         with self.airflow_errors():
             condition = self.condition(context)
             try:
                 self.hook.reread_connection()
-                answer = self.hook.poll(condition.question, condition.since, condition.names)
+                names = Names() if self._was_known else condition.names
+                answer = self.hook.poll(condition.question, condition.since, names)
             except TRANSIENT_ERRORS as error:
                 self.log.warning("No answer this time: %s", error)
                 return PokeReturnValue(is_done=False)
+            self._is_known = True
             found = condition.judge(answer)
         return PokeReturnValue(is_done=found is not None, xcom_value=found)
 
@@ -98,7 +103,7 @@ class WhiteBitSensor(WhiteBitOperator, BaseSensorOperator):
         until = time.time() + self.timeout
         self.defer(
             trigger=WhiteBitConditionTrigger(
-                self.whitebit_conn_id, self.condition(context).to_json(), self.poke_interval, until
+                self.whitebit_conn_id, self.condition(context).to_json(), self.poke_interval, until, self._is_known
             ),
             method_name="execute_complete",
             # The trigger ends by itself; this is for a triggerer that does not run.
@@ -127,6 +132,7 @@ class WhiteBitSensor(WhiteBitOperator, BaseSensorOperator):
             if event["status"] == "timeout":
                 # Like Airflow's own waiting, which looks once more after the time is over. The trigger's last look may
                 # be a poke_interval ago.
+                self._was_known = bool(event.get("known"))
                 last = self.poke(context)
                 if last.is_done:
                     return self._publish(last.xcom_value, context)

@@ -11,20 +11,22 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_whitebit.client.errors import WhiteBitError, quoted
 from airflow_provider_whitebit.hooks.airflow_compat import AirflowNotFoundException
-from airflow_provider_whitebit.treasury.conditions import Condition, condition_from_json
+from airflow_provider_whitebit.treasury.conditions import Condition, Names, condition_from_json
 from airflow_provider_whitebit.triggers.polls import shared_poll
 
 
 class WhiteBitConditionTrigger(BaseTrigger):
     """Waits until a condition is met. All such triggers of one triggerer share their requests.
 
-    It emits one event, with ``status`` ``met`` (and ``found``), ``timeout`` or ``error`` (and ``error``, the error's
-    class, ``message``, ``said``). It has no secret and no state: any triggerer can run it again at any time.
+    It emits one event, with ``status`` ``met`` (and ``found``), ``timeout`` (and ``known``, as below) or ``error`` (and
+    ``error``, the error's class, ``message``, ``said``). It has no secret and no state: any triggerer can run it again
+    at any time.
 
     :param whitebit_conn_id: the Airflow connection.
     :param condition: the condition, as ``Condition.to_json`` returns it.
     :param poke_interval: seconds between two polls.
     :param until: Unix seconds at which it ends with ``timeout``; ``None``: never.
+    :param known: whether the exchange has known what the condition names. It may be gone by now.
     """
 
     def __init__(
@@ -33,12 +35,14 @@ class WhiteBitConditionTrigger(BaseTrigger):
         condition: Mapping[str, Any],
         poke_interval: float = 60,
         until: float | None = None,
+        known: bool = False,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.whitebit_conn_id = whitebit_conn_id
         self.condition = dict(condition)
         self.poke_interval = poke_interval
         self.until = until
+        self.known = known
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class and the parameters from which Airflow creates the trigger again."""
@@ -49,6 +53,7 @@ class WhiteBitConditionTrigger(BaseTrigger):
                 "condition": self.condition,
                 "poke_interval": self.poke_interval,
                 "until": self.until,
+                "known": self.known,
             },
         )
 
@@ -75,7 +80,7 @@ class WhiteBitConditionTrigger(BaseTrigger):
             }
         except Exception as error:
             if isinstance(error, TimeoutError) and limit.expired():
-                event = {"status": "timeout"}
+                event = {"status": "timeout", "known": self.known}
             else:
                 # The text may contain anything, so only the class is passed on.
                 event = {"status": "error", "error": type(error).__name__, "message": "see the triggerer's log"}
@@ -84,9 +89,10 @@ class WhiteBitConditionTrigger(BaseTrigger):
 
     async def _found(self, condition: Condition) -> dict[str, Any]:
         poll = shared_poll(self.whitebit_conn_id, condition.question, self.poke_interval)
-        answers = poll.answers(lambda: condition.since, condition.names)
+        answers = poll.answers(lambda: condition.since, Names() if self.known else condition.names)
         try:
             async for answer in answers:
+                self.known = True
                 if (found := condition.judge(answer)) is not None:
                     return found
             raise AssertionError("a poll never ends by itself")

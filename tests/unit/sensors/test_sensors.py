@@ -105,6 +105,20 @@ def test_it_times_out_and_skips_with_soft_fail():
         task.execute(CONTEXT)
 
 
+@pytest.mark.parametrize(("answer", "known"), [(usdt(1), True), (e.WhiteBitUnavailableError("x"), False)])
+def test_the_triggerer_is_told_whether_the_exchange_has_known_the_names(answer, known):
+    """What was known may be gone when it looks, for example a plan: the condition may be met by that."""
+    task, _ = sensor(answer, deferrable=True)
+    with pytest.raises(TaskDeferred) as caught:
+        task.execute(CONTEXT)
+    assert caught.value.trigger.known is known
+    asked = []
+    task, _ = sensor(usdt(1))
+    task.hook.poll = lambda question, since, names: asked.append(names) or usdt(100)
+    assert task.execute_complete(CONTEXT, {"status": "timeout", "known": known})["amount"] == "100"
+    assert bool(asked[0]) is not known
+
+
 def test_it_defers_only_if_the_condition_is_not_met():
 
     task, _ = sensor(usdt(100), deferrable=True)

@@ -12,7 +12,13 @@ import pytest
 
 from airflow_provider_whitebit.client import errors as e
 from airflow_provider_whitebit.hooks.airflow_compat import AirflowNotFoundException
-from airflow_provider_whitebit.treasury.conditions import BalanceCondition, FlexEarningCondition, Names, Question
+from airflow_provider_whitebit.treasury.conditions import (
+    BalanceCondition,
+    FlexEarningCondition,
+    Names,
+    PlanCondition,
+    Question,
+)
 from airflow_provider_whitebit.triggers import polls
 from airflow_provider_whitebit.triggers.polls import shared_poll
 from airflow_provider_whitebit.triggers.watch import WhiteBitConditionTrigger
@@ -80,7 +86,7 @@ def trigger(condition=RICH, **more):
 
 
 def test_it_can_be_created_again_from_its_serialized_form():
-    one = WhiteBitConditionTrigger("c", RICH, 30, 99.5)
+    one = WhiteBitConditionTrigger("c", RICH, 30, 99.5, True)
     name, arguments = one.serialize()
     assert name == "airflow_provider_whitebit.triggers.watch.WhiteBitConditionTrigger"
     assert WhiteBitConditionTrigger(**json.loads(json.dumps(arguments))).serialize() == (name, arguments)
@@ -189,6 +195,15 @@ def test_an_unknown_name_ends_only_the_waiting_for_it(exchange):
     assert shop.checked == [Names("USTD")]
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_a_plan_that_the_exchange_has_known_may_be_gone(exchange, known):
+    """The task waits for that. Its worker has seen the plan, or another triggerer has."""
+    shop = exchange([])
+    shop.unknown = e.WhiteBitValidationError("the exchange has no such Flex plan")
+    gone = PlanCondition("flex", plan_id="p", state="gone").to_json()
+    assert asyncio.run(event(trigger(gone, known=known)))["status"] == ("met" if known else "error")
+
+
 def test_a_name_that_cannot_be_checked_keeps_only_its_own_trigger_waiting(exchange):
     shop = exchange(usdt(100))
     shop.unknown = e.WhiteBitUnavailableError("down")
@@ -213,8 +228,8 @@ def test_a_wrong_key_is_reported(exchange):
 
 def test_it_times_out_also_if_its_time_was_over_before(exchange):
     exchange(usdt(0))
-    assert asyncio.run(event(trigger(until=time.time() + 0.05))) == {"status": "timeout"}
-    assert asyncio.run(event(trigger(until=time.time() - 60))) == {"status": "timeout"}
+    assert asyncio.run(event(trigger(until=time.time() + 0.05))) == {"status": "timeout", "known": True}
+    assert asyncio.run(event(trigger(until=time.time() - 60))) == {"status": "timeout", "known": False}
 
 
 def test_cancelled_triggers_leave_nothing_behind(exchange):
