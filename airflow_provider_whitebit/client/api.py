@@ -524,9 +524,16 @@ class WhiteBitClient:
             FlexTransaction.from_api,
             _salvage(FlexTransaction, path, on_unreadable),
         )
-        made_at = attrgetter("created_at")
-        listed = PagedList(read, path, params, parse, None, made_at, limit, offset, False, salvage, strict)
+        made_at, until = attrgetter("created_at"), params.get("dateTo")
+        first = offset
+        if until is not None:
+            # The vendor does not say whether the records of its own second are among them.
+            params, first = {**params, "dateTo": until + 1}, 0
+        listed = PagedList(read, path, params, parse, None, made_at, limit, first, False, salvage, strict)
         found = in_pages_by_time(listed, until=params.get("dateTo"))
+        if until is not None:
+            fitting = (one for one in found if (moment := made_at(one)) is None or moment.timestamp() < until + 1)
+            found = islice(fitting, offset, None)
         return islice(self._with_currency(readable(found, on_unreadable) if on_unreadable else found), most)
 
     def _with_currency(self, records: Iterable[OfPlanT]) -> Iterator[OfPlanT]:

@@ -71,6 +71,27 @@ def test_lists_page_by_themselves(client):
     assert len(list(client.flex_history(limit=105))) == 105
 
 
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_date_to_is_included_whether_the_exchange_includes_it_or_not(client, sandbox, exclusive):
+    """An export of one period after the other would lack the records of a second, or have them twice."""
+    sandbox.quirks(exclusive_dates=exclusive)
+    invest(client)
+    sandbox.advance(1)
+    client.server_time()
+    invest(client, amount="10")
+    *_, first = client.flex_history()
+    later = [one for one in client.flex_history() if one.created_at > first.created_at]
+    assert later
+    for limit in (None, 1, 100):
+        found = list(client.flex_history(date_to=first.created_at, limit=limit))
+        assert first in found
+        assert not set(later) & set(found)
+    found = list(client.flex_history(date_to=first.created_at))
+    assert list(client.flex_history(date_to=first.created_at, offset=1)) == found[1:]
+    assert list(client.flex_history(date_from=first.created_at.add(seconds=1))) == later
+    assert list(client.flex_history(date_to=first.created_at.subtract(seconds=1))) == []
+
+
 def test_balances(client):
     assert client.main_balance()["BTC"] == 1
     assert client.main_balance("NOSUCH") == {"NOSUCH": 0}

@@ -204,7 +204,7 @@ def test_filters_reach_the_client(action_types):
     client = WhiteBitClient(SimpleNamespace(_repeatable=lambda path, params: sent.append(params) or {"data": []}))
     task.__dict__["hook"] = SimpleNamespace(get_conn=lambda: client)
     assert task.execute({}) == []
-    assert sent == [{"dateFrom": 1767225600, "dateTo": 1767312000, "actionTypes": [1, 6], "limit": 5, "offset": 0}]
+    assert sent == [{"dateFrom": 1767225600, "dateTo": 1767312001, "actionTypes": [1, 6], "limit": 5, "offset": 0}]
 
 
 @pytest.mark.parametrize(
