@@ -48,6 +48,9 @@ class WithoutWording(ast.NodeTransformer):
         if isinstance(node.func, ast.Name) and node.func.id == "cast":
             return self.visit(node.args[-1])
         node.keywords = [keyword for keyword in node.keywords if keyword.arg not in IMMATERIAL]
+        if ast.unparse(node.func) == "pendulum.from_timestamp":
+            # Its default is UTC too, and the name of a time zone has no case.
+            node.keywords = [one for one in node.keywords if ast.unparse(one).lower() != "tz='utc'"]
         return self.generic_visit(node)
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from decimal import Decimal
 
@@ -176,6 +177,10 @@ def test_a_person_reads_what_is_not_known():
     text = x.question_text(examined([record("", amount="26"), unread]), "task t")
     assert " | unknown | unknown | not in every field | no known move |" in text
     assert " | 2026-09-21T14:13:20Z | 26 | not in every field | no known move |" in text
+
+
+def test_people_can_type_a_mark():
+    assert re.fullmatch("[0-9a-f]{8}", x.evidence_mark(examined(TWO)))
 
 
 def test_an_answer_belongs_to_what_the_person_read():
