@@ -30,6 +30,9 @@ from airflow_provider_whitebit.treasury.statement import Statement
 #: Most moves, and most discrepancies, that a task returns; Airflow keeps what it returns in its database.
 _MOST_MOVES, _MOST_DISCREPANCIES = 100, 10
 
+#: Most time between a move's receipt and its record.
+_RECEIPT_APART = pendulum.duration(minutes=15)
+
 _OPERATIONS = {
     FlexAction.INVEST: Operation.FLEX_INVEST,
     FlexAction.OPEN_INVESTMENT: Operation.FLEX_INVEST,
@@ -166,9 +169,9 @@ def moves_of_period(
     # Where records have no identifiers, receipts have none either.
     for receipt in (one for one, _ in made if one.operation in _OPERATIONS.values() and not one.transaction_id):
         alike = [one for one in unknown if one.reference is None and _looks_like(one, receipt)]
-        if alike:
-            made_at = receipt.executed_at or start
-            own = min(alike, key=lambda one: abs(one.at - made_at))
+        made_at = receipt.executed_at or start
+        own = min(alike, key=lambda one: abs(one.at - made_at), default=None)
+        if own is not None and abs(own.at - made_at) <= _RECEIPT_APART:
             unknown = [one for one in unknown if one is not own]
     found += unknown
     for term in fixed:

@@ -280,7 +280,16 @@ def test_a_move_with_receipt_and_record_is_one():
 
 def test_records_without_identifiers_count_once():
     nameless = replace(record(1, "100.5", 1), transaction_id=None)
-    assert moved([receipt(plan_id=USDT)], [nameless, nameless]) == [
+    made = receipt(plan_id=USDT, at=nameless.created_at.subtract(seconds=1))
+    assert moved([made], [nameless, nameless]) == [
+        ("flex_invest", Decimal("100.5"), None),
+        ("flex_invest", Decimal("100.5"), "a task"),
+    ]
+
+
+def test_an_equal_move_of_another_day_is_not_that_of_a_receipt():
+    by_hand = replace(record(5, "100.5", 1), transaction_id=None)
+    assert moved([receipt(plan_id=USDT)], [by_hand]) == [
         ("flex_invest", Decimal("100.5"), None),
         ("flex_invest", Decimal("100.5"), "a task"),
     ]
