@@ -10,6 +10,9 @@ from typing import Any, Self
 
 # Everything else is imported when it is needed: this module is imported with every DAG file.
 
+#: Parameters that protect money, of which ``None`` from an XCom is refused.
+_SAFEGUARDS = ("idempotency_key", "approved_plan", "days", "assigned_users")
+
 _CHECKING_MAPPED = ContextVar("whitebit_checking_mapped", default=False)
 
 
@@ -35,6 +38,12 @@ class KnowsMapped:
     """Base of operators with parameters that protect money: what is given must not be left out unnoticed."""
 
     _mapped_arguments: frozenset[str]
+
+    @classmethod
+    def partial(cls, **kwargs: Any) -> Any:
+        """Map the operator. What the DAG file writes as ``None`` is left out, as for a single task."""
+        given = {name: value for name, value in kwargs.items() if value is not None or name not in _SAFEGUARDS}
+        return super().partial(**given)  # type: ignore[misc]
 
     def __new__(cls, **arguments: Any) -> Self:
         made = super().__new__(cls)

@@ -16,6 +16,9 @@ from airflow_provider_whitebit.operators.base import WhiteBitOperator
 if TYPE_CHECKING:
     from airflow_provider_whitebit.treasury.conditions import Condition
 
+#: Shortest time between two polls of a triggerer, in seconds.
+_LEAST_INTERVAL = 1
+
 
 class WhiteBitSensor(WhiteBitOperator, BaseSensorOperator):
     """Base of the sensors: waits for one condition, and returns the record or balance that met it."""
@@ -101,9 +104,11 @@ class WhiteBitSensor(WhiteBitOperator, BaseSensorOperator):
         from airflow_provider_whitebit.triggers.watch import WhiteBitConditionTrigger
 
         until = time.time() + self.timeout
+        # All triggers of a triggerer share threads, and all calls of a machine share the exchange's rate limit.
+        interval = max(_LEAST_INTERVAL, self.poke_interval)
         self.defer(
             trigger=WhiteBitConditionTrigger(
-                self.whitebit_conn_id, self.condition(context).to_json(), self.poke_interval, until, self._is_known
+                self.whitebit_conn_id, self.condition(context).to_json(), interval, until, self._is_known
             ),
             method_name="execute_complete",
             # The trigger ends by itself; this is for a triggerer that does not run.

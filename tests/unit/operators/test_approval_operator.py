@@ -328,6 +328,10 @@ def test_mapped_users_that_are_none_are_not_everybody(kind):
         mapped.unmap({"assigned_users": None})
     assert mapped.unmap({}).assigned_users is None
     assert mapped.unmap({"assigned_users": "alice"}).assigned_users == [{"id": "alice", "name": "alice"}]
+    with DAG("mapped", schedule=None):
+        source = BaseOperator(task_id="source")
+        unwritten = kind.partial(task_id="ask", **single, assigned_users=None).expand_kwargs(source.output)
+    assert unwritten.unmap({}).assigned_users is None
 
 
 @only_with_people

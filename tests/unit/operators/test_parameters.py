@@ -380,6 +380,11 @@ def test_a_mapped_safeguard_that_is_none_is_not_left_out(name):
                     task.execute(context())
         if name not in KINDS[kind]:
             reached(by_row.unmap({}))
+            # Written as None, it is left out.
+            with DAG("mapped", schedule=None):
+                source = flex.WhiteBitFlexPlansOperator(task_id="source")
+                unwritten = kind.partial(task_id="t", **single, **{name: None}).expand_kwargs(source.output)
+            reached(unwritten.unmap({}))
 
 
 def test_a_mapped_task_takes_the_float_of_an_xcom_as_written():

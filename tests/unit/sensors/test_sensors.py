@@ -128,6 +128,8 @@ def test_it_defers_only_if_the_condition_is_not_met():
         task.execute(CONTEXT)
     _, arguments = caught.value.trigger.serialize()
     assert arguments["condition"]["at_least"] == "100"
+    # Without a pause, it would use up the rate limit that moves need.
+    assert arguments["poke_interval"] == 1
     assert caught.value.method_name == "execute_complete"
     assert caught.value.timeout.total_seconds() == 560
 
