@@ -40,6 +40,8 @@ class WhiteBitError(Exception):
     advice: str | tuple[str, ...] = ""
     #: Whether the same call can succeed later without a change.
     retryable: ClassVar[bool] = False
+    #: What the text says if the task has moved no money.
+    _unmoved: str = "No money moved."
     #: Who said what ``said`` and ``errors`` quote.
     speaker: ClassVar[str] = "exchange"
     #: What a refusal means, for programs: the names of docs/errors.md, "Refusals"; empty for other errors.
@@ -182,6 +184,8 @@ class WhiteBitDiscrepancyError(WhiteBitError):
         "Clear the task. Records can be late: the same statement may add up now.",
         "If it still does not add up, compare the records with the exchange's own pages.",
     )
+    # Somebody else may have: what does not add up can be money that left.
+    _unmoved = "This task moved no money."
 
 
 class WhiteBitAuthenticationError(WhiteBitError):
@@ -236,6 +240,20 @@ class WhiteBitUnavailableError(WhiteBitError):
 
     advice = "Run the task again later. If this lasts, see the exchange's status page."
     retryable = True
+
+
+def changed_meanwhile(what: str, times: int) -> WhiteBitUnavailableError:
+    """Return the error of a report whose subject changed each time it was read.
+
+    :param what: begins the sentence.
+    :param times: how often it was read.
+    """
+    error = WhiteBitUnavailableError(
+        f"{what} changed each of the {times} times that they were read, so nothing could be made of them.",
+        next_step="Run the task again when no moves are on their way.",
+    )
+    error._unmoved = WhiteBitDiscrepancyError._unmoved
+    return error
 
 
 class WhiteBitMaintenanceError(WhiteBitUnavailableError):
@@ -318,7 +336,7 @@ def render(error: WhiteBitError) -> str:
     if error.money_moved is None:
         lines.append("Whether money moved is not known.")
     elif not error.money_moved and not error.completed_moves:
-        lines.append("No money moved.")
+        lines.append(error._unmoved)
     if error.completed_moves:
         lines.append(f"Already moved by this task: {'; '.join(map(describe_receipt, error.completed_moves))}.")
     elif error.money_moved:

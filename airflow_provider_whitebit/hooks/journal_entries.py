@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pendulum
 
 from airflow_provider_whitebit.client.api import Report, WhiteBitClient
-from airflow_provider_whitebit.client.errors import WhiteBitRefusedError, WhiteBitUnavailableError
+from airflow_provider_whitebit.client.errors import WhiteBitRefusedError, changed_meanwhile
 from airflow_provider_whitebit.client.models import (
     FixedInvestment,
     FlexInvestment,
@@ -183,10 +183,7 @@ class _Reading:
                 ]
                 return store
             store.close()
-        raise WhiteBitUnavailableError(
-            f"Balances changed each of the {_READINGS} times that the records were read, so no entries could be made "
-            "of them. Make them when no moves are on their way."
-        )
+        raise changed_meanwhile("Balances and investments", _READINGS)
 
     def _holdings(self, report: Report) -> tuple[object, ...]:
         self.flex = list(self._client.flex_investments(on_unreadable=report))

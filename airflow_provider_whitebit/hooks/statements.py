@@ -13,8 +13,8 @@ import pendulum
 from airflow_provider_whitebit.client.api import Report, WhiteBitClient
 from airflow_provider_whitebit.client.errors import (
     WhiteBitRefusedError,
-    WhiteBitUnavailableError,
     WhiteBitValidationError,
+    changed_meanwhile,
 )
 from airflow_provider_whitebit.client.models import FlexInvestment, FlexTransaction, SubAccountTransaction
 from airflow_provider_whitebit.client.unreadable import UnreadableRecord
@@ -182,10 +182,7 @@ def _of_one_moment(
         before, investments = investments, list(client.flex_investments(plan=plan_id, on_unreadable=report))
         if _holdings(before) == _holdings(investments):
             return found, investments, unreadable
-    raise WhiteBitUnavailableError(
-        f"Flex investments changed each of the {_READINGS} times that their records were read, so nothing could "
-        "be made of them. Try again when no moves are on their way."
-    )
+    raise changed_meanwhile("Flex investments", _READINGS)
 
 
 def _ignore(record: UnreadableRecord) -> None:

@@ -9,7 +9,7 @@ from decimal import Decimal
 import pendulum
 
 from airflow_provider_whitebit.client.api import WhiteBitClient
-from airflow_provider_whitebit.client.errors import WhiteBitUnavailableError
+from airflow_provider_whitebit.client.errors import changed_meanwhile
 from airflow_provider_whitebit.client.models import FixedInvestment, FlexInvestment
 from airflow_provider_whitebit.client.unreadable import UnreadableRecord, warn
 from airflow_provider_whitebit.moves.account import Account
@@ -82,10 +82,7 @@ def _read(
             unreadable += (record for record in holdings.unreadable if record.kind is FlexInvestment)
             named = (record for record in unreadable if not record.closed and _concerns(record, tickers))
             return held_amounts(holdings, fixed, tickers), tuple(str(record) for record in named)
-    raise WhiteBitUnavailableError(
-        f"Investments changed each of the {_READINGS} times that the account was read, so it could not be valued. "
-        "Value it when no moves are on their way."
-    )
+    raise changed_meanwhile("Investments", _READINGS)
 
 
 def _ignore(record: UnreadableRecord) -> None:

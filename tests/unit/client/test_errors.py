@@ -224,10 +224,16 @@ Call: {PATH}, HTTP 422, code 4
 No money moved.
 Next step: Fund the balance, or lower the amount. Then clear the task.""",
     ),
+    "report that changes": (
+        e.changed_meanwhile("Investments", 3),
+        """Investments changed each of the 3 times that they were read, so nothing could be made of them.
+This task moved no money.
+Next step: Run the task again when no moves are on their way.""",
+    ),
     "discrepancy": (
         e.WhiteBitDiscrepancyError("The records of USDT differ by 0.5."),
         """The records of USDT differ by 0.5.
-No money moved.
+This task moved no money.
 Next steps:
 1. Clear the task. Records can be late: the same statement may add up now.
 2. If it still does not add up, compare the records with the exchange's own pages.""",
