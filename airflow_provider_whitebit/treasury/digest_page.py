@@ -129,6 +129,7 @@ def _attention(digest: Digest) -> list[str]:
         f"{_amount(need.missing)} {need.ticker} will be missing at {_time(need.at)}"
         + (f", when {_amount(need.amount)} {need.ticker} are needed" if need.amount else " from the reserve")
         + (f" and {_amount(need.reserve)} {need.ticker} kept." if need.amount and need.reserve else ".")
+        + ("" if digest.due is not None else " Fixed investments, which could not be read, may return it before.")
         for need in digest.forecast.shortfalls
     )
     found += digest.problems

@@ -380,9 +380,11 @@ def test_what_cannot_be_read_is_not_called_nothing():
 
 
 def test_needs_are_due_although_terms_cannot_be_read():
+    assert "which could not be read" not in "".join(texts(week()))
     _, *both = texts(week(due=None))
     for said in both:
         assert "Needed in Main" in said
+        assert "5,000 USDT kept. Fixed investments, which could not be read, may return it before." in said
         assert "Which terms end is not known" in said
 
 
