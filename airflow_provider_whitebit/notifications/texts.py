@@ -21,6 +21,9 @@ _RECEIPTS = (
     "{% set listed = made.receipts if made is mapping and 'receipts' in made else"
     " ([made] if made is mapping or made is string or made is not iterable else made) %}"
     "{% set receipts = listed | select('mapping') | selectattr('operation', 'defined') | list %}"
+    # What a plan could not do. Without it, a plan that is short looks like one that is met.
+    "{% set plan = made.plan if made is mapping and made.plan is defined and made.plan is mapping else {} %}"
+    "{% set missing = plan.get('shortfalls', {}) %}"
 )
 # Without an XCom it is not known what the task has moved: do_xcom_push may be off, or a @task may return nothing.
 _NO_RECEIPT = "{{ 'no receipt in its XCom' if listed else 'nothing moved' }}"
@@ -51,24 +54,27 @@ RECEIPT_SUBJECT = (
     + " if receipt.get(name) is not none %}{{ receipt[name] }}{{ ' ' if not loop.last }}{% endfor %}"
     + "{{ ', ' if not loop.last }}{% else %}"
     + _NO_RECEIPT
-    + "{% endfor %} - "
+    + "{% endfor %}{% for ticker, amount in missing.items() %}, {{ amount }} {{ ticker }} missing{% endfor %} - "
     + _TASK
 )
-#: The receipts of a task, as plain text.
+#: The receipts of a task, and what its plan could not do, as plain text.
 RECEIPT_TEXT = (
     _RECEIPTS
     + "{% for receipt in receipts %}{% for name, value in receipt.items() if value is not none %}"
     + "{{ name }}: {{ value }}\n{% endfor %}\n{% else %}"
     + _NO_RECEIPT
-    + "\n{% endfor %}Run: {{ ti.run_id }}"
+    + "\n{% endfor %}{% for ticker, amount in missing.items() %}Still missing: {{ amount }} {{ ticker }}\n{% endfor %}"
+    + "{% for note in plan.get('notes', ()) %}Note: {{ note }}\n{% endfor %}Run: {{ ti.run_id }}"
 )
-#: The receipts of a task, as HTML.
+#: The receipts of a task, and what its plan could not do, as HTML.
 RECEIPT_HTML = (
     _RECEIPTS
     + "{% for receipt in receipts %}<table>{% for name, value in receipt.items() if value is not none %}"
     + "<tr><th align='left'>{{ name | e }}</th><td>{{ value | e }}</td></tr>{% endfor %}</table>{% else %}<p>"
     + _NO_RECEIPT
-    + "</p>{% endfor %}<p>Run {{ ti.run_id | e }}</p>"
+    + "</p>{% endfor %}"
+    + "{% for ticker, amount in missing.items() %}<p>Still missing: {{ amount | e }} {{ ticker | e }}</p>{% endfor %}"
+    + "{% for note in plan.get('notes', ()) %}<p>Note: {{ note | e }}</p>{% endfor %}<p>Run {{ ti.run_id | e }}</p>"
 )
 #: Which task failed, in one line. A move in doubt needs a person.
 FAILURE_SUBJECT = f"WhiteBIT: {{{{ 'IN DOUBT, a person must check' if {_IS_DOUBT} else 'failed' }}}} - {_TASK}"

@@ -185,3 +185,20 @@ def test_the_notice_of_a_plan_has_its_receipts():
     assert rendered(texts.RECEIPT_HTML, made).count("<table>") == 2
     nothing = {"status": "nothing_to_do", "plan": {"moves": []}, "receipts": []}
     assert rendered(texts.RECEIPT_SUBJECT, nothing) == "WhiteBIT: nothing moved - dag.invest"
+
+
+@pytest.mark.parametrize("autoescape", [False, True])
+def test_the_notice_of_a_plan_says_what_it_could_not_do(autoescape):
+    """Without that, a task that raised less than was wanted looks like one that had nothing to do."""
+    plan = {"moves": [], "notes": ["Plan <p> is paused."], "shortfalls": {"USDT": "5000"}, "auto_reinvest": {}}
+    made = {"status": "nothing_to_do", "plan": plan, "receipts": []}
+
+    def shown(template):
+        return unescape(rendered(template, made, autoescape=autoescape))
+
+    assert shown(texts.RECEIPT_SUBJECT) == "WhiteBIT: nothing moved, 5000 USDT missing - dag.invest"
+    assert shown(texts.RECEIPT_TEXT) == (
+        "nothing moved\nStill missing: 5000 USDT\nNote: Plan <p> is paused.\nRun: manual__1<b>"
+    )
+    html = rendered(texts.RECEIPT_HTML, made, autoescape=autoescape)
+    assert "<p>Still missing: 5000 USDT</p><p>Note: Plan &lt;p&gt; is paused.</p><p>Run manual" in html
