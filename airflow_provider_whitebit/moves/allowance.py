@@ -90,7 +90,7 @@ class Allowance:
 
     def _write(self, name: str, intent: Intent) -> Generator[Effect, Any, None]:
         history, pages = self.logs[name]
-        entry = replace(intent, move=replace(intent.move, amount=self.amount), requested={}, refusal=None)
+        entry = replace(intent, move=replace(intent.move, amount=self.amount), requested={})
         yield WriteSpending(name, _with_entry(history, entry), _following(_following(pages)))
 
 

@@ -15,7 +15,7 @@ from airflow_provider_whitebit.moves.execution import Rules
 from airflow_provider_whitebit.moves.intent import Attempt, Balances, Move, Operation, State
 from airflow_provider_whitebit.moves.keys import idempotent
 from airflow_provider_whitebit.moves.limits import Limits
-from tests.protocol_script import NOW, PLAN, Script, executed, history, in_doubt, intent, lost, record, refused
+from tests.protocol_script import MOVE, NOW, PLAN, Script, executed, history, in_doubt, intent, lost, record, refused
 
 
 def test_the_good_case_writes_twice_and_first_what_it_is_about_to_do():
@@ -257,6 +257,14 @@ def test_a_cleared_task_gets_the_receipt_only_for_the_same_parameters(caplog):
     with pytest.raises(errors.WhiteBitAlreadyMovedError, match="tx_old"):
         script.run(generation="2", requested={"amount": "99"})
     assert "Send" not in script.done
+
+
+@pytest.mark.parametrize("now", ["flex_invest", "transfer"])
+def test_an_error_about_other_parameters_names_the_operation_if_it_is_another_one(now):
+    begun = {"operation": "flex_invest", "amount": "25"}
+    with pytest.raises(errors.WhiteBitAlreadyMovedError, match="amount=26") as caught:
+        Script(journal=[executed(requested=begun)]).run(generation="2", requested={"operation": now, "amount": "26"})
+    assert ("operation=" in str(caught.value)) is (now == "transfer")
 
 
 def test_a_receipt_is_not_that_of_a_move_elsewhere():
@@ -673,6 +681,20 @@ def test_a_record_that_a_receipt_of_the_plan_explains_is_not_the_moves_own():
     assert script.run(explained=(receipt_of("tx_other"),)).transaction_id == "tx_2"
     script = Late(journal=[in_doubt().found_absent()], answers=["tx_2"])
     assert script.run().transaction_id == "tx_other"
+
+
+def test_an_absent_attempt_of_another_plan_is_looked_for_again_before_the_next_is_sent():
+    class Late(Script):
+        def __call__(self, effect):
+            if isinstance(effect, e.ClaimNonce):
+                self.records = [replace(record("tx_late"), plan_id="another plan")]
+            return super().__call__(effect)
+
+    absent = in_doubt(generation="0", move=replace(MOVE, plan_id="another plan")).found_absent()
+    script = Late(journal=[absent])
+    with pytest.raises(errors.WhiteBitAlreadyMovedError, match="transaction tx_late"):
+        script.run()
+    assert "Send" not in script.done
 
 
 @pytest.mark.parametrize(
