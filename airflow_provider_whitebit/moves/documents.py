@@ -45,7 +45,7 @@ class Document:
         try:
             found: Self = _adapter(cls).validate_python(raw)  # type: ignore[arg-type]  # a class is hashable
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
+            first = error.errors(include_input=False)[0]
             place = ".".join(map(str, first["loc"])) or "it"
             raise ValueError(f"{place} cannot be read: {first['msg']}") from None
         return found
