@@ -53,9 +53,10 @@ CLOCKS_APART = 2
 _PHASES_MS = 2_000
 #: How long before the lock's nonce it is claimed. Less than 5 s, because our clock is an estimate.
 _CLAIM_EARLY_MS = 4_500
-#: A slot with less time left than this is not claimed any more; and one that is wanted from its beginning. Two locks
-#: have at least 3.5 s in common.
-_LEAST_LEFT_MS, _MOST_LEFT_MS = 1_000, 3_000
+#: A slot with less time left than this is not claimed any more.
+_LEAST_LEFT_MS = 1_000
+#: The time after the beginning of a slot in which it is claimed if all of it is wanted.
+_BEGINNING_MS = 1_000
 #: How long a move waits for one in doubt to be reconciled, besides the time until that can begin.
 _COURTESY_MS = 25_000
 #: A lock is not waited for while the exchange asks to wait longer than this, in seconds.
@@ -85,7 +86,7 @@ def take_lock(
     """Wait for a slot of the move's conflict key, and claim it.
 
     :param own: ids of the intents of this move.
-    :param whole: wait for a slot with at least 3 s left, instead of 1 s.
+    :param whole: claim a slot at its beginning only.
     :raises WhiteBitUnavailableError: other moves held the lock for as long as the rules allow to wait.
     """
     names = execution.lock_names(move)
@@ -105,9 +106,11 @@ def take_lock(
                 next_step="Run the task again. If this lasts, run fewer moves of one plan at the same time.",
             )
         # Names whose slots have the same nonce exclude each other: one claim is enough for both.
-        left_ms = _MOST_LEFT_MS if whole else _LEAST_LEFT_MS
-        claims = sorted({lock_nonce(name, before.estimate_ms, left_ms) for name in names})
-        if (early := max(claims) - _CLAIM_EARLY_MS - before.estimate_ms) > 0:
+        claims = sorted({lock_nonce(name, before.estimate_ms) for name in names})
+        early = max(claims) - _CLAIM_EARLY_MS - before.estimate_ms
+        if whole and early < -_BEGINNING_MS:
+            early += SLOT_MS
+        if early > 0:
             yield Pause(early)
             continue
         if (yield from _is_another_in_doubt(execution, move, own, before)):
@@ -126,15 +129,14 @@ def take_lock(
         yield Pause(1_000)
 
 
-def lock_nonce(name: str, now_ms: int, left_ms: int = _LEAST_LEFT_MS) -> int:
+def lock_nonce(name: str, now_ms: int) -> int:
     """The nonce of the slot of a name to claim now, or of the next one: the same for all processes.
 
     :param name: of the lock.
     :param now_ms: the exchange's time, in milliseconds.
-    :param left_ms: how much of the slot has to be left.
     """
     phase = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4]) % _PHASES_MS // 4 * 4 + 1
-    first = now_ms + left_ms - (NONCE_LIFE_MS - MOVE_AGE_MS)
+    first = now_ms + _LEAST_LEFT_MS - (NONCE_LIFE_MS - MOVE_AGE_MS)
     return first + (phase - first) % SLOT_MS
 
 

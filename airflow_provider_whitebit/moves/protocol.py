@@ -118,7 +118,7 @@ class _Run(RunRecord):
             yield from foresee(execution.limits, [move], self.margin_ms, own=own, certain=True)
             yield from prepare(self)
             own_intents = (execution.intent_id, *self.history.intents)
-            # If the time of the first slot was too short, the next one is taken at its beginning.
+            # The rest of a slot may have been too short for everything that comes before the sending.
             whole = last_error is not None
             lock = yield from take_lock(execution, self.rules, move, own_intents, whole=whole)
             last_error, intent = yield from send(self, intent, move, lock)

@@ -6,10 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_provider_whitebit.hooks import airflow_compat, journals, task_run
+from airflow_provider_whitebit.hooks import airflow_compat, journals, stores, task_run
 from airflow_provider_whitebit.moves import drivers
 from tests.api_server import LISTS, ApiServer
+from tests.contract.test_requests_of_a_move import Account
 
+READ, KEEP = stores.read_variables, stores.keep_variable
 IDS = {"dag_id": "d", "run_id": "r", "task_id": "t", "map_index": -1}
 
 
@@ -67,3 +69,31 @@ def test_a_move_asks_airflow_only_so_often(server, sandbox, make_hook, given, li
     hook = make_hook(**limits)
     hook.flex_invest(ticker="USDT", amount="100", **given)
     assert server.counts == counts
+
+
+@pytest.mark.parametrize(
+    ("given", "limits", "each_ms"),
+    [
+        ({}, {}, 400 if LISTS else 300),
+        ({"idempotency_key": "rent 2026-11"}, {}, 400 if LISTS else 125),
+        ({}, {"max_per_day": {"USDT": "1000"}}, 200 if LISTS else 150),
+    ],
+    ids=["plain", "idempotency key", "limit over time"],
+)
+@pytest.mark.parametrize("start", range(0, 8_000, 400))
+def test_a_slow_airflow_makes_a_move_late_and_not_impossible(server, monkeypatch, given, limits, each_ms, start):
+    """Wherever in a slot of its lock the move begins: a later try takes a slot from its beginning."""
+    account = Account(monkeypatch, previous=False, **limits)
+    monkeypatch.setattr(stores, "read_variables", READ)
+    monkeypatch.setattr(stores, "keep_variable", KEEP)
+    account.clock.now += start
+    answer = server.answer
+
+    def slowly(kind, message):
+        account.clock.now += each_ms
+        return answer(kind, message)
+
+    monkeypatch.setattr(server, "answer", slowly)
+    receipts = []
+    account.task(lambda hook: receipts.append(hook.flex_invest(ticker="USDT", amount="100", **given)))
+    assert receipts[0].attempts <= 3
