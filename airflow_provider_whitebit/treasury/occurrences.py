@@ -214,13 +214,19 @@ class FixedMaturities(Watch):
                 log.warning(
                     "Neither active nor closed: investment %s has the unknown status %s", entry.id, entry.status
                 )
-            if (
-                entry.closed
-                and entry.payment_time is not None
-                and entry.updated >= entry.payment_time
-                and selects(self, entry.plan.id, entry.plan.ticker)
-            ):
-                yield Occurrence(entry.id, entry.payment_time.int_timestamp, entry.to_json())
+            second = _matured_at(entry)
+            if second is not None and selects(self, entry.plan.id, entry.plan.ticker):
+                yield Occurrence(entry.id, second, entry.to_json())
+
+
+def _matured_at(entry: FixedInvestment) -> int | None:
+    """The end of an investment's term, in Unix seconds; ``None`` if it has not reached it."""
+    minutes = entry.plan.duration
+    term = entry.payment_time or (None if minutes is None else entry.created.add(minutes=minutes))
+    # The exchange may not say when it was changed. One that is closed early gets no interest.
+    paid = entry.updated <= entry.created and bool(entry.interest_paid)
+    matured = entry.closed and (paid or (term is not None and entry.updated >= term))
+    return (term or entry.updated).int_timestamp if matured else None
 
 
 @dataclass(frozen=True, slots=True)

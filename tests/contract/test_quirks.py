@@ -18,6 +18,7 @@ from airflow_provider_whitebit.hooks import executor
 from airflow_provider_whitebit.hooks.airflow_compat import AirflowFailException
 from airflow_provider_whitebit.hooks.statements import read_statement
 from airflow_provider_whitebit.sandbox.quirks import EXCLUDING, QUIRKS
+from airflow_provider_whitebit.treasury.occurrences import FixedMaturities, FlexClosures, FlexEarnings, WatchState
 from airflow_provider_whitebit.treasury.requests import Sweep
 from tests.sandbox_plans import Fixed, Flex
 
@@ -302,3 +303,45 @@ def test_the_example_of_the_treasury(quirks, run_dag, sandbox):
     wait(3600)
     run_dag("whitebit_treasury")
     assert moves(sandbox) == before
+
+
+class Watching:
+    """Polls the exchange for a watch, as an event trigger does, and starts anew from its saved state each time."""
+
+    def __init__(self, hook, watch, now):
+        self.hook, self.watch, self.state = hook, watch, WatchState()
+        self.emitted: list[Any] = []
+        watch.begin(hook.poll(watch.question, self.state.oldest(now)), self.state, now)
+
+    def poll(self, now):
+        self.state = WatchState.from_json(self.state.to_json())
+        answer = self.hook.poll(self.watch.question, self.state.oldest(now))
+        found = self.watch.new_events(answer, self.state, now)
+        if not found:
+            self.watch.move_on(answer, self.state, now)
+        for occurrence in found:
+            self.state.mark_emitted(occurrence)
+        self.emitted += found
+
+
+def test_events(quirks, patient_hook, retried, sandbox):
+    """Each earning, closure and maturity is reported once."""
+    hook = patient_hook()
+    now = int(hook.get_conn().server_time().timestamp())
+    watches = FlexEarnings(plan_id=Flex.USDT), FlexClosures(plan_id=Flex.USDT), FixedMaturities(plan_id=Fixed.TEN_DAYS)
+    earnings, closures, maturities = watching = [Watching(hook, watch, now) for watch in watches]
+    retried(hook.flex_invest, plan_id=Flex.USDT, amount="1000", key="open")
+    retried(hook.fixed_invest, plan_id=Fixed.TEN_DAYS, amount="100", key="fixed")
+    for day in range(13):
+        if day == 8:
+            retried(hook.flex_close, plan_id=Flex.USDT, key="close")
+        for _ in range(4):
+            wait(6 * 3600)
+            for one in watching:
+                one.poll(int(hook.get_conn().server_time().timestamp()))
+    ledger = [entry for entry in sandbox.ledger()["transactions"] if entry["plan"] == Flex.USDT]
+    ids = [occurrence.id for one in watching for occurrence in one.emitted]
+    assert len(ids) == len(set(ids))
+    assert len(closures.emitted) == sum(entry["action"] == FlexAction.CLOSE_INVESTMENT for entry in ledger)
+    assert len(earnings.emitted) == sum(entry["action"] == 4 for entry in ledger) >= 7
+    assert len(maturities.emitted) == 1

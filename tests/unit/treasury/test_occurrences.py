@@ -116,6 +116,33 @@ def test_a_fixed_investment_matures_at_the_end_of_its_term_and_not_when_it_is_cl
     assert emitted(FixedMaturities(ticker="ETH"), seen, WatchState(since=0)) == ["other"]
 
 
+@pytest.mark.parametrize(
+    ("shown", "minutes", "interest", "second"),
+    [
+        ({"updated": False, "payment_time": False}, 60, "0.5", NOW),
+        ({"updated": False, "payment_time": True}, None, "0.5", NOW),
+        ({"updated": False, "payment_time": False}, None, "0.5", NOW - 3600),
+        ({"updated": False, "payment_time": False}, 60, "0", None),
+        ({"updated": True, "payment_time": False}, 60, "0.5", NOW),
+        ({"updated": True, "payment_time": False}, 61, "0", None),
+        ({"updated": True, "payment_time": False}, None, "0", None),
+    ],
+)
+def test_a_maturity_of_which_the_exchange_does_not_show_all_times(shown, minutes, interest, second):
+    one = fixed("one", due=NOW)
+    begun = pendulum.from_timestamp(NOW - 3600)
+    one = replace(
+        one,
+        plan=replace(one.plan, duration=minutes),
+        created=begun,
+        updated=one.updated if shown["updated"] else begun,
+        payment_time=one.payment_time if shown["payment_time"] else None,
+        interest_paid=Decimal(interest),
+    )
+    found = FixedMaturities().new_events([one], WatchState(since=0), NOW)
+    assert [occurrence.second for occurrence in found] == [second][: second is not None]
+
+
 RICH = BalanceLevels(BalanceCondition("main", "USDT", at_least=Decimal(100)))
 
 
