@@ -256,7 +256,8 @@ def _changes(intent: Intent, now: Balances) -> list[str]:
     """
     amount, before = intent.move.amount or 1, intent.unproven[-1].before or Balances(Decimal(0), Decimal(0))
     changes = (now.source - before.source, now.target - before.target)
-    return [str((change / amount).to_integral_value(ROUND_HALF_UP)) for change in changes]
+    # As integers, which have no negative zero.
+    return [str(int((change / amount).to_integral_value(ROUND_HALF_UP))) for change in changes]
 
 
 def question_text(found: Examined, task: str) -> str:

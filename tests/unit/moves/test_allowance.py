@@ -387,6 +387,24 @@ class TestUsedLimits:
         assert hour.frees_at == free.subtract(hours=23)
         assert script.done.count("ReadMoves") == 1
 
+    def test_what_becomes_free_at_an_unknown_time_comes_last(self):
+        script = Limited("40")
+        script.moves = AccountRecords(
+            [unreadable(currency="USDT", actionType=1, amount="2"), record("r", SECOND - 60, "40")]
+        )
+        (day,) = self.used(script, DAILY)
+        assert day.frees_at == pendulum.from_timestamp(SECOND - 60 + DAY + _SURELY, tz="UTC")
+
+    def test_the_exchange_is_asked_for_its_time_if_it_is_not_known(self):
+        class Unknown(Limited):
+            def __call__(self, effect):
+                outcome = super().__call__(effect)
+                return e.ClockReading(0, 0) if isinstance(effect, e.ReadClock) else outcome
+
+        script = Unknown("40")
+        (day,) = self.used(script, DAILY)
+        assert (day.used, script.done.count("AskTime")) == (40, 1)
+
     def test_nothing_used(self):
         (day,) = self.used(Limited(), DAILY)
         assert (day.used, day.frees_at) == (0, None)

@@ -405,6 +405,20 @@ def sub_transfer(second=SECOND, **changes):
 
 
 @pytest.mark.parametrize(
+    ("known", "expected"),
+    [
+        ({}, "unclear"),
+        ({"direction": "main_to_sub", "currency": "USDT"}, "unclear"),
+        ({"direction": "sub_to_main"}, "absent"),
+        ({"currency": "BTC"}, "absent"),
+    ],
+)
+def test_a_transfer_of_a_sub_account_that_cannot_be_read(known, expected):
+    raw = {"amount": "none", "createdAt": SECOND, **known}
+    assert verdict([UnreadableRecord.of(SubAccountTransaction, "/history", raw, 0)], SUB_TRANSFER) == expected
+
+
+@pytest.mark.parametrize(
     ("second", "fitting", "other"),
     [
         (-11, "absent", "absent"),

@@ -159,6 +159,12 @@ def test_transfers_are_judged_by_balances(after, undisturbed, needs_person):
         assert "\n\n- one\n- two\n\n" in x.question_text(two, "task t")
 
 
+def test_small_changes_of_balances_leave_an_answer_valid():
+    marks = {source: x.evidence_mark(transfer((source, 0))) for source in (70, "87.5", "87.6", 99, 112)}
+    # Half an amount and more counts as one.
+    assert marks[70] == marks["87.5"] != marks["87.6"] == marks[99] == marks[112]
+
+
 def test_a_transfer_without_balances_is_an_error():
     with pytest.raises(ValueError, match="balances"):
         x.examine_transfer(in_doubt(), frozenset(), MARGIN, x.Observation(LATER), undisturbed=True)
