@@ -581,6 +581,31 @@ def test_a_test_for_the_present_moment_replaces_no_run(seconds, is_for_a_date):
     assert journals._date_of_test(SimpleNamespace(logical_date=DATE, run_after=None), True) == DATE
 
 
+@pytest.mark.parametrize(
+    ("given", "by_hand", "is_for_a_date"),
+    [
+        ({}, False, False),
+        ({}, True, True),
+        ({"start_date": DATE}, False, True),
+        ({"start_date": DATE + timedelta(hours=1), "triggering_user_name": "jane"}, False, False),
+        ({"triggering_user_name": "dag_test"}, False, True),
+        ({"logical_date": None}, True, False),
+    ],
+)
+def test_only_a_test_of_a_date_replaces_runs(given, by_hand, is_for_a_date):
+    dag_run = SimpleNamespace(**{"logical_date": DATE, **given})
+    assert journals._date_of_test(dag_run, by_hand) == (DATE if is_for_a_date else None)
+
+
+def test_a_run_that_was_made_again_under_its_name_is_another_writer(variables, monkeypatch):
+    for number in (1, 2):
+        made = context()
+        made["ti"].id = number
+        monkeypatch.setattr(journals, "current_context", lambda made=made: made)
+        journals.slot_for(KEY).journal.write({"by": number})
+    assert [document["by"] for document in journals.slot_for(KEY).journal.read()] == [1, 2]
+
+
 def test_a_test_of_a_date_finds_the_runs_that_started(monkeypatch):
     asked = []
     runs = ["scheduled__x", "manual__1", "manual__2", "__airflow_temporary_run_3", "backfill__x"]
