@@ -216,7 +216,7 @@ HOSTILE_FLAWS = {
 
 #: Such worlds are rare, so the search begins near one.
 NEAR = {
-    "a run does not look for answers before it sends": 2000,
+    "a run does not look for answers before it sends": 1000,
     "people answer while an attempt can be accepted": 21_500,
 }
 
