@@ -184,7 +184,7 @@ class WhiteBitDiscrepancyError(WhiteBitError):
         "Clear the task. Records can be late: the same statement may add up now.",
         "If it still does not add up, compare the records with the exchange's own pages.",
     )
-    # Somebody else may have: what does not add up can be money that left.
+    # Another program or a person may have: then the records do not add up either.
     _unmoved = "This task moved no money."
 
 

@@ -584,6 +584,12 @@ class FixedInvestment(AnsweredRecord):
     interest_paid: Annotated[Decimal | None, _api(parse_amount, "interestPaid", default=None)]
 
     @property
+    def term_end(self) -> pendulum.DateTime | None:
+        """When the term ends. If the exchange does not say, by the plan's duration; ``None`` if that is unknown too."""
+        minutes = self.plan.duration
+        return self.payment_time or (None if minutes is None else self.created.add(minutes=minutes))
+
+    @property
     def active(self) -> bool:
         """Whether its term has not ended."""
         return self.status == FixedInvestmentStatus.ACTIVE

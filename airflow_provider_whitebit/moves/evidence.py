@@ -38,7 +38,7 @@ _NO_MOVES = frozenset(FlexAction) - _IN - _OUT
 #: (``nonce_lock.py``).
 _STAMPED_LATE = 1
 #: A record was made at most this many seconds before or after the receipt that names it. Identifiers may repeat.
-_RECEIPT_APART = 900
+RECEIPT_APART = 900
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ def has_left(receipt: Receipt, move: Move, trace: Trace) -> bool:
 def _is_near(receipt: Receipt, trace: Trace) -> bool:
     if receipt.executed_at is None or not trace.dated:
         return True
-    return abs(receipt.executed_at.timestamp() - trace.made_at) <= _RECEIPT_APART
+    return abs(receipt.executed_at.timestamp() - trace.made_at) <= RECEIPT_APART
 
 
 def ends_at_ms(intent: Intent) -> int:

@@ -21,7 +21,7 @@ from airflow_provider_whitebit.client.models import (
     to_json,
 )
 from airflow_provider_whitebit.client.records import FlexMovement, group_movements, same_amount, same_plan
-from airflow_provider_whitebit.moves.evidence import is_matured
+from airflow_provider_whitebit.moves.evidence import RECEIPT_APART, is_matured
 from airflow_provider_whitebit.moves.intent import Operation, Receipt
 from airflow_provider_whitebit.treasury.amounts import ZERO, exact
 from airflow_provider_whitebit.treasury.forecast import Forecast, Maturity, maturities
@@ -29,9 +29,6 @@ from airflow_provider_whitebit.treasury.statement import Statement
 
 #: Most moves, and most discrepancies, that a task returns; Airflow keeps what it returns in its database.
 _MOST_MOVES, _MOST_DISCREPANCIES = 100, 10
-
-#: Most time between a move's receipt and its record.
-_RECEIPT_APART = pendulum.duration(minutes=15)
 
 _OPERATIONS = {
     FlexAction.INVEST: Operation.FLEX_INVEST,
@@ -171,7 +168,7 @@ def moves_of_period(
         alike = [one for one in unknown if one.reference is None and _looks_like(one, receipt)]
         made_at = receipt.executed_at or start
         own = min(alike, key=lambda one: abs(one.at - made_at), default=None)
-        if own is not None and abs(own.at - made_at) <= _RECEIPT_APART:
+        if own is not None and abs(own.at - made_at).total_seconds() <= RECEIPT_APART:
             unknown = [one for one in unknown if one is not own]
     found += unknown
     for term in fixed:

@@ -312,13 +312,6 @@ def fixed_closed_at(
     return held.payment_time if shown is None and is_matured(held) else shown
 
 
-def _was_over(held: FixedInvestment, moment: datetime) -> bool:
-    """Whether the term of an investment had ended at a moment."""
-    minutes = held.plan.duration
-    until = held.payment_time or (None if minutes is None else held.created.add(minutes=minutes))
-    return until is not None and until <= moment
-
-
 def check_fixed(
     investments: Iterable[FixedInvestment],
     payments: Iterable[InterestPayment],
@@ -344,7 +337,8 @@ def check_fixed(
             )
             yield Discrepancy(DiscrepancyKind.UNKNOWN_STATUS, message, *where, found=held.amount)
         shown, closed_at = held.interest_paid, fixed_closed_at(held, paid_at, origins or Origins())
-        if held.closed and closed_at is None and held.created < end and not _was_over(held, start):
+        was_over = held.term_end is not None and held.term_end <= start
+        if held.closed and closed_at is None and held.created < end and not was_over:
             message = (
                 f"Fixed investment {held.id} is closed, and nothing shows since when. Its {held.amount:f} "
                 f"{held.plan.ticker} are booked as returned at {to_json(held.created)}, when it was made."

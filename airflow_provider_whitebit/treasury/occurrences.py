@@ -221,8 +221,7 @@ class FixedMaturities(Watch):
 
 def _matured_at(entry: FixedInvestment) -> int | None:
     """The end of an investment's term, in Unix seconds; ``None`` if it has not reached it."""
-    minutes = entry.plan.duration
-    term = entry.payment_time or (None if minutes is None else entry.created.add(minutes=minutes))
+    term = entry.term_end
     # The exchange may not say when it was changed. One that is closed early gets no interest.
     paid = entry.updated <= entry.created and bool(entry.interest_paid)
     matured = entry.closed and (paid or (term is not None and entry.updated >= term))

@@ -306,7 +306,7 @@ def test_the_example_of_the_treasury(quirks, run_dag, sandbox):
 
 
 class Watching:
-    """Polls the exchange for a watch, as an event trigger does, and starts anew from its saved state each time."""
+    """Polls the exchange for a watch, as an event trigger does, and starts again from its saved state each time."""
 
     def __init__(self, hook, watch, now):
         self.hook, self.watch, self.state = hook, watch, WatchState()

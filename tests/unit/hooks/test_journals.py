@@ -456,7 +456,7 @@ def in_triggerer(monkeypatch, send):
 
 
 def test_an_outage_is_no_missing_variable_in_a_triggerer(database, variables, monkeypatch):
-    """A trigger would begin anew, and report nothing of what has happened since it was saved."""
+    """A trigger would start again, and report nothing of what has happened since it was saved."""
     in_triggerer(monkeypatch, variables.send)
     variables.kept["whitebit_events__x"] = "{}"
     database.answers = iter([False] * 2)

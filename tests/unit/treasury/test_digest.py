@@ -368,7 +368,7 @@ def test_interest_of_fixed_investments_is_earned_too():
 
 
 def test_what_cannot_be_read_is_not_called_nothing():
-    """Without Fixed investments, nobody knows what they paid, whether they moved, or when they end."""
+    """Without Fixed investments, it is unknown what they paid, whether they moved, and when they end."""
     subject, *both = texts(replace(quiet(), interest=None, due=None, problems=("Fixed could not be read.",)))
     assert subject == "WhiteBIT desk, 23 November 2026: nothing earned in Flex; no known moves"
     for said in both:
